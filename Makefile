@@ -1,0 +1,62 @@
+# Thin on purpose: it makes .venv out of requirements.lock and calls what does the work.
+# Variables are passed on as they are: REPLICAS=2 make up, PORT_OFFSET=1000 make up.
+
+PYTHON ?= python3
+PY := .venv/bin/python
+INSTALLED := .venv/.installed
+CODE := service stack alerting tests
+
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:  ## say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: up down status doctor clean psql
+up: $(INSTALLED)  ## start the whole system here, without containers (REPLICAS=2: two services)
+	@$(PY) -m stack up
+
+down: $(INSTALLED)  ## stop it
+	@$(PY) -m stack down
+
+status: $(INSTALLED)  ## what runs, and the memory it takes
+	@$(PY) -m stack status
+
+doctor: $(INSTALLED)  ## which hop of the chain from the service to the pager is dead
+	@$(PY) -m stack doctor
+
+clean: $(INSTALLED)  ## stop it and delete all data
+	@$(PY) -m stack clean
+
+psql: $(INSTALLED)  ## open the database as the owner of the schema
+	@$(PY) -m stack psql
+
+.PHONY: lint check test
+lint: $(INSTALLED)  # style, format, types
+	@$(PY) -m ruff check --quiet .
+	@$(PY) -m ruff format --check --quiet .
+	@$(PY) -m mypy --no-error-summary $(CODE)
+
+check: lint  ## the fast part of the tests: under a minute
+	@$(PY) -m stack programs
+	@$(PY) -m pytest --quiet -m "not slow" tests/unit tests/contracts
+
+test: lint  ## everything CI runs
+	@$(PY) -m stack programs
+	@$(PY) -m pytest --quiet
+
+# uv installs in seconds what pip takes a minute for; where it is not on PATH, the one of the lock
+# is taken, checked against its hashes as everything else is.
+$(INSTALLED): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 up" >&2; exit 1; }
+	@test -x $(PY) || { echo "making .venv"; $(PYTHON) -m venv .venv; }
+	@command -v uv >/dev/null || test -x .venv/bin/uv || { \
+	  awk '/^uv==/ {found = 1; print; next} found && /^ / {print; next} {found = 0}' \
+	    requirements.lock > .venv/uv.lock \
+	  && $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.lock; }
+	@PATH="$$PATH:$(CURDIR)/.venv/bin" uv pip install --quiet --python $(PY) --require-hashes \
+	  -r requirements.lock
+	@touch $@
