@@ -1,0 +1,495 @@
+"""The catalogue: every instrument of the service with its unit, labels and buckets.
+
+Dashboards, rules, runbooks and tests look names up here, so an instrument is a named constant and
+nothing creates one elsewhere. Labels are closed sets (route templates, codes, reasons): never an id, a
+path, a host or text from a caller. A newcomer's usual mistake is to forget that a counter which is born
+at 1 is invisible to `increase()`: add the label sets of a new instrument to `_KNOWN` or to `touch()`.
+
+Names follow OpenTelemetry semantic conventions as Prometheus spells them.
+"""
+
+from collections.abc import Iterable, Mapping
+from itertools import product
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from service import failures
+from service.telemetry.collectors import CallbackGauge, register_process_collectors
+
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+
+REGISTRY = CollectorRegistry(auto_describe=True)
+register_process_collectors(REGISTRY)
+
+UNMATCHED = "__unmatched__"
+"""The `http_route` of everything that no route claims."""
+
+POOL = "app"
+PROVIDER = "google"
+"""The one OAuth provider; also the name of its circuit breaker, which alerts join on."""
+
+# --- HTTP server ------------------------------------------------------------------------------------
+HTTP_REQUEST_SECONDS = Histogram(
+    "http_server_request_duration_seconds",
+    "Time from the first byte of the head to the end of the answer, failed requests included.",
+    ["http_request_method", "http_route", "http_response_status_code"],
+    # The bounds of the OpenTelemetry HTTP conventions; 0.25 and 5 are also the SLO thresholds.
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10),
+    registry=REGISTRY,
+)
+HTTP_ACTIVE_REQUESTS = Gauge(
+    "http_server_active_requests",
+    "Requests being answered now.",
+    ["http_request_method", "http_route"],
+    registry=REGISTRY,
+)
+FAILURES = Counter(
+    "app_failures_total",
+    "Problems answered, by code of the failure taxonomy.",
+    ["code", "http_route"],
+    registry=REGISTRY,
+)
+VALIDATION_ERRORS = Counter(
+    "http_request_validation_errors_total",
+    "Fields that made a request a 422. At most 200 label sets, then field=_other.",
+    ["http_route", "field", "error_type"],
+    registry=REGISTRY,
+)
+CLIENT_REQUESTS = Counter(
+    "api_client_requests_total",
+    "Requests by the X-Client-Version of authenticated callers: the first 20 distinct, then other.",
+    ["http_route", "client_version", "http_response_status_code"],
+    registry=REGISTRY,
+)
+CLIENT_DISCONNECTS = Counter(
+    "http_client_disconnects_total",
+    "Requests whose caller left before the answer.",
+    registry=REGISTRY,
+)
+CONNECTIONS_ABORTED = Counter(
+    "connections_aborted_total", "Connections that the service cut.", ["why"], registry=REGISTRY
+)
+DEADLINE_EXCEEDED = Counter(
+    "request_deadline_exceeded_total",
+    "Requests out of time, by the stage they were in.",
+    ["stage"],
+    registry=REGISTRY,
+)
+LOAD_SHED = Counter(
+    "load_shed_total", "Requests refused at admission.", ["class"], registry=REGISTRY
+)
+ADMITTED_REQUESTS = Gauge(
+    "http_server_admitted_requests",
+    "Requests past admission and not yet answered.",
+    ["class"],
+    registry=REGISTRY,
+)
+EVENT_LOOP_LAG_SECONDS = Histogram(
+    "event_loop_lag_seconds",
+    "How late a timer of the main loop fired; sampled every 100 ms.",
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+    registry=REGISTRY,
+)
+
+# --- database client --------------------------------------------------------------------------------
+_POOL_LABEL = "db_client_connection_pool_name"
+POOL_CONNECTIONS = Gauge(
+    "db_client_connection_count",
+    "Connections of the pool by state, read from the pool at scrape.",
+    [_POOL_LABEL, "db_client_connection_state"],
+    registry=REGISTRY,
+)
+POOL_MAX = Gauge(
+    "db_client_connection_max", "Connections the pool may open.", [_POOL_LABEL], registry=REGISTRY
+)
+POOL_PENDING = Gauge(
+    "db_client_connection_pending_requests",
+    "Callers waiting for a connection now.",
+    [_POOL_LABEL],
+    registry=REGISTRY,
+)
+POOL_WAIT_SECONDS = Histogram(
+    "db_client_connection_wait_time_seconds",
+    "Time to get a connection, timed-out waits included.",
+    [_POOL_LABEL],
+    # Fine around the pool timeout of 0.25 s: the share of waits that end there is the signal.
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.5, 1),
+    registry=REGISTRY,
+)
+POOL_USE_SECONDS = Histogram(
+    "db_client_connection_use_time_seconds",
+    "Time a connection was held, by the route that held it.",
+    [_POOL_LABEL, "http_route"],
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+    registry=REGISTRY,
+)
+POOL_CREATE_SECONDS = Histogram(
+    "db_client_connection_create_time_seconds",
+    "Time to open a connection.",
+    [_POOL_LABEL],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+    registry=REGISTRY,
+)
+POOL_TIMEOUTS = Counter(
+    "db_client_connection_timeouts_total",
+    "Waits for a connection that ended without one.",
+    [_POOL_LABEL],
+    registry=REGISTRY,
+)
+POOL_REFUSED = Counter(
+    "db_client_connection_refused_total",
+    "Checkouts refused without waiting.",
+    [_POOL_LABEL, "reason"],
+    registry=REGISTRY,
+)
+POOL_OLDEST_CHECKOUT_SECONDS = CallbackGauge(
+    "db_client_connection_oldest_checkout_seconds",
+    "Age of the connection held longest by each route, 0 when it holds none.",
+    [_POOL_LABEL, "http_route"],
+    registry=REGISTRY,
+)
+DB_OPERATION_SECONDS = Histogram(
+    "db_client_operation_duration_seconds",
+    "Duration of statements; error_type is a class of SQLSTATEs, empty when all is well.",
+    ["db_operation_name", "db_response_status_code", "error_type"],
+    buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+    registry=REGISTRY,
+)
+DB_UP = Gauge(
+    "db_up",
+    "1 when readiness' own connection answered within 1 s; tried every 5 s.",
+    registry=REGISTRY,
+)
+DB_CONNECT_FAILURES = Counter(
+    "db_connect_failures_total",
+    "Connections that could not be opened.",
+    ["reason"],
+    registry=REGISTRY,
+)
+DB_TRANSACTIONS = Counter(
+    "db_transactions_total", "Transactions by their end.", ["outcome"], registry=REGISTRY
+)
+DB_RETRIES = Counter(
+    "db_retries_total", "Units of work that were tried again.", ["reason"], registry=REGISTRY
+)
+
+# --- who is calling ---------------------------------------------------------------------------------
+TOKENS_ACCEPTED = Counter(
+    "auth_tokens_accepted_total", "Callers let in.", ["token_format"], registry=REGISTRY
+)
+TOKENS_REJECTED = Counter(
+    "auth_tokens_rejected_total",
+    "Tokens refused, by the fine reason.",
+    ["token_format", "reason"],
+    registry=REGISTRY,
+)
+CSRF_REJECTED = Counter(
+    "csrf_rejected_total", "Requests refused as possibly forged.", ["reason"], registry=REGISTRY
+)
+
+# --- OAuth and the calendar provider ------------------------------------------------------------------
+OAUTH_REFRESH = Counter(
+    "oauth_refresh_total",
+    "Refreshes of grants by outcome.",
+    ["provider", "outcome"],
+    registry=REGISTRY,
+)
+OAUTH_REFRESH_SECONDS = Histogram(
+    "oauth_refresh_duration_seconds",
+    "Duration of a refresh, lease and storage included.",
+    ["provider"],
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+    registry=REGISTRY,
+)
+OAUTH_COALESCED = Counter(
+    "oauth_refresh_coalesced_total",
+    "Callers that waited for another's refresh.",
+    ["provider", "scope"],
+    registry=REGISTRY,
+)
+OAUTH_IN_FLIGHT = Gauge(
+    "oauth_refresh_in_flight",
+    "Refreshes running in this process.",
+    ["provider"],
+    registry=REGISTRY,
+)
+OAUTH_LEASE_TAKEOVERS = Counter(
+    "oauth_lease_takeovers_total",
+    "Leases taken over from a holder that did not come back.",
+    ["provider"],
+    registry=REGISTRY,
+)
+OAUTH_GRANTS = Gauge(
+    "oauth_grants",
+    "Grants by status, counted in the database every 15 s; every replica says the same: max, never sum.",
+    ["provider", "status"],
+    registry=REGISTRY,
+)
+HTTP_CLIENT_SECONDS = Histogram(
+    "http_client_request_duration_seconds",
+    "Calls to other services, one observation per attempt.",
+    ["peer", "http_response_status_code", "error_type"],
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+    registry=REGISTRY,
+)
+UPSTREAM_RATE_LIMITED = Counter(
+    "upstream_rate_limited_total",
+    "Calls that a peer refused for rate or quota.",
+    ["peer", "scope"],
+    registry=REGISTRY,
+)
+UPSTREAM_BAD_RESPONSES = Counter(
+    "upstream_bad_responses_total",
+    "Answers that do not keep the peer's own contract.",
+    ["peer", "why"],
+    registry=REGISTRY,
+)
+BREAKER_STATE = Gauge(
+    "circuit_breaker_state",
+    "1 for the state the breaker is in, 0 for the others.",
+    ["breaker", "state"],
+    registry=REGISTRY,
+)
+BREAKER_TRANSITIONS = Counter(
+    "circuit_breaker_transitions_total",
+    "Changes of the breaker's state.",
+    ["breaker", "to"],
+    registry=REGISTRY,
+)
+RETRY_ATTEMPTS = Counter(
+    "retry_attempts_total",
+    "Repeated attempts at calls to other services.",
+    ["operation", "outcome"],
+    registry=REGISTRY,
+)
+SYNC_EVENTS = Counter(
+    "calendar_sync_events_total",
+    "Calendar events changed by syncs.",
+    ["change"],
+    registry=REGISTRY,
+)
+
+# --- stored data and schema -------------------------------------------------------------------------
+SETTINGS_BYTES = Histogram(
+    "settings_payload_bytes",
+    "Size of settings documents read and written.",
+    buckets=(256, 1024, 4096, 16384, 65536, 262144, 1048576, 16777216),
+    registry=REGISTRY,
+)
+DEGRADED_RESPONSES = Counter(
+    "degraded_responses_total",
+    "Answers that leave out an optional group of columns.",
+    ["group"],
+    registry=REGISTRY,
+)
+SCHEMA_DRIFT = Gauge(
+    "schema_drift_objects",
+    "Objects in which the database differs from what the code needs.",
+    ["drift_kind"],
+    registry=REGISTRY,
+)
+SCHEMA_LAST_CHECK = Gauge(
+    "schema_check_last_success_timestamp_seconds",
+    "When the schema was last compared without error.",
+    registry=REGISTRY,
+)
+UNHANDLED_EXCEPTIONS = Counter(
+    "unhandled_exceptions_total",
+    "Exceptions that nothing named; alert on app_failures_total{code=internal_error}, this says the class.",
+    ["exception_type"],
+    registry=REGISTRY,
+)
+
+# --- telemetry about telemetry ------------------------------------------------------------------------
+TELEMETRY_SPANS = Counter(
+    "telemetry_spans_total", "Spans by what became of them.", ["result"], registry=REGISTRY
+)
+TELEMETRY_QUEUE = Gauge("telemetry_queue_spans", "Spans waiting for export.", registry=REGISTRY)
+TELEMETRY_QUEUE_CAPACITY = Gauge(
+    "telemetry_queue_capacity_spans", "Spans that fit the queue.", registry=REGISTRY
+)
+LOG_RECORDS = Counter(
+    "log_records_total",
+    "Log lines by what became of them.",
+    ["level", "result"],
+    registry=REGISTRY,
+)
+TELEMETRY_ERRORS = Counter(
+    "telemetry_errors_total",
+    "Bugs of the telemetry itself, swallowed by the guard.",
+    ["where"],
+    registry=REGISTRY,
+)
+BUILD_INFO = Gauge(
+    "api_build_info", "1, labelled with what runs.", ["version", "revision"], registry=REGISTRY
+)
+
+# --- closed label sets --------------------------------------------------------------------------------
+TOKEN_FORMATS = ("enhanced", "legacy", "session")
+TOKEN_REJECTIONS = (
+    "malformed",
+    "claims_missing",
+    "signature",
+    "expired",
+    "not_yet_valid",
+    "audience",
+    "issuer",
+    "conflict",
+    "mismatch",
+    "unknown_subject",
+    "too_large",
+)
+REFRESH_OUTCOMES = (
+    "success",
+    "superseded",
+    "invalid_grant",
+    "invalid_client",
+    "provider_error",
+    "timeout",
+    "network",
+    "rate_limited",
+    "lost_rotation",
+    "decrypt_failed",
+)
+DB_ERROR_TYPES = (
+    "statement_timeout",
+    "lock_timeout",
+    "command_timeout",
+    "disconnect",
+    "unique",
+    "not_null",
+    "fk",
+    "check",
+    "enum",
+    "cached_plan",
+    "undefined",
+    "in_failed_tx",
+    "serialization",
+    "deadlock",
+    "data",
+    "other",
+)
+ADMISSION_CLASSES = ("read", "write", "calendar", "login")
+BREAKER_STATES = ("closed", "open", "half_open")
+
+_KNOWN: tuple[tuple[Counter | Gauge | Histogram, Mapping[str, tuple[str, ...]]], ...] = (
+    (
+        CONNECTIONS_ABORTED,
+        {"why": ("slow_header", "slow_body", "header_too_large", "body_too_large")},
+    ),
+    (
+        DEADLINE_EXCEEDED,
+        {"stage": ("admission", "auth", "pool", "database", "upstream", "render")},
+    ),
+    (LOAD_SHED, {"class": ADMISSION_CLASSES}),
+    (ADMITTED_REQUESTS, {"class": ADMISSION_CLASSES}),
+    (POOL_CONNECTIONS, {_POOL_LABEL: (POOL,), "db_client_connection_state": ("idle", "used")}),
+    (POOL_MAX, {_POOL_LABEL: (POOL,)}),
+    (POOL_PENDING, {_POOL_LABEL: (POOL,)}),
+    (POOL_WAIT_SECONDS, {_POOL_LABEL: (POOL,)}),
+    (POOL_CREATE_SECONDS, {_POOL_LABEL: (POOL,)}),
+    (POOL_TIMEOUTS, {_POOL_LABEL: (POOL,)}),
+    (POOL_REFUSED, {_POOL_LABEL: (POOL,), "reason": ("waiter_limit", "connect_gate")}),
+    (
+        DB_CONNECT_FAILURES,
+        {"reason": ("refused", "timeout", "auth", "too_many", "starting", "other")},
+    ),
+    (DB_TRANSACTIONS, {"outcome": ("committed", "rolled_back", "commit_failed")}),
+    (DB_RETRIES, {"reason": ("40001", "40P01", "disconnect", "cached_plan")}),
+    (TOKENS_ACCEPTED, {"token_format": TOKEN_FORMATS}),
+    (TOKENS_REJECTED, {"token_format": (*TOKEN_FORMATS, "unknown"), "reason": TOKEN_REJECTIONS}),
+    (
+        CSRF_REJECTED,
+        {
+            "reason": (
+                "missing",
+                "malformed",
+                "signature",
+                "session",
+                "expired",
+                "fetch_site",
+                "origin",
+            )
+        },
+    ),
+    (OAUTH_REFRESH, {"provider": (PROVIDER,), "outcome": REFRESH_OUTCOMES}),
+    (OAUTH_REFRESH_SECONDS, {"provider": (PROVIDER,)}),
+    (OAUTH_COALESCED, {"provider": (PROVIDER,), "scope": ("process", "cluster")}),
+    (OAUTH_IN_FLIGHT, {"provider": (PROVIDER,)}),
+    (OAUTH_LEASE_TAKEOVERS, {"provider": (PROVIDER,)}),
+    (UPSTREAM_RATE_LIMITED, {"peer": (PROVIDER,), "scope": ("user", "project")}),
+    (
+        UPSTREAM_BAD_RESPONSES,
+        {
+            "peer": (PROVIDER,),
+            "why": ("not_json", "truncated", "too_large", "shape", "endless_pages"),
+        },
+    ),
+    (BREAKER_STATE, {"breaker": (PROVIDER,), "state": BREAKER_STATES}),
+    (BREAKER_TRANSITIONS, {"breaker": (PROVIDER,), "to": BREAKER_STATES}),
+    (
+        RETRY_ATTEMPTS,
+        {
+            "operation": ("oauth_refresh", "calendar_fetch"),
+            "outcome": ("retried", "succeeded", "exhausted", "no_budget"),
+        },
+    ),
+    (SYNC_EVENTS, {"change": ("created", "updated", "deleted")}),
+    (DEGRADED_RESPONSES, {"group": ("ai_models",)}),
+    (
+        SCHEMA_DRIFT,
+        {
+            "drift_kind": (
+                "table",
+                "column",
+                "type",
+                "nullability",
+                "enum",
+                "check",
+                "foreign_key",
+                "index",
+                "privilege",
+                "revision",
+                "extra",
+                "comparer_failed",
+            )
+        },
+    ),
+    (TELEMETRY_SPANS, {"result": ("exported", "dropped_queue_full", "failed")}),
+    (
+        LOG_RECORDS,
+        {"level": ("debug", "info", "warning", "error"), "result": ("written", "dropped")},
+    ),
+    (TELEMETRY_ERRORS, {"where": ("http", "logs", "traces", "collectors")}),
+)
+
+
+def touch(
+    statuses: Iterable[tuple[str, str, int]],
+    codes: Iterable[tuple[str, str]],
+) -> None:
+    """Create the series of the routes; those whose labels stand here exist since the import.
+
+    statuses: (method, route template, status) and codes: (route template, failure code), as the
+    OpenAPI document declares them.
+    Raises ValueError for a code that is not in the taxonomy.
+    """
+    for method, route, status in statuses:
+        HTTP_REQUEST_SECONDS.labels(method, route, str(status))
+        HTTP_ACTIVE_REQUESTS.labels(method, route)
+        POOL_USE_SECONDS.labels(POOL, route)
+    for route, code in codes:
+        if code not in failures.MODES:
+            message = f"{code!r} of {route} is not a failure mode"
+            raise ValueError(message)
+        FAILURES.labels(code, route)
+
+
+def _touch_known() -> None:
+    for instrument, labels in _KNOWN:
+        for values in product(*labels.values()):
+            instrument.labels(**dict(zip(labels, values, strict=True)))
+
+
+_touch_known()
