@@ -1,0 +1,89 @@
+"""How our small servers are served: loopback only, one line of JSON per event, a quick stop."""
+
+import logging
+import socket
+import sys
+from collections.abc import Sequence
+
+import structlog
+import uvicorn
+from prometheus_client import CollectorRegistry, disable_created_metrics
+from prometheus_client.exposition import choose_encoder
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+
+class PortTaken(Exception):
+    """Somebody listens there already."""
+
+
+def listen(port: int) -> socket.socket:
+    """A listening socket on 127.0.0.1. Raises PortTaken."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+        listener.listen(256)
+    except OSError as error:
+        listener.close()
+        raise PortTaken(f"cannot listen on port {port}: {error.strerror}") from error
+    return listener
+
+
+def configure_logs() -> None:
+    """Send our events and the libraries' warnings to stdout, one JSON object a line."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                structlog.processors.JSONRenderer(),
+            ],
+            foreign_pre_chain=shared,
+        )
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+
+
+def server(app: ASGIApp) -> uvicorn.Server:
+    """A server without access log: requests are counted, and lines would repeat query strings."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=2,
+    )
+    return uvicorn.Server(config)
+
+
+def metrics_route(registry: CollectorRegistry, path: str = "/metrics") -> Route:
+    """A registry as text, or as OpenMetrics for a client that asks for it."""
+
+    async def expose(request: Request) -> Response:
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(registry), headers={"content-type": content_type})
+
+    return Route(path, expose)
+
+
+def serve(app: ASGIApp, ports: Sequence[int]) -> None:
+    """Serve one app on every port until SIGTERM or SIGINT. Exits 2 when a port is taken."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    try:
+        listeners = [listen(port) for port in ports]
+    except PortTaken as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+    server(app).run(sockets=listeners)
