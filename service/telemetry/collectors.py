@@ -6,6 +6,8 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from service.telemetry.guard import guard
+
 Reading = Callable[[], Mapping[tuple[str, ...], float]]
 
 
@@ -13,7 +15,7 @@ class CallbackGauge(Collector):
     """A gauge whose whole set of series is computed at scrape.
 
     `read` maps label values, in the order of `labels`, to the value; it is called on the scrape's
-    thread and must neither block nor raise.
+    thread and must not block. When it raises, the scrape goes on without this gauge.
     """
 
     def __init__(
@@ -30,8 +32,9 @@ class CallbackGauge(Collector):
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         family = GaugeMetricFamily(self.name, self.documentation, labels=self.labelnames)
-        for values, value in self.read().items():
-            family.add_metric(values, value)
+        with guard("collectors"):
+            for values, value in self.read().items():
+                family.add_metric(values, value)
         yield family
 
 

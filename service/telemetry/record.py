@@ -1,0 +1,79 @@
+"""What is known about the request being answered: one mutable record that every layer adds to.
+
+The canonical log line, the histogram sample and the span are made of it at the end. It travels in a
+ContextVar, so tasks and greenlets of the request see the same object.
+"""
+
+import time
+from contextvars import ContextVar, Token
+from dataclasses import dataclass, field
+
+KEEP_POOL_WAIT_SECONDS = 0.05
+"""A request that waited longer than this for a connection has its trace kept."""
+
+FieldValue = str | int | float | bool | None
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """One request. Times are seconds; `started` is `time.perf_counter()`."""
+
+    method: str
+    route: str
+    started: float = field(default_factory=time.perf_counter)
+    request_id: str = ""
+    client_request_id: str = ""
+    trace_id: str = ""
+    span_id: str = ""
+    status: int = 0
+    code: str = ""
+    """The failure mode's code; empty when all went well."""
+    cause: str = ""
+    blame: str = ""
+    caller: str = ""
+    """A keyed hash of the account id, never the id."""
+    token_format: str = ""
+    client_version: str = ""
+    load_run: str = ""
+    pool_wait_seconds: float = 0.0
+    db_seconds: float = 0.0
+    db_statements: int = 0
+    upstream_seconds: float = 0.0
+    degraded: tuple[str, ...] = ()
+    stage: str = "admission"
+    """What it is doing now: admission, auth, pool, database, upstream or render."""
+    keep: bool = False
+    """Whether its trace is kept; decided once, when the answer starts."""
+    shed: bool = False
+    """Whether admission refused it."""
+    disconnected: bool = False
+    """Whether the caller left before the answer was complete."""
+    validation_errors: list[dict[str, str]] = field(default_factory=list)
+    """Of a 422: `loc` and `type` of each error, for the span event; never a value."""
+    fields: dict[str, FieldValue] = field(default_factory=dict)
+    """More fields for the canonical line, from a fixed vocabulary."""
+
+
+_current: ContextVar[RequestRecord | None] = ContextVar("request_record", default=None)
+
+
+def current() -> RequestRecord | None:
+    """Return the record of the request this code works for, None outside any."""
+    return _current.get()
+
+
+def begin(record: RequestRecord) -> Token[RequestRecord | None]:
+    """Make the record current for this task and what it starts; give the token to `end`."""
+    return _current.set(record)
+
+
+def end(token: Token[RequestRecord | None]) -> None:
+    """Make current what was before `begin`."""
+    _current.reset(token)
+
+
+def enter_stage(stage: str) -> None:
+    """Say what the running request is doing from here on; nothing outside a request."""
+    record = _current.get()
+    if record is not None:
+        record.stage = stage

@@ -1,0 +1,108 @@
+"""What a span may say when it leaves the process: names on a list, no text of exceptions.
+
+The first line of defence is not to put secrets into attributes, and `traces.py` shows the tracing
+middleware only the part of a request that may be recorded. This is the second, for what a library or
+a new line of code adds; the collector's allow-list is the third.
+"""
+
+import re
+from functools import lru_cache
+
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.trace import Status
+from opentelemetry.util.types import Attributes, AttributeValue
+
+ALLOWED = frozenset(
+    {
+        "http.request.method",
+        "http.request.method_original",
+        "http.response.status_code",
+        "http.route",
+        "url.path",
+        "url.scheme",
+        "network.protocol.name",
+        "network.protocol.version",
+        "server.address",
+        "server.port",
+        "user_agent.original",
+        "user_agent.synthetic.type",
+        "error.type",
+        "exception.type",
+        "db.system.name",
+        "db.namespace",
+        "db.operation.name",
+        "db.query.text",
+        "db.response.status_code",
+        "db.client.connection.pool.name",
+        "peer.service",
+        # Short names of our own spans and events; see the matrix of failure modes.
+        "attempt",
+        "count",
+        "error_type",
+        "field",
+        "format",
+        "kind",
+        "outcome",
+        "provider",
+        "reason",
+        "result",
+        "rows",
+        "scope",
+        "wait_ms",
+    }
+)
+ALLOWED_PREFIXES = ("app.", "auth.", "calendar.", "csrf.", "oauth.", "schema.")
+
+_CODE = re.compile(r"[a-z][a-z0-9_.]{0,63}|[0-9A-Z]{3,5}")
+"""A status description that is a failure code or SQLSTATE; anything else may be a message."""
+_LITERAL = re.compile(r"'(?:[^']|'')*'|\$(\w*)\$.*?\$\1\$", re.DOTALL)
+
+
+def redact(span: ReadableSpan) -> ReadableSpan:
+    """Return the span itself when it may leave as it is, else a copy without the rest."""
+    attributes = span.attributes or {}
+    description = span.status.description
+    sql = attributes.get("db.query.text")
+    if (
+        all(map(_is_allowed, attributes))
+        and (description is None or _CODE.fullmatch(description))
+        and (sql is None or without_literals(str(sql)) == sql)
+        and all(_is_allowed(key) for event in span.events for key in event.attributes or ())
+    ):
+        return span
+    return ReadableSpan(
+        name=span.name,
+        context=span.context,
+        parent=span.parent,
+        resource=span.resource,
+        attributes=_allowed(attributes),
+        events=[
+            Event(event.name, _allowed(event.attributes), event.timestamp) for event in span.events
+        ],
+        links=span.links,
+        kind=span.kind,
+        status=span.status
+        if description is None or _CODE.fullmatch(description)
+        else Status(span.status.status_code),
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
+
+
+@lru_cache(maxsize=512)
+def without_literals(sql: str) -> str:
+    """Return the statement with quoted literals as `?`; bound parameters stay as they are."""
+    return _LITERAL.sub("?", sql)
+
+
+@lru_cache(maxsize=512)
+def _is_allowed(key: str) -> bool:
+    return key in ALLOWED or key.startswith(ALLOWED_PREFIXES)
+
+
+def _allowed(attributes: Attributes) -> dict[str, AttributeValue]:
+    kept = {key: value for key, value in (attributes or {}).items() if _is_allowed(key)}
+    if "db.query.text" in kept:
+        kept["db.query.text"] = without_literals(str(kept["db.query.text"]))
+    return kept

@@ -1,0 +1,240 @@
+"""Tracing: the provider, what is instrumented, and the helpers for our own spans.
+
+Every span is recorded and sent; which traces are kept is said by the attribute `app.trace.keep` and done
+by the collector. Exceptions are recorded by type, never by text. A newcomer's usual mistake is the
+SDK's own `start_as_current_span`, which records the message and the stack: use `span`.
+"""
+
+# The conventions are chosen when the instrumentations are imported, hence before them.
+import os
+
+os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http,database"
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, Tracer
+from prometheus_client import Counter, Gauge
+from sqlalchemy import Engine
+from starlette.types import ASGIApp
+
+from service.telemetry.export import SpanQueue, Tap
+from service.telemetry.keep import Keep
+from service.telemetry.server_spans import TrustedNetworks, with_server_span
+from service.telemetry.statement_spans import StatementSpans, instrument
+
+ATTRIBUTE_LENGTH_MAX = 2048
+SHUTDOWN_SECONDS = 2.0
+TRACER_NAME = "firedrill"
+
+Attribute = str | int | float | bool
+ErrorType = Callable[[BaseException], str]
+
+
+def type_name(error: BaseException) -> str:
+    return type(error).__qualname__
+
+
+class Tracing:
+    """Tracing of one process: made by `start_tracing`, ended by `stop`."""
+
+    def __init__(
+        self,
+        provider: TracerProvider,
+        *,
+        queue: SpanQueue | None,
+        tap: Tap,
+        keep: Keep,
+        trusted: TrustedNetworks,
+        error_type: ErrorType,
+    ) -> None:
+        self.provider = provider
+        self.tap = tap
+        self.keep = keep
+        self.error_type = error_type
+        self.tracer: Tracer = provider.get_tracer(TRACER_NAME)
+        self._queue = queue
+        self._trusted = trusted
+
+    def asgi(self, app: ASGIApp) -> ASGIApp:
+        """Return the app inside a server span per request; `scope["state"]["record"]` must be there."""
+        return with_server_span(app, provider=self.provider, trusted=self._trusted)
+
+    def instrument_engine(self, engine: Engine) -> StatementSpans | None:
+        """Have each statement of this (sync) engine leave one client span.
+
+        Returns None when the instrumentation is not installed, which `check.verify` reports.
+        """
+        return instrument(engine, self.provider)
+
+    def stop(self, timeout_seconds: float = SHUTDOWN_SECONDS) -> bool:
+        """Export what is queued, for at most this long; returns whether all of it went."""
+        return self._queue is None or self._queue.stop(timeout_seconds)
+
+
+class _Off:
+    """Before tracing has started, and in programs without it: spans that record nothing."""
+
+    tracer: Tracer = trace.NoOpTracer()
+    keep = Keep(base_ratio=0)
+    error_type: ErrorType = staticmethod(type_name)
+
+
+_current: Tracing | _Off = _Off()
+
+
+def start_tracing(
+    *,
+    endpoint: str,
+    service: str,
+    version: str,
+    instance: str,
+    environment: str,
+    keep: Keep,
+    trusted_networks: Sequence[str],
+    queue_spans: int,
+    timeout_seconds: float,
+    spans: Counter,
+    queued: Gauge,
+    queue_capacity: Gauge,
+    error_type: ErrorType = type_name,
+) -> Tracing:
+    """Start tracing in this process; `span` and its like use what was started last.
+
+    endpoint: base of the OTLP/HTTP receiver, empty for none. instance: `service.instance.id`, as the
+    targets of the metrics call it. queue_spans: how many may wait. timeout_seconds: of one export,
+    retries included. error_type: names an exception for `error.type`, from a closed set.
+    Raises ValueError for a network that is none.
+    """
+    global _current  # noqa: PLW0603 - a process has one tracing, as it has one stdout
+    provider = TracerProvider(
+        sampler=ALWAYS_ON,
+        resource=Resource.create(
+            {
+                "service.name": service,
+                "service.version": version,
+                "service.instance.id": instance,
+                "deployment.environment.name": environment,
+            }
+        ),
+        span_limits=SpanLimits(
+            max_attribute_length=ATTRIBUTE_LENGTH_MAX,
+            max_span_attribute_length=ATTRIBUTE_LENGTH_MAX,
+        ),
+        # Its shutdown at exit waits 30 s for a dead collector; `stop` is ours.
+        shutdown_on_exit=False,
+    )
+    tap = Tap()
+    provider.add_span_processor(tap)
+    queue = None
+    if endpoint:
+        exporter = OTLPSpanExporter(
+            endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=timeout_seconds
+        )
+        queue = SpanQueue(
+            exporter,
+            capacity=queue_spans,
+            spans=spans,
+            queued=queued,
+            capacity_gauge=queue_capacity,
+        )
+        provider.add_span_processor(queue)
+    tracing = Tracing(
+        provider,
+        queue=queue,
+        tap=tap,
+        keep=keep,
+        trusted=TrustedNetworks(trusted_networks),
+        error_type=error_type,
+    )
+    _current = tracing
+    return tracing
+
+
+@contextmanager
+def span(
+    name: str, *, kind: SpanKind = SpanKind.INTERNAL, **attributes: Attribute
+) -> Iterator[Span]:
+    """Run the block inside a span of its own, under the current one."""
+    active = _current.tracer.start_span(name, kind=kind, attributes=attributes)
+    with _recording(active):
+        yield active
+
+
+@contextmanager
+def root_span(
+    name: str,
+    *,
+    links: Sequence[SpanContext] = (),
+    keep: bool = False,
+    **attributes: Attribute,
+) -> Iterator[Span]:
+    """Run the block as a trace of its own that names what caused it.
+
+    links: contexts of those who wait for it. keep: keep the trace whatever happens; else it is kept
+    when the block fails or is slow, or by the base ratio.
+    """
+    started = time.perf_counter()
+    root = _current.tracer.start_span(
+        name,
+        context=Context(),
+        links=[Link(context) for context in links if context.is_valid],
+        attributes=attributes,
+    )
+    with _recording(root):
+        failed = True
+        try:
+            yield root
+            failed = False
+        finally:
+            trace_id = root.get_span_context().trace_id
+            seconds = time.perf_counter() - started
+            decided = keep or _current.keep.root(trace_id, seconds=seconds, failed=failed)
+            root.set_attribute("app.trace.keep", decided)
+
+
+def past_span(
+    name: str,
+    *,
+    seconds: float,
+    error_type: str = "",
+    kind: SpanKind = SpanKind.INTERNAL,
+    **attributes: Attribute,
+) -> None:
+    """Record a span that ends now and began this long ago: for what is only worth one in hindsight."""
+    now = time.time_ns()
+    past = _current.tracer.start_span(
+        name, kind=kind, start_time=now - round(seconds * 1e9), attributes=attributes
+    )
+    if error_type:
+        past.set_attribute("error.type", error_type)
+        past.set_status(Status(StatusCode.ERROR))
+    past.end(now)
+
+
+def current_context() -> SpanContext:
+    """Return the context of the running span, for a link; invalid outside of any."""
+    return trace.get_current_span().get_span_context()
+
+
+@contextmanager
+def _recording(active: Span) -> Iterator[None]:
+    """Make the span current for the block, mark it when the block fails, and end it."""
+    token = otel_context.attach(trace.set_span_in_context(active))
+    try:
+        yield
+    except BaseException as error:
+        active.set_attribute("error.type", _current.error_type(error))
+        active.set_status(Status(StatusCode.ERROR))
+        raise
+    finally:
+        otel_context.detach(token)
+        active.end()

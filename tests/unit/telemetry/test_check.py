@@ -1,0 +1,104 @@
+import asyncio
+import time
+
+import pytest
+from sqlalchemy import create_engine, event, text
+from starlette.types import Send
+
+from service.telemetry import statement_spans
+from service.telemetry.check import verify, verify_statement
+from service.telemetry.http import RequestRecord
+from service.telemetry.loop import LoopMonitor
+from tests.unit.telemetry.instruments import (
+    Instruments,
+    answer,
+    application,
+    request,
+    stack,
+    telemetry,
+)
+
+
+async def fine(record: RequestRecord, send: Send) -> None:
+    await answer(send)
+
+
+async def test_a_service_that_can_be_seen_has_no_problems() -> None:
+    with telemetry() as seen:
+        app = stack(seen, application(fine))
+        engine = create_engine("sqlite://")
+        statements = seen.tracing.instrument_engine(engine)
+
+        async def execute() -> None:
+            with engine.connect() as connection:
+                connection.execute(text("SELECT 1"))
+
+        assert await verify(seen.tracing, lambda: request(app), statements) == []
+        assert await verify_statement(seen.tracing, execute) == []
+        assert len(seen.tracing.tap.watchers) == 1
+
+
+async def test_a_missing_instrumentation_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with telemetry() as seen:
+        monkeypatch.setitem(
+            __import__("sys").modules, "opentelemetry.instrumentation.sqlalchemy.engine", None
+        )
+        app = stack(seen, application(fine))
+        statements = seen.tracing.instrument_engine(create_engine("sqlite://"))
+
+        problems = await verify(seen.tracing, lambda: request(app), statements)
+
+        assert problems == ["opentelemetry-instrumentation-sqlalchemy is not installed"]
+
+
+async def test_listeners_that_were_removed_are_named() -> None:
+    with telemetry() as seen:
+        app = stack(seen, application(fine))
+        engine = create_engine("sqlite://")
+        statements = seen.tracing.instrument_engine(engine)
+        event.remove(engine, "handle_error", statement_spans._end_failed)
+
+        problems = await verify(seen.tracing, lambda: request(app), statements)
+
+        assert problems == ["no handle_error listener on the engine"]
+
+
+async def test_no_span_and_two_spans_are_problems() -> None:
+    with telemetry() as seen:
+        statements = seen.tracing.instrument_engine(create_engine("sqlite://"))
+        app = stack(seen, application(fine))
+
+        async def nothing() -> None:
+            pass
+
+        async def twice() -> None:
+            await request(app)
+            await request(app)
+
+        assert await verify(seen.tracing, nothing, statements) == [
+            "one request left 0 server spans instead of 1"
+        ]
+        assert await verify(seen.tracing, twice, statements) == [
+            "one request left 2 server spans instead of 1"
+        ]
+        assert await verify_statement(seen.tracing, nothing) == [
+            "one statement left 0 client spans instead of 1"
+        ]
+
+
+async def test_the_lag_is_how_late_a_timer_fired() -> None:
+    instruments = Instruments()
+    monitor = LoopMonitor(instruments.duration.labels("GET", "/", "200"), interval_seconds=0.01)
+    monitor.start()
+
+    time.sleep(0.1)  # noqa: ASYNC251 - the loop is blocked on purpose
+    blocked = monitor.age_seconds
+    labels = {"method": "GET", "route": "/", "status": "200"}
+    while not instruments.value("duration_seconds_count", **labels):
+        await asyncio.sleep(0.001)
+    lag = instruments.value("duration_seconds_sum", **labels)
+    monitor.stop()
+
+    assert blocked >= 0.1
+    assert lag >= 0.08
+    assert monitor.age_seconds < blocked

@@ -1,0 +1,232 @@
+import threading
+from collections.abc import Callable, Sequence
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.trace import Status, StatusCode
+
+from service.telemetry import traces
+from service.telemetry.export import SpanQueue
+from service.telemetry.redaction import redact, without_literals
+from service.telemetry.traces import past_span, root_span, span
+from tests.unit.telemetry.instruments import Instruments, attributes_of, telemetry
+
+
+class Exporter(SpanExporter):
+    """An exporter whose collector can be away."""
+
+    def __init__(self, result: Callable[[], SpanExportResult]) -> None:
+        self.result = result
+        self.got: list[ReadableSpan] = []
+        self.stopped = threading.Event()
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        result = self.result()
+        if result is SpanExportResult.SUCCESS:
+            self.got += spans
+        return result
+
+    def shutdown(self) -> None:
+        self.stopped.set()
+
+
+def queue_of(exporter: Exporter, instruments: Instruments, *, capacity: int = 1000) -> SpanQueue:
+    return SpanQueue(
+        exporter,
+        capacity=capacity,
+        spans=instruments.spans,
+        queued=instruments.queued,
+        capacity_gauge=instruments.capacity,
+    )
+
+
+def end_spans(queue: SpanQueue, count: int) -> None:
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(queue)
+    tracer = provider.get_tracer("test")
+    for number in range(count):
+        tracer.start_span(f"span {number}").end()
+
+
+def account(instruments: Instruments) -> dict[str, float]:
+    results = ("exported", "failed", "dropped_queue_full")
+    counts = {result: instruments.value("spans_total", result=result) for result in results}
+    return {**counts, "queued": instruments.value("queued")}
+
+
+def test_what_is_queued_leaves_in_order() -> None:
+    exporter, instruments = Exporter(lambda: SpanExportResult.SUCCESS), Instruments()
+    queue = queue_of(exporter, instruments)
+
+    end_spans(queue, 700)
+
+    assert queue.stop(10)
+    assert [item.name for item in exporter.got] == [f"span {number}" for number in range(700)]
+    assert account(instruments) == {
+        "exported": 700,
+        "failed": 0,
+        "dropped_queue_full": 0,
+        "queued": 0,
+    }
+
+
+def test_a_collector_that_fails_is_counted() -> None:
+    def broken() -> SpanExportResult:
+        raise OSError
+
+    for result in (lambda: SpanExportResult.FAILURE, broken):
+        instruments = Instruments()
+        queue = queue_of(Exporter(result), instruments)
+
+        end_spans(queue, 300)
+
+        assert queue.stop(10)
+        assert account(instruments)["failed"] == 300
+
+
+def test_a_full_queue_drops_the_newest_and_the_account_adds_up() -> None:
+    held = threading.Event()
+    entered = threading.Event()
+
+    def hang() -> SpanExportResult:
+        entered.set()
+        held.wait(10)
+        return SpanExportResult.SUCCESS
+
+    exporter, instruments = Exporter(hang), Instruments()
+    queue = queue_of(exporter, instruments, capacity=300)
+    end_spans(queue, 256)
+    assert entered.wait(10)
+    end_spans(queue, 100)
+
+    during = account(instruments)
+    held.set()
+    queue.stop(10)
+
+    assert instruments.value("capacity") == 300
+    assert during == {"exported": 0, "failed": 0, "dropped_queue_full": 56, "queued": 300}
+    assert account(instruments) == {**during, "exported": 300, "queued": 0}
+
+
+def test_stopping_with_a_dead_collector_is_bounded_and_counts_what_is_lost() -> None:
+    held = threading.Event()
+    entered = threading.Event()
+
+    def hang() -> SpanExportResult:
+        entered.set()
+        held.wait(10)
+        return SpanExportResult.FAILURE
+
+    exporter, instruments = Exporter(hang), Instruments()
+    queue = queue_of(exporter, instruments)
+    end_spans(queue, 300)
+    assert entered.wait(10)
+
+    complete = queue.stop(0.05)
+
+    assert not complete
+    assert exporter.stopped.is_set()
+    assert account(instruments) == {
+        "exported": 0,
+        "failed": 44,
+        "dropped_queue_full": 0,
+        "queued": 256,
+    }
+    held.set()
+    queue._thread.join(10)
+    assert account(instruments)["failed"] == 300
+
+
+def test_only_listed_attributes_leave() -> None:
+    with telemetry() as seen:
+        with span("calendar.sync") as active:
+            active.set_attribute("url.query", "token=s3cr3t")
+            active.set_attribute("calendar.count", 3)
+            active.set_attribute("db.query.text", "SELECT 's3cr3t' WHERE id = $1")
+            active.add_event("exception", {"exception.message": "s3cr3t", "field": "name"})
+            active.set_status(Status(StatusCode.ERROR, "DETAIL: s3cr3t"))
+
+        redacted = redact(seen.ended[0])
+        assert "s3cr3t" not in redacted.to_json()
+        assert attributes_of(redacted) == {
+            "calendar.count": 3,
+            "db.query.text": "SELECT ? WHERE id = $1",
+        }
+        assert redacted.name == "calendar.sync"
+        assert redacted.status.status_code is StatusCode.ERROR
+        assert redacted.context == seen.ended[0].context
+        assert dict(redacted.events[0].attributes or {}) == {"field": "name"}
+
+
+def test_a_status_keeps_a_code_and_loses_a_message() -> None:
+    with telemetry() as seen:
+        with span("calendar.sync") as active:
+            active.set_status(Status(StatusCode.ERROR, "DETAIL: s3cr3t"))
+
+        redacted = redact(seen.ended[0])
+        assert redacted.status.status_code is StatusCode.ERROR
+        assert redacted.status.description is None
+
+
+def test_a_clean_span_is_not_copied() -> None:
+    with telemetry() as seen:
+        with span("calendar.sync", attempt=1) as active:
+            active.set_status(Status(StatusCode.ERROR, "db_timeout"))
+
+        assert redact(seen.ended[0]) is seen.ended[0]
+
+
+@pytest.mark.parametrize(
+    ("sql", "clean"),
+    [
+        ("SELECT 1", "SELECT 1"),
+        ("WHERE a = 'x''y' AND b = $1::int", "WHERE a = ? AND b = $1::int"),
+        ("SELECT $$s3cr3t$$, $a$s$$t$a$", "SELECT ?, ?"),
+        ("WHERE a = $1 AND b = $2", "WHERE a = $1 AND b = $2"),
+    ],
+)
+def test_literals_leave_a_statement_and_parameters_stay(sql: str, clean: str) -> None:
+    assert without_literals(sql) == clean
+
+
+def test_a_failing_block_marks_its_span_by_type_only() -> None:
+    with telemetry() as seen:
+        with pytest.raises(ValueError, match="s3cr3t"), span("calendar.fetch_page"):
+            raise ValueError("s3cr3t")
+
+        (ended,) = seen.ended
+        assert attributes_of(ended) == {"error.type": "ValueError"}
+        assert ended.status.status_code is StatusCode.ERROR
+        assert "s3cr3t" not in ended.to_json()
+        assert not trace.get_current_span().get_span_context().is_valid
+
+
+def test_a_root_is_a_trace_of_its_own_linked_to_its_waiters_and_decides_for_itself() -> None:
+    with telemetry() as seen:
+        with span("calendar.sync"):
+            waiter = traces.current_context()
+            with root_span("oauth.refresh", links=[waiter], keep=True):
+                pass
+        with root_span("schema.check"):
+            pass
+        with pytest.raises(KeyError), root_span("schema.check"):
+            raise KeyError
+
+        refresh, _sync, quiet, failed = seen.ended
+        assert refresh.parent is None
+        assert refresh.links[0].context == waiter
+        kept = [attributes_of(root)["app.trace.keep"] for root in (refresh, quiet, failed)]
+        assert kept == [True, False, True]
+
+
+def test_a_span_in_hindsight_lies_in_the_past() -> None:
+    with telemetry() as seen:
+        past_span("db.pool.acquire", seconds=0.25, error_type="timeout", wait_ms=250)
+
+        (ended,) = seen.ended
+        assert ended.start_time is not None
+        assert ended.end_time is not None
+        assert ended.end_time - ended.start_time == 250_000_000
+        assert attributes_of(ended) == {"wait_ms": 250, "error.type": "timeout"}
