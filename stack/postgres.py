@@ -117,13 +117,17 @@ def programs(home: Path) -> Path:
     return copy / "bin"
 
 
-def initialise(home: Path, superuser_password: str) -> None:
+def is_initialised(home: Path) -> bool:
+    return (home / "data" / "PG_VERSION").exists()
+
+
+def initialise(home: Path, superuser_password: str, *, sync: bool = True) -> None:
     """Create the cluster unless it is there. An interrupted attempt is started over.
 
+    sync: whether the files must survive a crash of the machine right after.
     Raises PostgresError with initdb's last line.
     """
-    data = home / "data"
-    if (data / "PG_VERSION").exists():
+    if is_initialised(home):
         return
     unfinished = home / "data.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -143,6 +147,7 @@ def initialise(home: Path, superuser_password: str) -> None:
                 # One collation on every machine, whatever its locales.
                 *("--encoding", "UTF8", "--locale-provider", "builtin", "--locale", "C.UTF-8"),
                 "--no-instructions",
+                *(() if sync else ("--no-sync",)),
             ],
             check=True,
             capture_output=True,
@@ -156,7 +161,7 @@ def initialise(home: Path, superuser_password: str) -> None:
         raise PostgresError(f"initdb failed: {last}") from error
     finally:
         password_file.unlink(missing_ok=True)
-    unfinished.rename(data)
+    unfinished.rename(home / "data")
 
 
 def server_command(
@@ -188,8 +193,18 @@ async def create_roles(port: int, passwords: Mapping[Role, str]) -> None:
     """Bring roles, passwords and database to what they must be. Idempotent.
 
     What the app's role may do inside the schema is granted by the migrations, which own the tables.
+    Raises PostgresError.
     """
-    admin = await asyncpg.connect(dsn("superuser", passwords["superuser"], port, "postgres"))
+    try:
+        await _create_roles(port, passwords)
+    except (asyncpg.PostgresError, OSError, TimeoutError) as error:
+        raise PostgresError(f"the roles cannot be made: {error}") from error
+
+
+async def _create_roles(port: int, passwords: Mapping[Role, str]) -> None:
+    admin = await asyncpg.connect(
+        dsn("superuser", passwords["superuser"], port, "postgres"), timeout=10
+    )
     try:
         for role in ("owner", "app", "monitor"):
             name = ROLES[role]
@@ -202,7 +217,7 @@ async def create_roles(port: int, passwords: Mapping[Role, str]) -> None:
             await admin.execute(f"CREATE DATABASE {DATABASE} OWNER {ROLES['owner']}")
     finally:
         await admin.close()
-    database = await asyncpg.connect(dsn("superuser", passwords["superuser"], port))
+    database = await asyncpg.connect(dsn("superuser", passwords["superuser"], port), timeout=10)
     try:
         await database.execute(_PRIVILEGES)
     finally:
@@ -238,7 +253,7 @@ class Postgres:
         self._process: subprocess.Popen[bytes] | None = None
 
     async def __aenter__(self) -> Self:
-        initialise(self.home, self.passwords["superuser"])
+        initialise(self.home, self.passwords["superuser"], sync=False)
         self.start()
         await create_roles(self.port, self.passwords)
         return self

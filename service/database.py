@@ -1,0 +1,322 @@
+"""The engine, and the unit of work: one transaction, committed before anything is answered.
+
+`Database.run(operation)` is the only way to the database. It is a call and not a dependency with
+`yield`, because a dependency commits after the answer has been sent, cannot run the work again after a
+deadlock, and holds the connection while the answer is built (docs/decisions/0001-unit-of-work-as-a-call.md).
+"""
+
+import re
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import asyncpg
+import sqlalchemy.exc
+import structlog
+from sqlalchemy import URL, event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.orm import DeclarativeBase
+
+from service import failures, metrics
+from service.config import Config
+from service.driver_errors import (
+    ConnectFailed,
+    Meaning,
+    PoolRefused,
+    Retry,
+    connect_failure,
+    meaning_of,
+)
+from service.pool import MeasuredPool, PoolMeter, watch
+from service.resilience import deadline
+from service.telemetry.record import current
+from service.telemetry.traces import past_span
+
+T = TypeVar("T")
+Operation = Callable[[AsyncSession], Awaitable[T]]
+
+MAX_TRANSACTION_RETRIES = 2
+MIN_SECONDS_TO_RETRY = 0.05
+"""With less left of the deadline a retry only turns a clear answer into a 504."""
+
+_OPERATION_NAME = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
+_log = structlog.get_logger()
+
+
+class Base(DeclarativeBase):
+    """The tables of this service."""
+
+
+class Database:
+    """The one engine of a process."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._meter = PoolMeter(config.pool_waiters_max, config.connect_gate_seconds)
+        self.engine = self._create_engine()
+        self.pool.meter = self._meter
+        watch(lambda: self.pool)
+        _measure_statements(self.engine)
+
+    @property
+    def pool(self) -> MeasuredPool:
+        pool = self.engine.pool
+        assert isinstance(pool, MeasuredPool)  # noqa: S101 - narrows the declared type
+        return pool
+
+    async def run(self, operation: Operation[T], *, idempotent: bool = False) -> T:
+        """Run the operation in one transaction and return its result once it is committed.
+
+        idempotent: the operation may run twice; then it is tried once more on a fresh connection when
+        the first one breaks. Serialization failures and deadlocks are tried again at most twice, the
+        whole operation each time, so it must keep nothing outside the session.
+        Raises Failure: the operation's own, or what `driver_errors` makes of the driver's.
+        """
+        retries = 0
+        while True:
+            try:
+                return await self._once(operation)
+            except _Faulted as fault:
+                meaning = fault.meaning
+                if not _may_retry(meaning, retries, idempotent=idempotent):
+                    self._log_fault(fault)
+                    raise meaning.failure() from fault.error
+                retries += 1
+                metrics.DB_RETRIES.labels(_retry_reason(meaning)).inc()
+
+    async def _once(self, operation: Operation[T]) -> T:
+        try:
+            async with AsyncSession(self.engine, expire_on_commit=False) as session:
+                try:
+                    result = await operation(session)
+                except BaseException:
+                    metrics.DB_TRANSACTIONS.labels("rolled_back").inc()
+                    raise
+                await _commit(session)
+                return result
+        except (sqlalchemy.exc.SQLAlchemyError, OSError, ConnectFailed, PoolRefused) as error:
+            meaning = meaning_of(error)
+            if meaning is None:
+                raise
+            raise _Faulted(meaning, error) from error
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+    def _create_engine(self) -> AsyncEngine:
+        config = self._config
+        url = URL.create("postgresql+asyncpg", config.database_user, database=config.database_name)
+        return create_async_engine(
+            url,
+            poolclass=MeasuredPool,
+            pool_size=config.pool_size,
+            max_overflow=config.pool_max_overflow,
+            pool_timeout=config.pool_timeout_seconds,
+            # A killed idle connection costs one ping (43 µs, measured) instead of one failed request.
+            pool_pre_ping=True,
+            pool_recycle=1800,
+            # LIFO would keep a few connections hot and let the rest go stale behind firewalls.
+            pool_use_lifo=False,
+            hide_parameters=True,
+            async_creator=self._connect,
+        )
+
+    async def _connect(self, *_args: object, **_more: object) -> "asyncpg.Connection[Any]":
+        started = time.perf_counter()
+        try:
+            return await connect(self._config, application_name="firedrill-api")
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            failed = connect_failure(error)
+            metrics.DB_CONNECT_FAILURES.labels(failed.reason).inc()
+            _note_failed_connect(failed, time.perf_counter() - started)
+            raise failed from error
+        finally:
+            elapsed = time.perf_counter() - started
+            metrics.POOL_CREATE_SECONDS.labels(metrics.POOL).observe(elapsed)
+
+    def _log_fault(self, fault: "_Faulted") -> None:
+        meaning = fault.meaning
+        fields: dict[str, object] = {}
+        if meaning.mode is failures.DB_POOL_EXHAUSTED:
+            fields["top_holders"] = self._meter.top_holders()
+        _log.warning(
+            _FAULT_EVENTS.get(meaning.mode.code, "db_error"),
+            code=meaning.mode.code,
+            error_type=meaning.error_type,
+            sqlstate=meaning.sqlstate or None,
+            constraint=meaning.constraint or None,
+            **fields,
+        )
+
+
+class _Missing:
+    """The type of MISSING."""
+
+
+MISSING = _Missing()
+"""What `optional` returns when the database lacks an object that the query names."""
+
+
+async def optional(session: AsyncSession, query: Callable[[], Awaitable[T]]) -> T | _Missing:
+    """Run a query on objects that may be missing, inside a savepoint; MISSING when they are.
+
+    The savepoint keeps the transaction usable. Every other error passes.
+    """
+    try:
+        async with session.begin_nested():
+            return await query()
+    except sqlalchemy.exc.DBAPIError as error:
+        meaning = meaning_of(error)
+        if meaning is None or meaning.error_type != "undefined":
+            raise
+        return MISSING
+
+
+async def connect(config: Config, *, application_name: str) -> "asyncpg.Connection[Any]":
+    """Open one connection with the service's limits, outside any pool.
+
+    Raises what asyncpg raises; `driver_errors.connect_failure` names it.
+    """
+    return await asyncpg.connect(
+        host=config.database_host,
+        port=config.database_port,
+        user=config.database_user,
+        password=config.database_password.get_secret_value(),
+        database=config.database_name,
+        timeout=config.connect_timeout_seconds,
+        command_timeout=config.command_timeout_seconds,
+        server_settings={
+            "application_name": application_name,
+            "statement_timeout": _milliseconds(config.statement_timeout_seconds),
+            "lock_timeout": _milliseconds(config.lock_timeout_seconds),
+            "idle_in_transaction_session_timeout": _milliseconds(
+                config.idle_in_transaction_timeout_seconds
+            ),
+        },
+    )
+
+
+class _Faulted(Exception):
+    """A unit of work ended by the driver; carries what it means to `run`."""
+
+    def __init__(self, meaning: Meaning, error: BaseException) -> None:
+        super().__init__(meaning.error_type)
+        self.meaning = meaning
+        self.error = error
+
+
+async def _commit(session: AsyncSession) -> None:
+    started = time.perf_counter()
+    try:
+        await session.commit()
+    except BaseException as error:
+        metrics.DB_TRANSACTIONS.labels("commit_failed").inc()
+        meaning = meaning_of(error)
+        error_type = meaning.error_type if meaning else "other"
+        past_span("db.commit", seconds=time.perf_counter() - started, error_type=error_type)
+        if meaning is not None and meaning.retry is Retry.NEVER:
+            raise _Faulted(
+                Meaning(
+                    meaning.error_type,
+                    failures.COMMIT_FAILED,
+                    Retry.NEVER,
+                    meaning.sqlstate,
+                    meaning.constraint,
+                ),
+                error,
+            ) from error
+        if meaning is not None and meaning.retry is Retry.FRESH_CONNECTION:
+            # Whether it was committed is unknown: never again, the caller has to look.
+            raise _Faulted(
+                Meaning("disconnect", failures.DB_CONNECTION_LOST, Retry.NEVER, meaning.sqlstate),
+                error,
+            ) from error
+        raise
+    metrics.DB_TRANSACTIONS.labels("committed").inc()
+
+
+def _may_retry(meaning: Meaning, retries: int, *, idempotent: bool) -> bool:
+    if deadline.remaining() < MIN_SECONDS_TO_RETRY:
+        return False
+    match meaning.retry:
+        case Retry.TRANSACTION:
+            return retries < MAX_TRANSACTION_RETRIES
+        case Retry.FRESH_CONNECTION:
+            return idempotent and retries < 1
+        case Retry.FRESH_PLAN:
+            return retries < 1
+        case Retry.NEVER:
+            return False
+
+
+_RETRY_REASONS = {"serialization": "40001", "deadlock": "40P01", "cached_plan": "cached_plan"}
+
+
+def _retry_reason(meaning: Meaning) -> str:
+    return _RETRY_REASONS.get(meaning.error_type, "disconnect")
+
+
+_FAULT_EVENTS = {
+    "db_pool_exhausted": "db_pool_exhausted",
+    "db_unavailable": "db_unavailable",
+    "db_timeout": "db_timeout",
+    "db_lock_timeout": "db_timeout",
+    "db_connection_lost": "db_disconnect",
+    "constraint_violation": "db_constraint",
+    "reference_missing": "db_constraint",
+    "email_conflict": "db_constraint",
+    "commit_failed": "db_commit_failed",
+    "schema_mismatch": "schema_drift",
+}
+"""Log events by failure code; anything else is a `db_error`."""
+
+
+def _note_failed_connect(failed: ConnectFailed, seconds: float) -> None:
+    past_span("db.connect", seconds=seconds, error_type=failed.reason)
+    name = "db_auth_failed" if failed.reason == "auth" else "db_connect_failed"
+    _log.warning(name, reason=failed.reason, sqlstate=failed.sqlstate or None)
+
+
+def _measure_statements(engine: AsyncEngine) -> None:
+    """Observe every statement's duration by operation and SQLSTATE class.
+
+    The listeners run inside the greenlet of the statement: no awaits here.
+    """
+
+    def before(
+        *arguments: Any,
+    ) -> None:  # connection, cursor, statement, parameters, context, many
+        arguments[4].started_seconds = time.perf_counter()
+
+    def after(*arguments: Any) -> None:
+        _observe(arguments[2], time.perf_counter() - arguments[4].started_seconds, "", "")
+
+    def failed(context: ExceptionContext) -> None:
+        started = getattr(context.execution_context, "started_seconds", None)
+        if started is None or context.statement is None:
+            return
+        meaning = meaning_of(context.original_exception)
+        error_type, sqlstate = ("other", "")
+        if meaning is not None:
+            error_type, sqlstate = meaning.error_type, meaning.sqlstate
+        _observe(context.statement, time.perf_counter() - started, error_type, sqlstate)
+
+    event.listen(engine.sync_engine, "before_cursor_execute", before)
+    event.listen(engine.sync_engine, "after_cursor_execute", after)
+    event.listen(engine.sync_engine, "handle_error", failed)
+
+
+def _observe(sql: str, seconds: float, error_type: str, sqlstate: str) -> None:
+    match = _OPERATION_NAME.match(sql)
+    name = match[1].upper() if match else "OTHER"
+    error_type = error_type if error_type in metrics.DB_ERROR_TYPES or not error_type else "other"
+    metrics.DB_OPERATION_SECONDS.labels(name, sqlstate, error_type).observe(seconds)
+    record = current()
+    if record is not None:
+        record.db_seconds += seconds
+        record.db_statements += 1
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(int(seconds * 1000))

@@ -1,0 +1,178 @@
+"""The table: what the database driver can raise → what it means for the request.
+
+Classified by SQLSTATE, not by class: the class of a statement timeout is DBAPIError, of a broken
+connection InterfaceError, of a refused one ConnectionRefusedError; none of them says it reliably. A
+driver error's own text never leaves this module: PostgreSQL puts values into DETAIL.
+"""
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import sqlalchemy.exc
+
+from service import failures
+from service.failures import Failure, Mode
+
+
+class Retry(enum.Enum):
+    """Whether the same unit of work may be tried again, and how often."""
+
+    NEVER = enum.auto()
+    TRANSACTION = enum.auto()
+    """The server rolled it back in favour of another: again, at most twice."""
+    FRESH_CONNECTION = enum.auto()
+    """The connection is gone: once, and only work that may run twice."""
+    FRESH_PLAN = enum.auto()
+    """A cached plan did not survive DDL and nothing ran: once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What an error means. error_type: the metric's closed vocabulary."""
+
+    error_type: str
+    mode: Mode
+    retry: Retry = Retry.NEVER
+    sqlstate: str = ""
+    constraint: str = ""
+
+    def failure(self) -> Failure:
+        log: dict[str, str | int | float | bool | None] = {"sqlstate": self.sqlstate}
+        if self.constraint:
+            log["constraint"] = self.constraint
+        return Failure(self.mode, cause=self.error_type, log=log)
+
+
+class ConnectFailed(Exception):
+    """Opening a connection failed. reason: refused, timeout, auth, too_many, starting, other."""
+
+    def __init__(self, reason: str, sqlstate: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.sqlstate = sqlstate
+
+
+class PoolRefused(Exception):
+    """A checkout was refused without waiting. reason: waiter_limit or the gate's connect reason."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+_LOST = Meaning("disconnect", failures.DB_CONNECTION_LOST, Retry.FRESH_CONNECTION)
+_SCHEMA = Meaning("undefined", failures.SCHEMA_MISMATCH)
+_DATA = Meaning("data", failures.CONSTRAINT_VIOLATION)
+_RESOURCES = Meaning("other", failures.DB_UNAVAILABLE)
+_UNKNOWN = Meaning("other", failures.INTERNAL_ERROR)
+
+# Most specific wins: five characters, then the class (two characters), then unknown.
+# https://www.postgresql.org/docs/18/errcodes-appendix.html
+BY_SQLSTATE: dict[str, Meaning] = {
+    "57014": Meaning("statement_timeout", failures.DB_TIMEOUT),
+    "55P03": Meaning("lock_timeout", failures.DB_LOCK_TIMEOUT),
+    "40001": Meaning("serialization", failures.TX_CONFLICT, Retry.TRANSACTION),
+    "40P01": Meaning("deadlock", failures.TX_CONFLICT, Retry.TRANSACTION),
+    "23505": Meaning("unique", failures.CONSTRAINT_VIOLATION),
+    "23502": Meaning("not_null", failures.CONSTRAINT_VIOLATION),
+    "23503": Meaning("fk", failures.REFERENCE_MISSING),
+    "23514": Meaning("check", failures.CONSTRAINT_VIOLATION),
+    "23": Meaning("other", failures.CONSTRAINT_VIOLATION),
+    "22P02": Meaning("enum", failures.SCHEMA_MISMATCH),
+    "22": _DATA,
+    "42": _SCHEMA,
+    "3F": _SCHEMA,
+    "0A000": Meaning("cached_plan", failures.SCHEMA_MISMATCH, Retry.FRESH_PLAN),
+    "25P02": Meaning("in_failed_tx", failures.INTERNAL_ERROR),
+    "25P03": _LOST,
+    "25006": _RESOURCES,  # read-only: a standby answered
+    "53": _RESOURCES,
+    "54": _DATA,
+    "57P05": _LOST,
+    "57P": _LOST,
+    "57P03": Meaning("other", failures.DB_UNAVAILABLE),
+    "58": _RESOURCES,
+    "08": _LOST,
+    "28": _RESOURCES,
+    "3D": _RESOURCES,
+    "P0": _DATA,
+}
+
+# Which unique constraints the caller can do something about.
+BY_CONSTRAINT: dict[str, Mode] = {
+    "accounts_email_key": failures.EMAIL_CONFLICT,
+}
+
+CONNECT_REASONS: dict[str, str] = {
+    "28000": "auth",
+    "28P01": "auth",
+    "53300": "too_many",
+    "57P03": "starting",
+}
+
+
+def connect_failure(error: BaseException) -> ConnectFailed:
+    """Return why a connection could not be opened."""
+    sqlstate = getattr(error, "sqlstate", None) or ""
+    if sqlstate:
+        return ConnectFailed(CONNECT_REASONS.get(sqlstate, "other"), sqlstate)
+    if isinstance(error, TimeoutError):
+        return ConnectFailed("timeout")
+    # A listener that closes at once (a restarting server, a proxy) is a refusal to the caller.
+    return ConnectFailed("refused" if isinstance(error, OSError) else "other")
+
+
+def meaning_of(error: BaseException) -> Meaning | None:
+    """Return what a database error means, or None if it is none."""
+    for item in _chain(error):
+        if isinstance(item, sqlalchemy.exc.TimeoutError):
+            return Meaning("pool_timeout", failures.DB_POOL_EXHAUSTED)
+        if isinstance(item, PoolRefused):
+            if item.reason == "waiter_limit":
+                return Meaning("waiter_limit", failures.DB_POOL_EXHAUSTED)
+            return Meaning(item.reason, failures.DB_UNAVAILABLE)
+        if isinstance(item, ConnectFailed):
+            return Meaning(item.reason, failures.DB_UNAVAILABLE, sqlstate=item.sqlstate)
+        sqlstate = getattr(item, "sqlstate", None)
+        if isinstance(sqlstate, str) and sqlstate:
+            return _by_sqlstate(sqlstate, getattr(item, "constraint_name", None) or "")
+    return _without_sqlstate(error)
+
+
+def _by_sqlstate(sqlstate: str, constraint: str) -> Meaning:
+    meaning = next(
+        (BY_SQLSTATE[key] for key in (sqlstate, sqlstate[:3], sqlstate[:2]) if key in BY_SQLSTATE),
+        _UNKNOWN,
+    )
+    mode = BY_CONSTRAINT.get(constraint, meaning.mode)
+    return Meaning(meaning.error_type, mode, meaning.retry, sqlstate, constraint)
+
+
+def _without_sqlstate(error: BaseException) -> Meaning | None:
+    names = {type(item).__name__ for item in _chain(error)}
+    if "InvalidCachedStatementError" in names:
+        return BY_SQLSTATE["0A000"]
+    if isinstance(error, sqlalchemy.exc.DBAPIError) or "InterfaceError" in names:
+        # Without an SQLSTATE the server said nothing: the connection ended, or never worked.
+        return _LOST
+    if isinstance(error, TimeoutError):
+        return Meaning("command_timeout", failures.DB_TIMEOUT)
+    if isinstance(error, OSError):
+        return _LOST
+    if isinstance(error, sqlalchemy.exc.SQLAlchemyError):
+        return _UNKNOWN
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield the error, what SQLAlchemy wrapped (`orig`) and what the driver wrapped, outermost first."""
+    seen: set[int] = set()
+    pending: list[BaseException | None] = [error]
+    while pending:
+        item = pending.pop(0)
+        if item is None or id(item) in seen:
+            continue
+        seen.add(id(item))
+        yield item
+        pending += [getattr(item, "orig", None), item.__cause__]
