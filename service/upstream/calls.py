@@ -1,0 +1,334 @@
+"""One way to call a provider: breaker, retries, time limits, spans and counters around every attempt.
+
+From the outside in: deadline > circuit breaker > retries > time limit of one attempt. The breaker hears
+of every attempt, so a call that fails three times counts three times, and the one probe of a half-open
+breaker is one attempt, never a series of them. There is one layer of retries, this one. No `traceparent`
+is sent: the provider is a foreign party, and our trace ids are none of its business.
+"""
+
+import asyncio
+import hashlib
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import httpx
+import stamina
+import structlog
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind, StatusCode
+from pydantic import BaseModel, ValidationError
+
+from service import failures, metrics
+from service.failures import Failure
+from service.resilience.breaker import Breaker, CircuitOpenError, Outcome, State
+from service.resilience.retry import RetryBudget, retry_after_seconds
+from service.telemetry.record import current, enter_stage
+from service.telemetry.traces import span
+from service.upstream.errors import (
+    CIRCUIT_OPEN,
+    CUT_BODY,
+    TOO_LARGE,
+    Endpoint,
+    Meaning,
+    failure_of,
+    refusal,
+    transport_error,
+    unreadable,
+)
+
+MAX_BODY_BYTES = 8 * 1024 * 1024
+"""A page of 250 events has about 0.3 MB."""
+MAX_ATTEMPTS = 3
+MAX_WAIT_SECONDS = 2.0
+"""A longer Retry-After is the caller's to wait for: a request that sleeps here holds an admission slot."""
+MAX_GATE_SECONDS = 60.0
+
+M = TypeVar("M", bound=BaseModel)
+_log = structlog.get_logger()
+
+# stamina's default hooks log the exception's text and register a metric outside our catalogue.
+stamina.instrumentation.set_on_retry_hooks(())
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One logical call. attempt_seconds: limit of an attempt; total_seconds: of all, waits included."""
+
+    operation: str
+    span: str
+    endpoint: Endpoint
+    method: str
+    path: str
+    attempt_seconds: float
+    total_seconds: float
+    form: Mapping[str, str] | None = field(default=None, repr=False)
+    query: Mapping[str, str] | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    unanswered_retries: int = MAX_ATTEMPTS
+    """How often an attempt may be repeated that the provider may have acted on."""
+
+
+class _AttemptFailed(Exception):
+    """retry_after: seconds that the provider, or the breaker, asks to wait. status: 0 for none."""
+
+    def __init__(
+        self, meaning: Meaning, retry_after: float | None = None, *, status: int = 0
+    ) -> None:
+        super().__init__(meaning.cause)
+        self.meaning = meaning
+        self.retry_after = retry_after
+        self.status = status
+
+    @property
+    def error_type(self) -> str:
+        """The status where it is one that says no, else what went wrong."""
+        return str(self.status) if self.status not in {0, 200} else self.meaning.cause
+
+
+@dataclass(slots=True)
+class _Answer:
+    """What has arrived so far; status 0: nothing."""
+
+    status: int = 0
+    headers: httpx.Headers = field(default_factory=httpx.Headers)
+    body: bytearray = field(default_factory=bytearray)
+
+
+class _BodyTooLargeError(Exception):
+    pass
+
+
+class Calls:
+    """One breaker, one retry budget and one connection pool per process."""
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """clock: seconds of any origin. jitter: 0-1, spreads the waits before retries."""
+        self._http = http
+        self._clock = clock
+        self._jitter = jitter
+        self._budget = RetryBudget(clock=clock)
+        self._quota_back_at = 0.0
+        self.breaker = Breaker(clock=clock, on_transition=_report_transition)
+        _show_state(self.breaker.state)
+
+    async def make(self, call: Call, model: type[M]) -> M:
+        """Return the answer of the call, checked against the model. Raises CallFailed."""
+        self._check_quota_gate(call.endpoint)
+        self._budget.note_call()
+        enter_stage("upstream")
+        ends_at = self._clock() + call.total_seconds
+        tries = unanswered = 0
+
+        def pause_before_next(error: Exception) -> bool | float:
+            """Tell stamina how many seconds to wait; False: no further attempt."""
+            if not isinstance(error, _AttemptFailed) or not error.meaning.is_retryable:
+                return False
+            pause = 0.1 * 2 ** (tries - 1) * (1 + self._jitter())
+            pause = max(pause, (error.retry_after or 0.0) * (1 + 0.1 * self._jitter()))
+            if (
+                tries >= MAX_ATTEMPTS
+                or unanswered > call.unanswered_retries
+                or pause > MAX_WAIT_SECONDS
+                or self._clock() + pause >= ends_at
+                or self.breaker.state is State.OPEN
+            ):
+                metrics.RETRY_ATTEMPTS.labels(call.operation, "exhausted").inc()
+                return False
+            granted = self._budget.take()
+            outcome = "retried" if granted else "no_budget"
+            metrics.RETRY_ATTEMPTS.labels(call.operation, outcome).inc()
+            return pause if granted else False
+
+        try:
+            async for attempt in stamina.retry_context(
+                on=pause_before_next, attempts=None, timeout=None
+            ):
+                with attempt:
+                    tries += 1
+                    try:
+                        result = await self._attempt(call, model, number=tries, ends_at=ends_at)
+                    except _AttemptFailed as failed:
+                        unanswered += failed.meaning.is_unanswered
+                        raise
+                    if tries > 1:
+                        metrics.RETRY_ATTEMPTS.labels(call.operation, "succeeded").inc()
+                    return result
+        except _AttemptFailed as failed:
+            self._close_quota_gate(failed)
+            raise failure_of(
+                failed.meaning,
+                call.endpoint,
+                retry_after_seconds=failed.retry_after,
+                is_unanswered=unanswered > 0,
+            ) from failed
+        raise AssertionError("stamina returns or raises")  # pragma: no cover
+
+    async def _attempt(self, call: Call, model: type[M], *, number: int, ends_at: float) -> M:
+        """Make one attempt: one permit of the breaker, one span, one observation."""
+        seconds = ends_at - self._clock()
+        try:
+            with self.breaker.attempt() as verdict:
+                result = await self._traced(
+                    call, model, number, min(seconds, call.attempt_seconds)
+                )
+                if not isinstance(result, _AttemptFailed):
+                    verdict.outcome = Outcome.OK
+                    return result
+                verdict.outcome = result.meaning.outcome
+                if result.meaning.cause == "timeout" and seconds < call.attempt_seconds:
+                    # The caller's deadline cut it short: that is no verdict on the provider.
+                    verdict.outcome = Outcome.NEUTRAL
+                raise result
+        except CircuitOpenError as refused:
+            trace.get_current_span().add_event("breaker_open")
+            raise _AttemptFailed(CIRCUIT_OPEN, max(1.0, refused.retry_after_seconds)) from None
+
+    async def _traced(
+        self, call: Call, model: type[M], number: int, limit_seconds: float
+    ) -> M | _AttemptFailed:
+        """Return what came of the attempt; raised through the span, a failure would name it anew."""
+        base_url = self._http.base_url
+        attributes: dict[str, str | int] = {
+            "http.request.method": call.method,
+            "server.address": base_url.host,
+            "server.port": base_url.port or (443 if base_url.scheme == "https" else 80),
+        }
+        if number > 1:
+            attributes["http.request.resend_count"] = number - 1
+        with span(call.span, kind=SpanKind.CLIENT, **attributes) as active:
+            try:
+                result = await self._observed(call, model, limit_seconds)
+            except _AttemptFailed as failed:
+                if failed.status:
+                    active.set_attribute("http.response.status_code", failed.status)
+                active.set_attribute("error.type", failed.error_type)
+                active.set_status(StatusCode.ERROR)
+                return failed
+            active.set_attribute("http.response.status_code", 200)
+            return result
+
+    async def _observed(self, call: Call, model: type[M], limit_seconds: float) -> M:
+        started = time.perf_counter()
+        answer = _Answer()
+        error_type = "cancelled"
+        try:
+            result = await self._exchange(call, model, answer, limit_seconds)
+            error_type = ""
+        except _AttemptFailed as failed:
+            error_type = failed.error_type
+            _report(call, failed, answer)
+            raise
+        else:
+            return result
+        finally:
+            elapsed = time.perf_counter() - started
+            status = str(answer.status or "")
+            metrics.HTTP_CLIENT_SECONDS.labels(metrics.PROVIDER, status, error_type).observe(
+                elapsed
+            )
+            record = current()
+            if record is not None:
+                record.upstream_seconds += elapsed
+
+    async def _exchange(
+        self, call: Call, model: type[M], answer: _Answer, limit_seconds: float
+    ) -> M:
+        """Send the request and read the whole answer. Raises _AttemptFailed."""
+        try:
+            async with asyncio.timeout(limit_seconds):
+                await self._receive(call, answer)
+        except _BodyTooLargeError as error:
+            raise _AttemptFailed(TOO_LARGE, status=answer.status) from error
+        except (TimeoutError, httpx.RequestError, httpx.InvalidURL) as error:
+            meaning = transport_error(error)
+            if meaning.cause == "disconnect" and answer.status == 200:
+                meaning = CUT_BODY
+            raise _AttemptFailed(meaning, status=answer.status) from error
+        body = bytes(answer.body)
+        if answer.status != 200:
+            raise _AttemptFailed(
+                refusal(call.endpoint, answer.status, body),
+                retry_after_seconds(answer.headers.get("retry-after")),
+                status=answer.status,
+            )
+        try:
+            return model.model_validate_json(body)
+        except ValidationError:
+            # Not chained: pydantic's text says which field, but a chain would be printed with it.
+            raise _AttemptFailed(unreadable(body), status=200) from None
+
+    async def _receive(self, call: Call, answer: _Answer) -> None:
+        async with self._http.stream(
+            call.method,
+            call.path,
+            data=call.form,
+            params=call.query,
+            headers=call.headers,
+        ) as response:
+            answer.status, answer.headers = response.status_code, response.headers
+            async for chunk in response.aiter_raw():
+                answer.body += chunk
+                if len(answer.body) > MAX_BODY_BYTES:
+                    raise _BodyTooLargeError
+
+    def _check_quota_gate(self, endpoint: Endpoint) -> None:
+        seconds = self._quota_back_at - self._clock()
+        if endpoint is Endpoint.CALENDAR and seconds > 0:
+            raise Failure(
+                failures.PROVIDER_QUOTA_EXHAUSTED,
+                cause="quota_gate",
+                retry_after_seconds=max(1.0, seconds),
+            )
+
+    def _close_quota_gate(self, failed: _AttemptFailed) -> None:
+        """Make no call before the moment that the provider named for the whole project."""
+        if failed.meaning.limit_scope == "project" and failed.retry_after:
+            seconds = min(failed.retry_after, MAX_GATE_SECONDS)
+            self._quota_back_at = self._clock() + seconds
+
+
+def _report(call: Call, failed: _AttemptFailed, answer: _Answer) -> None:
+    """Count and log what one attempt tells about the provider."""
+    meaning = failed.meaning
+    if meaning.limit_scope:
+        metrics.UPSTREAM_RATE_LIMITED.labels(metrics.PROVIDER, meaning.limit_scope).inc()
+        _log.warning(
+            "provider_rate_limited",
+            operation=call.operation,
+            scope=meaning.limit_scope,
+            retry_after_seconds=failed.retry_after,
+        )
+    elif meaning.bad_because:
+        metrics.UPSTREAM_BAD_RESPONSES.labels(metrics.PROVIDER, meaning.bad_because).inc()
+        _log.warning(
+            "sync_bad_payload" if call.endpoint is Endpoint.CALENDAR else "oauth_bad_payload",
+            operation=call.operation,
+            why=meaning.bad_because,
+            body_bytes=len(answer.body),
+            # Enough to tell whether two reports are about the same body; nothing can be read from it.
+            body_sha256=hashlib.sha256(answer.body).hexdigest()[:16],
+        )
+    elif failed.status == 401 and call.endpoint is Endpoint.CALENDAR:
+        _log.info("provider_unauthorized", operation=call.operation)
+
+
+def _report_transition(old: State, new: State) -> None:
+    metrics.BREAKER_TRANSITIONS.labels(metrics.PROVIDER, new.value).inc()
+    _show_state(new)
+    event = {State.OPEN: "breaker_opened", State.CLOSED: "breaker_closed"}.get(new)
+    if event:
+        _log.warning(event, breaker=metrics.PROVIDER, was=old.value)
+
+
+def _show_state(state: State) -> None:
+    for each in State:
+        metrics.BREAKER_STATE.labels(metrics.PROVIDER, each.value).set(each is state)

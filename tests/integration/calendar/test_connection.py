@@ -1,0 +1,138 @@
+import asyncpg
+import httpx
+import pytest
+
+from service.app import Service
+from service.domains.calendar import operations
+from tests.integration.calendar.conftest import Connect, Connected, Google, Owner
+from tests.integration.conftest import Someone
+
+CONNECTION = "/api/v1/calendar/connection"
+SYNC = "/api/v1/calendar/sync/auto"
+
+
+async def put_code(client: httpx.AsyncClient, who: Someone, code: str) -> httpx.Response:
+    return await client.put(CONNECTION, json={"code": code}, headers=who.headers)
+
+
+async def test_without_a_grant_the_connection_says_where_to_get_one(
+    client: httpx.AsyncClient, someone: Someone
+) -> None:
+    answer = await client.get(CONNECTION, headers=someone.headers)
+
+    connection = answer.json()
+    assert connection["status"] == "not_connected"
+    assert "access_type=offline" in connection["reauth_url"]
+    assert connection["scope"] is None
+
+
+async def test_a_code_connects_a_calendar_that_can_then_be_synchronised(
+    client: httpx.AsyncClient, someone: Someone, google: Google
+) -> None:
+    code = (await google.mint(authorization_code=True))["authorization_code"]
+
+    answer = await put_code(client, someone, code)
+
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["status"] == "ok"
+    assert answer.json()["reauth_url"] is None
+    assert (await client.get(CONNECTION, headers=someone.headers)).json() == answer.json()
+    synced = await client.post(SYNC, headers=someone.headers)
+    assert synced.json()["created"] == 25
+
+
+async def test_a_code_works_once(
+    client: httpx.AsyncClient, someone: Someone, google: Google
+) -> None:
+    code = (await google.mint(authorization_code=True))["authorization_code"]
+    await put_code(client, someone, code)
+
+    answer = await put_code(client, someone, code)
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "calendar_reauth_required")
+    assert answer.json()["reason"] == "code_refused"
+    assert "reauth_url" in answer.json()
+    kept = await client.get(CONNECTION, headers=someone.headers)
+    assert kept.json()["status"] == "ok", "the connection that works is kept"
+
+
+async def test_a_consent_without_the_calendar_is_refused(
+    client: httpx.AsyncClient, someone: Someone, google: Google
+) -> None:
+    minted = await google.mint(authorization_code=True, scopes=["openid"])
+
+    answer = await put_code(client, someone, minted["authorization_code"])
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "calendar_scope_missing")
+
+
+async def test_connecting_again_mends_a_dead_grant_and_starts_over(
+    client: httpx.AsyncClient, connected: Connected, google: Google, owner: Owner
+) -> None:
+    await client.post(SYNC, headers=connected.headers)
+    await owner.execute(
+        "UPDATE oauth_grants SET status = 'reauth_required', last_error = 'revoked'"
+        " WHERE account_id = $1",
+        connected.account_id,
+    )
+    dead = await client.post(SYNC, headers=connected.headers)
+    code = (await google.mint(authorization_code=True, events=7))["authorization_code"]
+
+    answer = await put_code(client, connected.someone, code)
+    synced = await client.post(SYNC, headers=connected.headers)
+
+    assert dead.status_code == 409
+    assert answer.json()["status"] == "ok"
+    # Another calendar: what was in the old one goes.
+    assert (synced.json()["created"], synced.json()["deleted"]) == (7, 25)
+
+
+@pytest.mark.parametrize("body", [{}, {"code": ""}, {"code": "x" * 513}, {"code": 1}])
+async def test_a_body_that_does_not_fit_is_a_422(
+    client: httpx.AsyncClient, someone: Someone, body: dict[str, object]
+) -> None:
+    answer = await client.put(CONNECTION, json=body, headers=someone.headers)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
+
+
+async def test_tokens_are_stored_encrypted_and_bound_to_their_account(
+    client: httpx.AsyncClient, connect: Connect, owner: Owner
+) -> None:
+    mine, theirs = await connect(), await connect()
+    rows: list[asyncpg.Record] = await owner.fetch(
+        "SELECT access_token_enc, refresh_token_enc FROM oauth_grants WHERE account_id = $1",
+        mine.account_id,
+    )
+    stored = b"".join(rows[0].values())
+    await owner.execute(
+        "UPDATE oauth_grants SET access_token_enc = $1 WHERE account_id = $2",
+        rows[0]["access_token_enc"],
+        theirs.account_id,
+    )
+
+    answer = await client.post(SYNC, headers=theirs.headers)
+
+    assert mine.refresh_token.encode() not in stored
+    assert b"at-" not in stored
+    assert (answer.status_code, answer.json()["code"]) == (500, "provider_misconfigured")
+    assert (await client.post(SYNC, headers=mine.headers)).status_code == 200
+
+
+async def test_grants_are_counted_by_status(
+    service: Service, connect: Connect, owner: Owner
+) -> None:
+    await owner.execute("DELETE FROM oauth_grants")
+    for seconds in (3600, 3600, 60, -1):
+        await connect(expires_in_seconds=seconds)
+    for status in ("reauth_required", "misconfigured"):
+        grant = await connect()
+        await owner.execute(
+            "UPDATE oauth_grants SET status = $1::text::grant_status WHERE account_id = $2",
+            status,
+            grant.account_id,
+        )
+
+    counts = await service.database.run(operations.count_grants)
+
+    assert counts == {"ok": 2, "expiring": 2, "reauth_required": 1, "misconfigured": 1}
