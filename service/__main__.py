@@ -1,0 +1,120 @@
+"""`python -m service`: one service process.
+
+Exit 0 after a stop, 1 when it cannot run or would run blind, 2 when it is told nonsense.
+"""
+
+import asyncio
+import contextlib
+import gc
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+
+import structlog
+import uvicorn
+import uvloop
+
+from service import metrics
+from service.app import InstrumentationInactiveError, Service
+from service.config import Config, read_config, require_secrets
+from service.health import Health, InternalServer
+from service.server import limited_protocol
+from service.telemetry import logs
+
+
+class _PublicServer(uvicorn.Server):
+    """uvicorn that says when its port is open, and leaves signals to `serve`."""
+
+    def __init__(self, config: uvicorn.Config, health: Health) -> None:
+        super().__init__(config)
+        self._health = health
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._health.phase = "running"
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def main() -> int:
+    config = read_config()
+    try:
+        require_secrets(config)
+    except ValueError as error:
+        sys.stderr.write(f"configuration: {error}\n")
+        return 2
+    writer = logs.configure(
+        service=config.service_name,
+        version=config.service_version,
+        instance=config.instance,
+        environment=config.environment,
+        level=config.log_level,
+        format_=config.log_format,
+        capacity=config.log_queue_records,
+        records=metrics.LOG_RECORDS,
+    )
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(serve(config))
+    except (OSError, InstrumentationInactiveError, ValueError) as error:
+        structlog.get_logger().error("service_not_started", reason=str(error))
+        sys.stderr.write(f"service: {error}\n")
+        return 1
+    finally:
+        writer.stop()
+
+
+async def serve(config: Config) -> int:
+    """Serve until SIGTERM or SIGINT; requests in flight are answered within STOP_SECONDS."""
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(logs.on_loop_error)
+    service = Service(config)
+    internal = InternalServer(config, service.health)
+    public = _PublicServer(
+        uvicorn.Config(
+            service.asgi,
+            host=config.service_host,
+            port=config.service_port,
+            http=limited_protocol(config),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=True,
+            timeout_graceful_shutdown=int(config.stop_seconds),
+            # A far backstop only: it counts idle connections too (measured).
+            limit_concurrency=None,
+        ),
+        service.health,
+    )
+
+    def stop() -> None:
+        service.health.phase = "stopping"
+        public.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    internal.start()
+    try:
+        await service.start()
+        # Objects of the start live for ever: the collector need not look at them again
+        # (p99 of a database read 46 → 22 ms, measured).
+        gc.collect()
+        gc.freeze()
+        await public.serve()
+    except SystemExit:
+        message = f"port {config.service_port} cannot be opened: set SERVICE_PORT to a free one"
+        raise OSError(message) from None
+    finally:
+        await service.stop()
+        internal.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

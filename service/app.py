@@ -1,0 +1,279 @@
+"""The composition root: configuration in, a running service out.
+
+Everything that has a lifetime is made here and handed on; no module below reads the environment. The
+order of the middlewares is the life of a request (docs/request.md): the first to see it is the first
+that can refuse it, and the cheapest.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import httpx
+import structlog
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import PlainTextResponse
+from starlette.types import ASGIApp, Scope
+
+from service import failures, metrics, responses
+from service.bodies import Bodies
+from service.config import Config
+from service.database import Database
+from service.domains.auth.attempts import Attempts
+from service.domains.auth.operations import SignIn
+from service.domains.auth.passwords import Passwords
+from service.domains.auth.router import routes as auth_routes
+from service.domains.calendar import operations as calendar
+from service.domains.calendar.grants import Grants
+from service.domains.calendar.router import routes as calendar_routes
+from service.domains.profile.router import routes as profile_routes
+from service.domains.settings.router import routes as settings_routes
+from service.failures import Failure
+from service.health import Health, every
+from service.resilience.admission import Admission
+from service.resilience.deadline import Deadline
+from service.routes import Policy, RouteTable, table_of
+from service.schema import Capabilities, SchemaWatch
+from service.security import Authentication, Security
+from service.telemetry import check, guard
+from service.telemetry.http import Edge, SpanMarks
+from service.telemetry.keep import Keep
+from service.telemetry.loop import LoopMonitor
+from service.telemetry.traces import Tracing, start_tracing
+from service.upstream import CalendarProvider, open_http
+
+GRANTS_EVERY_SECONDS = 15.0
+SELF_CHECK_PATH = "/problems/not_found"
+"""Answered without a caller or a database, so it can be asked before either is there."""
+
+_log = structlog.get_logger()
+
+
+class InstrumentationInactiveError(RuntimeError):
+    """The service would run blind; the message says what is missing."""
+
+
+class Service:
+    """One service process, without its sockets: `asgi` is the public application.
+
+    Raises ValueError for a configuration whose parts do not fit together.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.health = Health()
+        self.tracing = _start_tracing(config)
+        self.database = Database(config)
+        self.statements = self.tracing.instrument_engine(self.database.engine.sync_engine)
+        self._http = open_http(config)
+        self.provider = CalendarProvider(self._http, config)
+        self.grants = Grants(self.database, self.provider, config)
+        self.capabilities = Capabilities()
+        self.schema = SchemaWatch(self.database, self.capabilities)
+        self.loop_monitor = LoopMonitor(metrics.EVENT_LOOP_LAG_SECONDS)
+        self.sign_in = SignIn(
+            self.database,
+            Passwords(),
+            Attempts(config.login_attempts_per_minute, clock=time.monotonic),
+            config,
+        )
+        self.app = self._application()
+        self.routes = table_of(self.app)
+        self.asgi = self._with_outer_layers(self.app)
+        self._chores: list[asyncio.Task[None]] = []
+        _touch(self.app, self.routes)
+        metrics.BUILD_INFO.labels(config.service_version, config.service_revision).set(1)
+        self.health.heartbeat_age_seconds = lambda: self.loop_monitor.age_seconds
+        self.health.missing_schema_objects = lambda: self.capabilities.missing_required
+        self.health.pool_is_exhausted = lambda: self.database.pool.checkedin() == 0
+        self.health.oldest_checkout_seconds = lambda: max(
+            self.database.pool.meter.oldest_checkouts().values()
+        )
+
+    async def start(self) -> None:
+        """Begin the background work; raises InstrumentationInactiveError rather than run blind."""
+        self.loop_monitor.start()
+        problems = await check.verify(self.tracing, self._ask_itself, self.statements)
+        if problems:
+            _log.error("instrumentation_inactive", problems=problems)
+            raise InstrumentationInactiveError("; ".join(problems))
+        self._begin(self.schema.run(self.config.schema_check_seconds), "schema")
+        self._begin(every(GRANTS_EVERY_SECONDS, "grants", self._count_grants), "grants")
+        self._begin(self._check_statement_span(), "statement-span")
+        _log.info("service_started", port=self.config.service_port)
+
+    async def stop(self) -> None:
+        """End the background work, close connections, export what is queued; about 3 s at most."""
+        self.health.phase = "stopping"
+        for chore in self._chores:
+            chore.cancel()
+        await asyncio.gather(*self._chores, return_exceptions=True)
+        await self.grants.close()
+        await self._http.aclose()
+        self.sign_in.close()
+        await self.database.close()
+        self.loop_monitor.stop()
+        _log.info("service_stopped")
+        await asyncio.to_thread(self.tracing.stop)
+
+    def _application(self) -> FastAPI:
+        app = FastAPI(
+            title="Firedrill API",
+            version=self.config.service_version,
+            # One server span per request, from one place: the framework's own telemetry is off.
+            telemetry={"tracing": False, "metrics": False, "logs": False},
+            redoc_url=None,
+        )
+        app.state.config = self.config
+        app.state.database = self.database
+        app.state.provider = self.provider
+        app.state.grants = self.grants
+        app.state.capabilities = self.capabilities
+        app.state.security = Security.of(self.config)
+        app.state.sign_in = self.sign_in
+        for routes in (auth_routes, profile_routes, settings_routes, calendar_routes):
+            app.include_router(routes)
+        app.add_api_route("/problems/{code}", explain_problem, response_class=PlainTextResponse)
+        responses.install(app)
+        # The last added is the first to see the request.
+        app.add_middleware(Bodies, max_bytes=self.config.body_bytes_max)
+        app.add_middleware(Authentication, security=app.state.security)
+        app.add_middleware(Deadline, seconds_for=self._deadline_seconds)
+        app.add_middleware(responses.CatchAll, on_failure=self._on_failure)
+        app.add_middleware(SpanMarks, keep=self.tracing.keep)
+        app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+        return app
+
+    def _with_outer_layers(self, app: ASGIApp) -> ASGIApp:
+        """Put before the tracing what must be cheap: the record and the refusal of what is too much."""
+        config = self.config
+        admission = Admission(
+            self.tracing.asgi(app),
+            class_of=lambda scope: _policy(scope).admission,
+            limits={
+                "read": config.read_in_flight_max,
+                "write": config.write_in_flight_max,
+                "calendar": config.calendar_in_flight_max,
+                "login": config.login_in_flight_max,
+            },
+            on_change=lambda name, now: metrics.ADMITTED_REQUESTS.labels(name).set(now),
+            on_shed=lambda name: metrics.LOAD_SHED.labels(name).inc(),
+        )
+        return Edge(
+            responses.CatchAll(admission),
+            resolve=lambda _method, path: self.routes.resolve(path),
+            duration=metrics.HTTP_REQUEST_SECONDS,
+            active=metrics.HTTP_ACTIVE_REQUESTS,
+            client_requests=metrics.CLIENT_REQUESTS,
+            disconnects=metrics.CLIENT_DISCONNECTS,
+        )
+
+    def _deadline_seconds(self, scope: Scope) -> float:
+        config = self.config
+        limit = {
+            "read": config.read_deadline_seconds,
+            "write": config.write_deadline_seconds,
+            "calendar": config.calendar_deadline_seconds,
+            "login": config.login_deadline_seconds,
+        }[_policy(scope).admission or "read"]
+        for name, value in scope["headers"]:
+            if name == b"x-request-deadline-ms" and value.isdigit() and len(value) <= 6:
+                # The caller may only shorten; 0 would be answered before anything was tried.
+                return min(limit, max(int(value), 1) / 1000)
+        return limit
+
+    def _on_failure(self, failure: Failure) -> None:
+        if failure.mode is failures.SCHEMA_MISMATCH:
+            self.schema.hurry()
+
+    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        self._chores.append(asyncio.create_task(work, name=name))
+
+    async def _count_grants(self) -> None:
+        counts = await self.database.run(calendar.count_grants, idempotent=True)
+        for status, count in counts.items():
+            metrics.OAUTH_GRANTS.labels(metrics.PROVIDER, status).set(count)
+
+    async def _check_statement_span(self) -> None:
+        """Prove the statement span as soon as the database answers; it may be down at start."""
+
+        async def one_statement() -> None:
+            await self.database.run(calendar.count_grants, idempotent=True)
+
+        while True:
+            with contextlib.suppress(Failure):
+                problems = await check.verify_statement(self.tracing, one_statement)
+                if problems:
+                    _log.error("instrumentation_inactive", problems=problems)
+                return
+            await asyncio.sleep(1)
+
+    async def _ask_itself(self) -> None:
+        transport = httpx.ASGITransport(self.asgi)
+        async with httpx.AsyncClient(transport=transport, base_url="http://self-check") as client:
+            await client.get(SELF_CHECK_PATH)
+
+
+async def explain_problem(code: str) -> str:
+    """Say what happened and what the caller can do, for each `type` of a problem."""
+    mode = failures.MODES.get(code)
+    if mode is None or mode.status is None:
+        raise Failure(failures.NOT_FOUND)
+    return responses.explain(mode)
+
+
+def _policy(scope: Scope) -> Policy:
+    policy: Policy = scope["state"]["route"].policy(scope["method"])
+    return policy
+
+
+def _start_tracing(config: Config) -> Tracing:
+    errors: Callable[[str], Any] = metrics.TELEMETRY_ERRORS.labels
+    guard.report_to(lambda where, _error: errors(where).inc())
+    return start_tracing(
+        endpoint=config.otlp_endpoint,
+        service=config.service_name,
+        version=config.service_version,
+        instance=config.instance,
+        environment=config.environment,
+        keep=Keep(base_ratio=config.trace_base_ratio),
+        trusted_networks=config.trusted_networks,
+        queue_spans=config.trace_queue_spans,
+        timeout_seconds=config.otlp_timeout_seconds,
+        spans=metrics.TELEMETRY_SPANS,
+        queued=metrics.TELEMETRY_QUEUE,
+        queue_capacity=metrics.TELEMETRY_QUEUE_CAPACITY,
+    )
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """Return the document with the one schema that all problems share."""
+    if not app.openapi_schema:
+        document = get_openapi(title=app.title, version=app.version, routes=app.routes)
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas["Problem"] = responses.PROBLEM_SCHEMA
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                # FastAPI's own 422 describes a body that this service never sends.
+                described = operation["responses"].get("422", {}).get("content", {})
+                if "application/json" in described:
+                    described.pop("application/json")
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def _touch(app: FastAPI, routes: RouteTable) -> None:
+    """Create the series of every route, status and code that the OpenAPI document declares."""
+    statuses: list[tuple[str, str, int]] = []
+    codes: list[tuple[str, str]] = []
+    for path, operations in app.openapi()["paths"].items():
+        for method, operation in operations.items():
+            statuses += [(method.upper(), path, int(status)) for status in operation["responses"]]
+            codes += [(path, code) for code in responses.documented_codes(operation)]
+    unmatched = routes.resolve("").template
+    statuses += [("GET", unmatched, 404)]
+    codes += [(unmatched, code) for code in ("not_found", "method_not_allowed")]
+    metrics.touch(statuses, codes)

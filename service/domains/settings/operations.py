@@ -1,0 +1,135 @@
+"""Use cases of the settings: versioned by ETag, with a group of columns that may be missing.
+
+`ai_models` came with a later migration. Where its column is missing the rest is read and written all the
+same, and the answer says what it leaves out; a write of the missing part is refused, so nothing is lost
+silently.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from sqlalchemy import Table, Text, case, func, select, update
+from sqlalchemy import cast as sql_cast
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.elements import ColumnElement
+
+from service import failures, metrics
+from service.database import MISSING, optional
+from service.domains.settings.models import Settings, Theme
+from service.failures import Failure
+from service.security import Caller
+from service.telemetry.record import current
+
+AI_MODELS = "ai_models"
+MAX_DOCUMENT_BYTES = 256 * 1024
+"""Largest stored document that is answered; a body of 1 MiB at most is written, this is what fits a
+response built in memory for 30 readers at once (8 MB)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Settings as stored. version: 0 when nothing was ever stored; degraded: groups left out."""
+
+    theme: Theme
+    notifications: bool
+    version: int
+    ai_models: Any | None = None
+    degraded: tuple[str, ...] = ()
+
+
+async def settings_of(session: AsyncSession, caller: Caller, *, has_ai_models: bool) -> Document:
+    """Return the caller's settings, or the defaults.
+
+    has_ai_models: whether the database has that group, as far as the last check knows.
+    Raises Failure(RESPONSE_TOO_LARGE) for a document over MAX_DOCUMENT_BYTES, without loading it.
+    """
+    if has_ai_models:
+        row = await optional(session, lambda: _read(session, caller, _ai_model_columns()))
+        if row is not MISSING:
+            return _document(row, degraded=())
+    metrics.DEGRADED_RESPONSES.labels(AI_MODELS).inc()
+    record = current()
+    if record is not None:
+        record.degraded = (AI_MODELS,)
+    return _document(await _read(session, caller, ()), degraded=(AI_MODELS,))
+
+
+async def change_settings(
+    session: AsyncSession,
+    caller: Caller,
+    *,
+    has_ai_models: bool,
+    expected_version: int | None,
+    must_exist: bool,
+    theme: Theme,
+    notifications: bool,
+    ai_models: Mapping[str, Any] | None,
+    ai_models_bytes: int,
+) -> Document:
+    """Replace the caller's settings and return them with their new version.
+
+    expected_version: from `If-Match`; None: any. must_exist: `If-Match: *`.
+    Raises Failure: PRECONDITION_FAILED, SCHEMA_MISMATCH (a group that is written is missing).
+    """
+    values: dict[str, Any] = {
+        "theme": theme,
+        "notifications": notifications,
+        "updated_at": func.now(),
+    }
+    if has_ai_models:
+        values[AI_MODELS] = ai_models
+    elif ai_models is not None:
+        raise Failure(failures.SCHEMA_MISMATCH, cause=AI_MODELS)
+    metrics.SETTINGS_BYTES.observe(ai_models_bytes)
+    table = cast(Table, Settings.__table__)
+    if expected_version is not None or must_exist:
+        change = update(table).where(table.c.account_id == caller.account_id)
+        if expected_version is not None:
+            change = change.where(table.c.version == expected_version)
+        version = await session.scalar(
+            change.values(**values, version=table.c.version + 1).returning(table.c.version)
+        )
+        if version is None:
+            raise Failure(failures.PRECONDITION_FAILED)
+    else:
+        version = await session.scalar(
+            upsert(table)
+            .values(account_id=caller.account_id, **values)
+            .on_conflict_do_update(
+                index_elements=[table.c.account_id],
+                set_={**values, "version": table.c.version + 1},
+            )
+            .returning(table.c.version)
+        )
+    degraded = () if has_ai_models else (AI_MODELS,)
+    return Document(theme, notifications, int(version or 0), ai_models, degraded)
+
+
+def _ai_model_columns() -> tuple[ColumnElement[Any], ...]:
+    size = func.octet_length(sql_cast(Settings.ai_models, Text))
+    return (
+        case((size <= MAX_DOCUMENT_BYTES, Settings.ai_models)).label("ai_models"),
+        size.label("bytes"),
+    )
+
+
+async def _read(
+    session: AsyncSession, caller: Caller, more: tuple[ColumnElement[Any], ...]
+) -> Any:
+    columns = (Settings.theme, Settings.notifications, Settings.version, *more)
+    statement = select(*columns).where(Settings.account_id == caller.account_id)
+    return (await session.execute(statement)).one_or_none()
+
+
+def _document(row: Any, *, degraded: tuple[str, ...]) -> Document:
+    if row is None:
+        return Document(Theme.SYSTEM, notifications=True, version=0, degraded=degraded)
+    stored_bytes = getattr(row, "bytes", None) or 0
+    metrics.SETTINGS_BYTES.observe(stored_bytes)
+    if stored_bytes > MAX_DOCUMENT_BYTES:
+        raise Failure(failures.RESPONSE_TOO_LARGE, log={"bytes": stored_bytes})
+    return Document(
+        row.theme, row.notifications, row.version, getattr(row, "ai_models", None), degraded
+    )

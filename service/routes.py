@@ -1,0 +1,120 @@
+"""The routes as everything around the router sees them: template, policy, and a look-up by path.
+
+Resolved once per request, before anything else, so that metric label, span name, admission, deadline
+and authentication cannot disagree. Paths nobody claims are all one label.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+
+from service.metrics import UNMATCHED
+
+AdmissionClass = Literal["read", "write", "calendar", "login"]
+METHODS = frozenset(
+    {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
+)
+OTHER_METHOD = "_OTHER"
+"""What OpenTelemetry calls a method that is not in the list: a caller cannot mint label values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What stands in front of a route.
+
+    admission: whose in-flight limit it counts against; None: never refused.
+    auth: `user` asks for a caller before the body is read.
+    csrf: whether it changes something, so that a cookie alone does not authenticate it.
+    body: the media type that it reads, None for no body.
+    """
+
+    admission: AdmissionClass | None = "read"
+    auth: Literal["none", "user"] = "user"
+    csrf: bool = False
+    body: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RouteSpec:
+    """One path: its template and the policy of each method."""
+
+    template: str
+    policies: Mapping[str, Policy]
+
+    def policy(self, method: str) -> Policy:
+        return self.policies.get(method, _OPEN)
+
+
+_OPEN = Policy(auth="none")
+_JSON = "application/json"
+_FORM = "application/x-www-form-urlencoded"
+
+# Routes whose policy does not follow from the method.
+_SPECIAL: Mapping[tuple[str, str], Policy] = {
+    ("POST", "/api/v1/auth/token"): Policy("login", "none", body=_FORM),
+    ("POST", "/api/v1/auth/logout"): Policy("write", csrf=True),
+    ("POST", "/api/v1/calendar/sync/auto"): Policy("calendar", csrf=True),
+    ("GET", "/problems/{code}"): _OPEN,
+    ("GET", "/openapi.json"): _OPEN,
+    ("GET", "/docs"): _OPEN,
+}
+
+
+def policy_of(method: str, template: str) -> Policy:
+    """Return the policy of a declared route: the special one, else what its method says."""
+    special = _SPECIAL.get((method, template))
+    if special is not None:
+        return special
+    if method in {"GET", "HEAD", "OPTIONS"}:
+        return Policy("read")
+    return Policy("write", csrf=True, body=_JSON)
+
+
+class RouteTable:
+    """Finds the route of a path; templates without parameters by one dictionary look-up."""
+
+    def __init__(self, routes: Iterable[tuple[str, str]]) -> None:
+        """Take (method, full template) pairs."""
+        by_template: dict[str, dict[str, Policy]] = {}
+        for method, template in routes:
+            by_template.setdefault(template, {})[method] = policy_of(method, template)
+        specs = [RouteSpec(template, policies) for template, policies in by_template.items()]
+        self._fixed = {spec.template: spec for spec in specs if "{" not in spec.template}
+        self._patterns = [
+            (_pattern(spec.template), spec) for spec in specs if "{" in spec.template
+        ]
+        self._unmatched = RouteSpec(UNMATCHED, {})
+
+    def specs(self) -> list[RouteSpec]:
+        return [*self._fixed.values(), *(spec for _, spec in self._patterns)]
+
+    def resolve(self, path: str) -> RouteSpec:
+        """Return the route that claims the path, or the one for unclaimed paths."""
+        spec = self._fixed.get(path)
+        if spec is not None:
+            return spec
+        return next(
+            (spec for pattern, spec in self._patterns if pattern.fullmatch(path)), self._unmatched
+        )
+
+
+def table_of(app: FastAPI) -> RouteTable:
+    """Read the routes of an app, with the prefixes their routers carry."""
+    return RouteTable(
+        (method, context.path)
+        for context in iter_route_contexts(app.routes)
+        if context.path is not None
+        for method in sorted(context.methods or ())
+    )
+
+
+def label_of_method(method: str) -> str:
+    return method if method in METHODS else OTHER_METHOD
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(template)))

@@ -1,0 +1,129 @@
+"""What holds for every route: one name everywhere, and signals that exist before they are needed."""
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from service import failures, metrics, responses
+from service.app import Service
+from service.config import Config
+from tests.signals import Samples, watched_spans
+
+METHODS = {"get", "put", "post", "delete", "patch"}
+# Answered for paths and requests that no route claims.
+OUTSIDE_ROUTES = {"not_found", "method_not_allowed", "header_too_large"}
+
+
+@pytest.fixture(scope="module")
+async def service() -> AsyncIterator[Service]:
+    """A service that was never started: no socket is opened."""
+    values: dict[str, Any] = {
+        "token_keys": {"a": "k" * 32},
+        "grant_keys": {"g": "g" * 32},
+        "session_key": "s" * 32,
+        "otlp_endpoint": "",
+        "trace_base_ratio": 1.0,
+    }
+    yield (built := Service(Config.model_validate(values)))
+    await built.database.close()
+    built.sign_in.close()
+
+
+def operations(service: Service) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, item in service.app.openapi()["paths"].items():
+        for method, operation in item.items():
+            if method in METHODS:
+                yield method.upper(), path, operation
+
+
+async def test_metric_label_template_and_span_say_the_same_route(service: Service) -> None:
+    transport = httpx.ASGITransport(service.asgi)
+    async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
+        for method, template, _ in operations(service):
+            before = Samples()
+            path = re.sub(r"\{[^}]*\}", "validation_failed", template)
+            with watched_spans(service.tracing) as spans:
+                answer = await client.request(method, path)
+
+            counted = before.grown(
+                "http_server_request_duration_seconds_count",
+                http_route=template,
+                http_request_method=method,
+                http_response_status_code=str(answer.status_code),
+            )
+            (server,) = spans.ended
+            assert counted == 1, (method, template)
+            assert (server.attributes or {})["http.route"] == template
+            assert server.name == f"{method} {template}"
+
+
+async def test_paths_of_a_caller_are_neither_labels_nor_span_names(service: Service) -> None:
+    transport = httpx.ASGITransport(service.asgi)
+    async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
+        before = Samples()
+        with watched_spans(service.tracing) as spans:
+            for number in range(20):
+                await client.request("BREW" if number % 2 else "GET", f"/pots/{number}")
+
+    assert (
+        before.grown("http_server_request_duration_seconds_count", http_route=metrics.UNMATCHED)
+        == 20
+    )
+    assert {span.name for span in spans.ended} <= {"GET", "HTTP", "_OTHER"} | {
+        f"{method} {metrics.UNMATCHED}" for method in ("GET", "_OTHER", "HTTP")
+    }
+
+
+def test_every_declared_status_and_code_is_a_series_from_the_start(service: Service) -> None:
+    samples = {
+        (sample.name, frozenset(sample.labels.items()))
+        for family in metrics.REGISTRY.collect()
+        for sample in family.samples
+    }
+
+    for method, path, operation in operations(service):
+        for status in operation["responses"]:
+            labels = {
+                "http_request_method": method,
+                "http_route": path,
+                "http_response_status_code": status,
+            }
+            assert (
+                "http_server_request_duration_seconds_count",
+                frozenset(labels.items()),
+            ) in samples
+        for code in responses.documented_codes(operation):
+            labels = {"code": code, "http_route": path}
+            assert ("app_failures_total", frozenset(labels.items())) in samples
+
+
+def test_every_mode_that_a_request_can_end_with_is_documented_by_a_route(service: Service) -> None:
+    documented = {
+        code
+        for _, _, operation in operations(service)
+        for code in responses.documented_codes(operation)
+    }
+
+    assert {mode.code for mode in failures.answered()} == documented | OUTSIDE_ROUTES
+
+
+def test_the_service_has_no_more_than_five_thousand_series(service: Service) -> None:
+    series = sum(len(family.samples) for family in metrics.REGISTRY.collect())
+
+    assert series <= 5000
+
+
+async def test_each_problem_type_is_a_page_that_says_what_to_do(service: Service) -> None:
+    transport = httpx.ASGITransport(service.asgi)
+    async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
+        for mode in failures.answered():
+            page = await client.get(f"/problems/{mode.code}")
+
+            assert page.status_code == 200
+            assert mode.detail in page.text
+        unknown = await client.get("/problems/no_such_code")
+
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "not_found")

@@ -1,0 +1,173 @@
+import json
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from service.app import Service
+from tests.integration.conftest import Owner, Someone
+from tests.signals import Samples
+
+PATH = "/api/v1/settings"
+MODELS = {
+    "default": "writer",
+    "models": {
+        "writer": {
+            "provider": "acme",
+            "model": "large-1",
+            "temperature": 0.5,
+            "max_output_tokens": 2048,
+            "options": {"seed": 7},
+        }
+    },
+}
+SETTINGS = {"theme": "dark", "notifications": False, "ai_models": MODELS}
+
+
+async def test_settings_nobody_has_stored_are_the_defaults(
+    client: httpx.AsyncClient, someone: Someone
+) -> None:
+    answer = await client.get(PATH, headers=someone.headers)
+
+    assert answer.json() == {
+        "theme": "system",
+        "notifications": True,
+        "ai_models": None,
+        "degraded": [],
+    }
+    assert answer.headers["etag"] == '"s0"'
+
+
+async def test_settings_that_were_put_are_read_back_with_the_same_etag(
+    client: httpx.AsyncClient, someone: Someone
+) -> None:
+    put = await client.put(PATH, json=SETTINGS, headers=someone.headers)
+    read = await client.get(PATH, headers=someone.headers)
+
+    assert put.status_code == 200, put.text
+    assert read.json() == {**SETTINGS, "degraded": []}
+    assert read.headers["etag"] == put.headers["etag"] == '"s1"'
+
+
+async def test_an_unchanged_document_is_a_304_without_a_body(
+    client: httpx.AsyncClient, someone: Someone
+) -> None:
+    put = await client.put(PATH, json=SETTINGS, headers=someone.headers)
+    headers = {**someone.headers, "If-None-Match": f'"other", {put.headers["etag"]}'}
+
+    answer = await client.get(PATH, headers=headers)
+
+    assert (answer.status_code, answer.content) == (304, b"")
+
+
+async def test_a_change_of_an_older_version_is_refused_and_changes_nothing(
+    client: httpx.AsyncClient, someone: Someone
+) -> None:
+    first = await client.put(PATH, json=SETTINGS, headers=someone.headers)
+    match = {**someone.headers, "If-Match": first.headers["etag"]}
+    second = await client.put(PATH, json={"theme": "light"}, headers=match)
+
+    late = await client.put(PATH, json={"theme": "dark"}, headers=match)
+
+    assert second.status_code == 200
+    assert (late.status_code, late.json()["code"]) == (412, "precondition_failed")
+    assert (await client.get(PATH, headers=someone.headers)).json()["theme"] == "light"
+
+
+@pytest.mark.parametrize("tag", ["*", '"s1"', "garbage"])
+async def test_a_precondition_on_settings_that_do_not_exist_fails(
+    client: httpx.AsyncClient, someone: Someone, tag: str
+) -> None:
+    answer = await client.put(PATH, json=SETTINGS, headers={**someone.headers, "If-Match": tag})
+
+    assert answer.status_code == 412
+
+
+@pytest.mark.parametrize(
+    ("stored", "fields"),
+    [
+        ({"default": "x"}, "ai_models.models"),
+        ([1, 2], "ai_models"),
+        (
+            {"default": "x", "models": {"x": {"provider": "p", "model": "m", "temperature": 9}}},
+            "temperature",
+        ),
+    ],
+)
+async def test_a_stored_document_that_does_not_fit_is_our_mistake_and_names_the_field(
+    client: httpx.AsyncClient,
+    someone: Someone,
+    owner: Owner,
+    stored: object,
+    fields: str,
+) -> None:
+    await store(owner, someone, json.dumps(stored))
+    before = Samples()
+
+    answer = await client.get(PATH, headers=someone.headers)
+
+    assert (answer.status_code, answer.json()["code"]) == (500, "stored_data_invalid")
+    assert before.grown("app_failures_total", code="stored_data_invalid", http_route=PATH) == 1
+
+
+async def test_a_document_that_is_nested_too_deeply_is_refused(
+    client: httpx.AsyncClient, someone: Someone, owner: Owner
+) -> None:
+    await store(owner, someone, "[" * 500 + "]" * 500)
+
+    answer = await client.get(PATH, headers=someone.headers)
+
+    assert (answer.status_code, answer.json()["code"]) == (500, "stored_data_invalid")
+
+
+async def test_a_document_of_20_mb_is_never_loaded(
+    client: httpx.AsyncClient, someone: Someone, owner: Owner
+) -> None:
+    await store(owner, someone, json.dumps({"default": "x" * 20_000_000}))
+
+    answer = await client.get(PATH, headers=someone.headers)
+
+    assert (answer.status_code, answer.json()["code"]) == (500, "response_too_large")
+
+
+async def store(owner: Owner, someone: Someone, document: str) -> None:
+    # As the owner of the table, who may write what the service would not.
+    await owner.execute(
+        "INSERT INTO settings (account_id, ai_models) VALUES ($1, $2::jsonb)", someone.id, document
+    )
+
+
+@pytest.fixture
+async def column_gone(owner: Owner, service: Service) -> AsyncIterator[None]:
+    await owner.execute("ALTER TABLE settings RENAME ai_models TO ai_models_hidden")
+    yield
+    await owner.execute("ALTER TABLE settings RENAME ai_models_hidden TO ai_models")
+    await service.schema.check()
+
+
+async def test_without_the_optional_column_the_rest_is_read_and_said_to_be_partial(
+    client: httpx.AsyncClient, service: Service, someone: Someone, column_gone: None
+) -> None:
+    unnoticed = await client.get(PATH, headers=someone.headers)
+    await service.schema.check()
+    noticed = await client.get(PATH, headers=someone.headers)
+
+    for answer in (unnoticed, noticed):
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["degraded"] == ["ai_models"]
+        assert answer.headers["etag"] == '"s0d"'
+    assert service.health.reasons() == []
+
+
+async def test_without_the_optional_column_a_write_of_it_is_refused_and_the_rest_is_written(
+    client: httpx.AsyncClient, service: Service, someone: Someone, column_gone: None
+) -> None:
+    await service.schema.check()
+
+    refused = await client.put(PATH, json=SETTINGS, headers=someone.headers)
+    written = await client.put(PATH, json={"theme": "dark"}, headers=someone.headers)
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "schema_mismatch")
+    assert "retry-after" in refused.headers
+    assert written.json()["degraded"] == ["ai_models"]
+    assert (await client.get(PATH, headers=someone.headers)).json()["theme"] == "dark"
