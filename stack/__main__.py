@@ -1,0 +1,168 @@
+"""`python -m stack up | down | status | doctor | clean | token`; `make` calls it.
+
+Exit codes: 0 done, 1 something is not as it should be, 2 a setting or argument that cannot be used,
+130 interrupted.
+"""
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from stack import lifecycle, postgres, tables
+from stack.credentials import CredentialsError, load_credentials
+from stack.lifecycle import StackError
+from stack.parts import plan, service_environment
+from stack.postgres import PostgresError
+from stack.programs import ProgramsMissing, find_programs, require_programs
+from stack.settings import Settings, SettingsError, read_settings
+from stack.state import read_state
+
+if TYPE_CHECKING:
+    from service.config import Config
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see --help\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = _parser().parse_args(arguments)
+    try:
+        return int(given.run(read_settings(), given))
+    except SettingsError as error:
+        return _say(error, 2)
+    except (StackError, ProgramsMissing, CredentialsError, PostgresError) as error:
+        return _say(error, 1)
+    except OSError as error:
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        what = "the disk is full: make room and try again" if full else error.strerror or error
+        return _say(f"{error.filename}: {what}" if error.filename else what, 1)
+    except KeyboardInterrupt:
+        return _say("interrupted; what this command had started is stopped", 130)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="stack", description="The programs around the service.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    for name, run, what in (
+        ("up", _up, "start whatever does not run, wait until all is ready"),
+        ("down", _down, "stop it"),
+        ("status", _status, "what runs, and how much memory it takes"),
+        ("doctor", _doctor, "say which hop from the service to the pager is dead"),
+        ("programs", _programs, "install the programs that are missing"),
+        ("psql", _psql, "open the database as the owner of the schema"),
+        ("clean", _clean, "stop it and delete all data"),
+    ):
+        commands.add_parser(name, help=what).set_defaults(run=run)
+    commands.add_parser("seed", help="create the demo users that are missing").set_defaults(
+        run=_seed
+    )
+    token = commands.add_parser("token", help="print an access token of a user")
+    token.add_argument("--user", required=True, metavar="EMAIL")
+    token.add_argument("--format", choices=("enhanced", "legacy"), default="enhanced")
+    token.set_defaults(run=_token)
+    return parser
+
+
+def _up(settings: Settings, _: argparse.Namespace) -> int:
+    parts = lifecycle.up(settings)
+    print(
+        f"\n{tables.parts_table(parts)}\n\n`make down` stops it, `make doctor` checks the chain."
+    )
+    return 0
+
+
+def _down(settings: Settings, _: argparse.Namespace) -> int:
+    stopped = lifecycle.down(settings)
+    print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
+    return 0
+
+
+def _status(settings: Settings, _: argparse.Namespace) -> int:
+    state = read_state(settings)
+    if not state.alive:
+        print("nothing is running; `make up` starts it")
+        return 1
+    running = lifecycle.settings_of_running(settings, state)
+    # Names are enough here: a program that has gone since is seen as its part being down.
+    programs = dict.fromkeys(("prometheus", "alertmanager", "postgres_exporter"), "")
+    parts = plan(running, load_credentials(settings.local), programs | find_programs())
+    print(tables.status_table(parts, state))
+    everything = all(part.is_task or part.name in state.alive for part in parts)
+    return 0 if everything else 1
+
+
+def _doctor(settings: Settings, _: argparse.Namespace) -> int:
+    from stack import doctor  # noqa: PLC0415 - loads what only the round trips need
+
+    running = _running(settings)
+    hops = doctor.examine(running)
+    for hop in hops:
+        print(f"{'DEAD' if hop.problem else 'ok':<5} {hop.name:<15} {hop.problem}".rstrip())
+    return 1 if any(hop.problem for hop in hops) else 0
+
+
+def _programs(_settings: Settings, _: argparse.Namespace) -> int:
+    require_programs()
+    return 0
+
+
+def _psql(settings: Settings, _: argparse.Namespace) -> int:
+    running = _running(settings)
+    password = load_credentials(settings.local).postgres_owner
+    environment = os.environ | {"PGPASSWORD": password}  # an argument would show in `ps`
+    psql = str(postgres.programs(postgres.home_of(settings.local)) / "psql")
+    address = postgres.dsn("owner", "", running.ports["postgres"]).replace(":@", "@")
+    os.execve(psql, [psql, address], environment)  # noqa: S606 - becomes psql
+
+
+def _clean(settings: Settings, _: argparse.Namespace) -> int:
+    lifecycle.clean(settings)
+    print(f"removed {settings.local}")
+    return 0
+
+
+def _seed(settings: Settings, _: argparse.Namespace) -> int:
+    from stack import demo  # noqa: PLC0415 - loads the service: half a second, for this only
+
+    demo.run_seed(_service_config(settings))
+    return 0
+
+
+def _token(settings: Settings, given: argparse.Namespace) -> int:
+    from stack import demo  # noqa: PLC0415 - as above
+
+    try:
+        demo.run_token(_service_config(settings), given.user, legacy=given.format == "legacy")
+    except demo.UnknownUser as error:
+        return _say(error, 2)
+    return 0
+
+
+def _service_config(settings: Settings) -> "Config":
+    """The configuration of the running stack's service."""
+    from service.config import read_config  # noqa: PLC0415 - as above
+
+    os.environ.update(service_environment(_running(settings), load_credentials(settings.local)))
+    return read_config()
+
+
+def _running(settings: Settings) -> Settings:
+    """The settings of the stack that is up. Raises StackError."""
+    state = read_state(settings)
+    if not state.alive:
+        raise StackError("nothing is running; `make up` starts it")
+    return lifecycle.settings_of_running(settings, state)
+
+
+def _say(message: object, exit_code: int) -> int:
+    print(f"stack: {message}", file=sys.stderr)
+    return exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

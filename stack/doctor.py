@@ -1,0 +1,161 @@
+"""Walks the chain from the service to the pager and says for each hop whether it is alive.
+
+Each hop is asked by itself, so a dead one does not hide the next; what is said is what a person
+would look at first. The last hop sends a synthetic alert, which the routing keeps from paging.
+"""
+
+import http.client
+import json
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from stack.prober.canary import canary_span
+from stack.readiness import get, get_json
+from stack.settings import Settings
+
+FRESH_SECONDS = 20
+"""A sample or a rule evaluation older than this is stale: four intervals of 5 s."""
+ROUND_TRIP_SECONDS = 15.0
+"""For a span to be readable and an alert to arrive; both take under 2 s when all is well."""
+
+
+@dataclass(frozen=True)
+class Hop:
+    name: str
+    problem: str
+    """Empty: alive."""
+
+
+def examine(settings: Settings) -> list[Hop]:
+    """Every hop, in the order a signal travels."""
+    hops: tuple[tuple[str, Callable[[Settings], str]], ...] = (
+        ("service", _service),
+        ("trace receiver", _traces),
+        ("prometheus", _prometheus),
+        ("rules", _rules),
+        ("alertmanager", _alertmanager),
+        ("pager", _pager),
+    )
+    return [Hop(name, check(settings)) for name, check in hops]
+
+
+def _service(settings: Settings) -> str:
+    for index in range(settings.replicas):
+        internal = settings.ports["service_internal"] + index
+        public = settings.ports["service"] + index
+        if get(internal, "/livez") is None:
+            return f"replica {index + 1}: its loop does not turn (port {internal}, /livez)"
+        if get(internal, "/readyz") is None:
+            return f"replica {index + 1} is not ready: curl 127.0.0.1:{internal}/readyz says why"
+        if get(public, "/openapi.json") is None:
+            return f"replica {index + 1} answers nobody on port {public}"
+    return ""
+
+
+def _traces(settings: Settings) -> str:
+    trace_id = secrets.token_hex(16)
+    span = canary_span(trace_id, time.time())
+    otlp, viewer = settings.ports["otlp"], settings.ports["viewer"]
+    if _post(otlp, "/v1/traces", span, "application/x-protobuf") != 200:
+        return f"port {otlp} takes no spans"
+    if not _within(lambda: get(viewer, f"/api/traces/{trace_id}") is not None):
+        return f"a span sent to port {otlp} cannot be read on port {viewer}"
+    return ""
+
+
+def _prometheus(settings: Settings) -> str:
+    if get(settings.ports["prometheus"], "/-/ready") is None:
+        return f"not ready on port {settings.ports['prometheus']}"
+    series = 'up{job="service"}'
+    ups = _query(settings, f"{series} == 1 and time() - timestamp({series}) < {FRESH_SECONDS}")
+    up = len(ups)
+    if up < settings.replicas:
+        return f"scrapes {up} of {settings.replicas} services: see /targets"
+    if not _query(settings, "sum(increase(http_server_request_duration_seconds_count[1m])) > 0"):
+        return "no request is counted although the prober sends some: see the prober's metrics"
+    return ""
+
+
+def _rules(settings: Settings) -> str:
+    answer = get_json(settings.ports["prometheus"], "/api/v1/rules")
+    if not isinstance(answer, dict):
+        return "Prometheus does not say its rules"
+    groups = answer["data"]["groups"]
+    rules = [(group["name"], rule) for group in groups for rule in group["rules"]]
+    failing = [f"{name}/{rule['name']}" for name, rule in rules if rule["health"] == "err"]
+    if failing:
+        return f"rules fail: {', '.join(failing[:3])}"
+    watchdog = [rule for _, rule in rules if rule["name"] == "Watchdog"]
+    if not watchdog:
+        return "the rule Watchdog is not loaded: see rule_files in prometheus.yml"
+    if watchdog[0].get("state") != "firing":
+        return "Watchdog does not fire, so no rule is evaluated"
+    watchdog_series = 'ALERTS{alertname="Watchdog"}'
+    if not _query(settings, f"time() - timestamp({watchdog_series}) < {FRESH_SECONDS}"):
+        return f"rules were not evaluated for {FRESH_SECONDS} s"
+    return ""
+
+
+def _alertmanager(settings: Settings) -> str:
+    port = settings.ports["alertmanager"]
+    if get(port, "/-/ready") is None:
+        return f"not ready on port {port}"
+    alerts = get_json(port, "/api/v2/alerts?filter=alertname%3DWatchdog")
+    if not alerts:
+        return "Prometheus' Watchdog does not arrive: see alertmanagers in prometheus.yml"
+    return ""
+
+
+def _pager(settings: Settings) -> str:
+    check = secrets.token_hex(8)
+    labels = {
+        "alertname": "FiredrillDoctor",
+        "check": check,
+        "env": "doctor",
+        "severity": "none",
+    }
+    ends_at = datetime.now(UTC) + timedelta(seconds=60)
+    alert = [{"labels": labels, "endsAt": ends_at.isoformat()}]
+    port = settings.ports["alertmanager"]
+    if _post(port, "/api/v2/alerts", json.dumps(alert).encode(), "application/json") != 200:
+        return "Alertmanager takes no alert"
+
+    def arrived() -> bool:
+        pages = get_json(settings.ports["pager"], "/pages?receiver=doctor&limit=20")
+        return check in json.dumps(pages)
+
+    if not _within(arrived):
+        return f"an alert given to Alertmanager does not arrive on port {settings.ports['pager']}"
+    return ""
+
+
+def _query(settings: Settings, query: str) -> list[Any]:
+    path = f"/api/v1/query?query={quote(query)}"
+    answer = get_json(settings.ports["prometheus"], path)
+    return list(answer["data"]["result"]) if isinstance(answer, dict) else []
+
+
+def _post(port: int, path: str, body: bytes, content_type: str) -> int:
+    """The status of a POST on loopback; 0 when there is none."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("POST", path, body, {"Content-Type": content_type})
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return 0
+    finally:
+        connection.close()
+
+
+def _within(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + ROUND_TRIP_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True

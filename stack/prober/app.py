@@ -1,0 +1,72 @@
+"""The prober's HTTP: its own metrics, and those of the canary on a second path."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from stack.prober.canary import Canary
+from stack.prober.probes import Prober, probing_client
+from stack.serving import metrics_route
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where the others are, and who the prober signs in as. URLs without a slash at the end."""
+
+    service_urls: Sequence[str]
+    otlp_url: str
+    viewer_url: str
+    prometheus_url: str
+    username: str
+    password: str
+
+
+def create_app(surroundings: Surroundings) -> Starlette:
+    probes, canary = CollectorRegistry(), CollectorRegistry()
+    tasks: list[asyncio.Task[None]] = []
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with probing_client() as client:
+            prober = Prober(
+                probes,
+                client,
+                service_urls=surroundings.service_urls,
+                username=surroundings.username,
+                password=surroundings.password,
+            )
+            bird = Canary(
+                canary,
+                client,
+                otlp_url=surroundings.otlp_url,
+                viewer_url=surroundings.viewer_url,
+                prometheus_url=surroundings.prometheus_url,
+            )
+            tasks.extend(asyncio.create_task(watcher.run()) for watcher in (prober, bird))
+            try:
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def healthy(_: Request) -> Response:
+        """Unhealthy once a watcher has died of a bug: then nothing is watched any more."""
+        dead = any(task.done() for task in tasks)
+        return PlainTextResponse("dead\n" if dead else "ok\n", status_code=503 if dead else 200)
+
+    return Starlette(
+        routes=[
+            metrics_route(probes),
+            metrics_route(canary, "/canary/metrics"),
+            Route("/healthz", healthy),
+        ],
+        lifespan=lifespan,
+    )

@@ -1,0 +1,142 @@
+"""Synthetic traffic: one request per critical route every five seconds, judged from outside.
+
+It signs in as a demo user, as a client would, and calls the other routes with the token it got, so
+a hang, a blocked loop or an unreachable port shows although nobody else is calling.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+
+import httpx
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+EVERY_SECONDS = 5.0
+RESULTS = ("ok", "status", "timeout", "network")
+"""2xx; any other status; no answer in time; no connection, or one that broke."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One request that is repeated.
+
+    http_route: also the path, as no probed route has parameters. timeout_seconds: the route's
+    deadline (architecture: the contract) and half a second for the way there and back.
+    """
+
+    method: str
+    http_route: str
+    timeout_seconds: float
+
+
+SIGN_IN = Probe("POST", "/api/v1/auth/token", 5.5)
+PROBES = (
+    SIGN_IN,
+    Probe("GET", "/api/v1/profile", 2.5),
+    Probe("GET", "/api/v1/settings", 2.5),
+    Probe("GET", "/api/v1/calendar/events", 2.5),
+    Probe("POST", "/api/v1/calendar/sync/auto", 15.5),
+)
+HEADERS = {
+    "X-Client-Version": "prober",
+    # "alwayson" is how the OpenTelemetry instrumentation tells user_agent.synthetic.type=test.
+    "User-Agent": "firedrill-prober/1.0 (alwayson)",
+}
+
+
+class Prober:
+    """Probes replicas in turn, each time on a new connection, as a balancer's clients would.
+
+    service_urls: one per replica. username, password: of a demo user with a calendar grant.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        client: httpx.AsyncClient,
+        *,
+        service_urls: Sequence[str],
+        username: str,
+        password: str,
+    ) -> None:
+        self._client = client
+        self._urls = itertools.cycle(service_urls)
+        self._form = {"username": username, "password": password}
+        self._token = ""
+        self._signed_in = asyncio.Event()
+        self._requests = Counter(
+            "probe_requests", "Probes sent.", ["http_route", "result"], registry=registry
+        )
+        self._durations = Histogram(
+            "probe_duration_seconds",
+            "From sending a probe to its whole answer, or to giving up.",
+            ["http_route"],
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15),
+            registry=registry,
+        )
+        for probe in PROBES:
+            self._durations.labels(probe.http_route)
+            for result in RESULTS:
+                self._requests.labels(probe.http_route, result)
+
+    async def run(self) -> None:
+        """Probe until cancelled. Routes with a caller wait for the first successful sign-in."""
+        async with asyncio.TaskGroup() as tasks:
+            for index, probe in enumerate(PROBES):
+                # One after the other: together they would measure each other.
+                tasks.create_task(self._repeat(probe, index * EVERY_SECONDS / len(PROBES)))
+
+    async def _repeat(self, probe: Probe, offset_seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + offset_seconds
+        if probe is not SIGN_IN:
+            await self._signed_in.wait()
+        await asyncio.sleep(due - loop.time())
+        while True:
+            await self.probe(probe)
+            # A probe that took longer than the interval is followed by the next at once.
+            due = max(due + EVERY_SECONDS, loop.time())
+            await asyncio.sleep(due - loop.time())
+
+    async def probe(self, probe: Probe) -> str:
+        """Send one request, count it, and return its result."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            async with asyncio.timeout(probe.timeout_seconds):
+                answer = await self._send(probe)
+            result = "ok" if answer.is_success else "status"
+            if probe is SIGN_IN and answer.is_success:
+                self._token = answer.json()["access_token"]
+                self._signed_in.set()
+        except TimeoutError:
+            result = "timeout"
+        except httpx.HTTPError:
+            result = "network"
+        except (ValueError, LookupError):  # 200 without a token in it
+            result = "status"
+        self._durations.labels(probe.http_route).observe(loop.time() - began)
+        self._requests.labels(probe.http_route, result).inc()
+        return result
+
+    async def _send(self, probe: Probe) -> httpx.Response:
+        url = f"{next(self._urls)}{probe.http_route}"
+        if probe is SIGN_IN:
+            return await self._client.post(url, data=self._form, headers=HEADERS)
+        headers = {**HEADERS, "Authorization": f"Bearer {self._token}"}
+        return await self._client.request(probe.method, url, headers=headers)
+
+
+def probing_client() -> httpx.AsyncClient:
+    """No kept connection, no cookie, no proxy of the environment.
+
+    With the session cookie of the sign-in the service would ask for a CSRF token.
+    """
+    return httpx.AsyncClient(
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        limits=httpx.Limits(max_keepalive_connections=0),
+        timeout=20,
+        trust_env=False,
+    )

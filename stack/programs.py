@@ -1,0 +1,119 @@
+"""The programs that are not Python: found on PATH, else installed from Debian's packages.
+
+Debian's packages start their services and enable them at boot; here they are only installed.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stack.settings import ROOT
+
+Programs = Mapping[str, str]
+"""Path of each program by our name for it."""
+
+TOOLS = ROOT / ".tools" / "bin"
+_NO_START = Path("/usr/sbin/policy-rc.d")
+
+
+@dataclass(frozen=True)
+class Source:
+    """executables: the names it goes by, best first. package: Debian's. formula: Homebrew's."""
+
+    executables: Sequence[str]
+    package: str
+    formula: str
+
+
+SOURCES: Mapping[str, Source] = {
+    "prometheus": Source(["prometheus"], "prometheus", "prometheus"),
+    "promtool": Source(["promtool"], "prometheus", "prometheus"),
+    "alertmanager": Source(
+        ["alertmanager", "prometheus-alertmanager"], "prometheus-alertmanager", "alertmanager"
+    ),
+    "amtool": Source(["amtool"], "prometheus-alertmanager", "alertmanager"),
+    "postgres_exporter": Source(
+        ["postgres_exporter", "prometheus-postgres-exporter"],
+        "prometheus-postgres-exporter",
+        "postgres_exporter",
+    ),
+}
+
+
+class ProgramsMissing(Exception):
+    """A program is not there and was not installed; the text says how to get it."""
+
+
+def find_programs() -> dict[str, str]:
+    """Those that are there."""
+    path = os.pathsep.join([str(TOOLS), os.environ.get("PATH", os.defpath)])
+    found = {}
+    for name, source in SOURCES.items():
+        for executable in source.executables:
+            location = shutil.which(executable, path=path)
+            if location is not None:
+                found[name] = location
+                break
+    return found
+
+
+def require_programs() -> Programs:
+    """Every program, installed first where that is possible. Raises ProgramsMissing."""
+    found = find_programs()
+    missing = [name for name in SOURCES if name not in found]
+    if not missing:
+        return found
+    packages = sorted({SOURCES[name].package for name in missing})
+    names = ", ".join(missing)
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise ProgramsMissing(f"not found: {names}; {_advice(missing)}")
+    print(f"not found: {names}; installing Debian's {', '.join(packages)}")
+    if sys.stdin.isatty() and input("Go on? [Y/n] ").strip().lower() not in {"", "y", "yes"}:
+        raise ProgramsMissing(f"not installed; {_advice(missing)}")
+    _install(packages)
+    found = find_programs()
+    missing = [name for name in SOURCES if name not in found]
+    if missing:
+        raise ProgramsMissing(f"still not found: {', '.join(missing)}; {_advice(missing)}")
+    return found
+
+
+def _advice(missing: Sequence[str]) -> str:
+    packages = " ".join(sorted({SOURCES[name].package for name in missing}))
+    if shutil.which("apt-get"):
+        return f"install with: sudo apt-get install --no-install-recommends {packages}"
+    if shutil.which("brew"):
+        formulas = " ".join(sorted({SOURCES[name].formula for name in missing}))
+        return f"install with: brew install {formulas}"
+    return "put these programs of the Prometheus project on PATH"
+
+
+def _install(packages: Sequence[str]) -> None:
+    """Install without starting or enabling a system service. Raises ProgramsMissing."""
+    ours = not _NO_START.exists()
+    if ours:
+        # Debian policy 9.3: maintainer scripts ask this file first; 101 means "do not".
+        _NO_START.write_text("#!/bin/sh\nexit 101\n")
+        _NO_START.chmod(0o755)
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        for command in (
+            ["apt-get", "update", "-qq"],
+            ["apt-get", "install", "-qq", "-y", "--no-install-recommends", *packages],
+        ):
+            done = subprocess.run(
+                command, check=False, capture_output=True, text=True, env=environment
+            )
+            if done.returncode != 0:
+                last = (done.stderr.strip() or "no message").splitlines()[-1]
+                raise ProgramsMissing(f"`{' '.join(command)}` failed: {last}")
+    finally:
+        if ours:
+            _NO_START.unlink(missing_ok=True)
+    systemctl = shutil.which("systemctl")
+    if systemctl is not None:
+        subprocess.run([systemctl, "disable", *packages], check=False, capture_output=True)

@@ -1,0 +1,155 @@
+"""The viewer's HTTP: OTLP in, traces out, its own metrics."""
+
+import asyncio
+import contextlib
+import re
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import structlog
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from stack.serving import metrics_route
+from stack.viewer.logs import LogReader
+from stack.viewer.otlp import NotOtlp, TooLarge, read_spans, unpack
+from stack.viewer.store import TraceStore
+from stack.viewer.traces import Signals, Traces
+
+BODY_BYTES = 4 * 1024 * 1024
+"""A batch of 512 spans is under 1 MiB; the same limit holds packed, four times it unpacked."""
+READ_LOGS_SECONDS = 0.5
+SWEEP_SECONDS = 5.0
+PROTOBUF = "application/x-protobuf"
+HOSTS = ["127.0.0.1", "localhost"]
+"""Names we answer to: a page of another origin that points its own name at loopback is refused."""
+LIST_MAX = 1000
+_TRACE_ID = re.compile(r"[0-9a-f]{32}")
+_log = structlog.get_logger("viewer")
+
+
+def create_app(
+    store_file: Path, logs: Path, *, clock: Callable[[], float] = time.time
+) -> Starlette:
+    """The viewer. logs: directory whose *.jsonl are read. clock: seconds since the epoch."""
+    signals = Signals()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        store_file.parent.mkdir(parents=True, exist_ok=True)
+        store = TraceStore(store_file)
+        traces = Traces(store, signals)
+        app.state.store, app.state.traces = store, traces
+        tasks = [
+            asyncio.create_task(_read_logs(LogReader(logs), traces, clock)),
+            asyncio.create_task(_sweep(traces, clock)),
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            store.close()
+
+    app = Starlette(
+        routes=[
+            Route("/v1/traces", _receive, methods=["POST"]),
+            Route("/api/traces", _latest),
+            Route("/api/traces/{trace_id}", _one),
+            metrics_route(signals.registry),
+            Route("/healthz", _healthy),
+        ],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)],
+        exception_handlers={sqlite3.Error: _unavailable},
+        lifespan=lifespan,
+    )
+    app.state.signals, app.state.clock = signals, clock
+    return app
+
+
+async def _receive(request: Request) -> Response:
+    if request.headers.get("content-type", "").partition(";")[0].strip() != PROTOBUF:
+        return _refuse(request, "media_type", 415, f"send {PROTOBUF}")
+    try:
+        packed = await _body(request)
+        encoding = request.headers.get("content-encoding", "").strip().lower()
+        spans = read_spans(unpack(packed, encoding, 4 * BODY_BYTES))
+    except NotOtlp as error:
+        return _refuse(request, "not_otlp", 400, str(error))
+    except TooLarge:
+        return _refuse(request, "too_large", 413, f"at most {BODY_BYTES} bytes")
+    request.app.state.traces.take_spans(spans, request.app.state.clock())
+    return Response(ExportTraceServiceResponse().SerializeToString(), media_type=PROTOBUF)
+
+
+async def _one(request: Request) -> Response:
+    trace_id = request.path_params["trace_id"]
+    if not _TRACE_ID.fullmatch(trace_id) or trace_id == "0" * 32:
+        return _error(400, "a trace id is 32 lower-case hexadecimal digits, not all zero")
+    trace = request.app.state.store.trace(trace_id)
+    if trace is None:
+        return _error(404, "not kept, older than two hours, or not here yet")
+    return JSONResponse(trace)
+
+
+async def _latest(request: Request) -> Response:
+    text = request.query_params.get("limit", "50")
+    if not re.fullmatch("[0-9]{1,4}", text) or not 1 <= int(text) <= LIST_MAX:
+        return _error(400, f"limit: 1 to {LIST_MAX}")
+    return JSONResponse({"traces": request.app.state.store.latest(int(text))})
+
+
+async def _healthy(_: Request) -> Response:
+    return PlainTextResponse("ok\n")
+
+
+async def _unavailable(_: Request, error: Exception) -> Response:
+    """The disk is full or gone: 503 is what an exporter retries."""
+    _log.error("store_failed", error_type=type(error).__name__)
+    return _error(503, "the store cannot be used now")
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > BODY_BYTES:
+            raise TooLarge
+    return bytes(body)
+
+
+async def _read_logs(reader: LogReader, traces: Traces, clock: Callable[[], float]) -> None:
+    while True:
+        try:
+            for lines in reader.new_lines():
+                traces.take_lines(lines, clock())
+                await asyncio.sleep(0)  # requests go on between two pieces
+        except (OSError, sqlite3.Error) as error:
+            _log.error("logs_not_read", error_type=type(error).__name__)
+        await asyncio.sleep(READ_LOGS_SECONDS)
+
+
+async def _sweep(traces: Traces, clock: Callable[[], float]) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        try:
+            traces.sweep(clock())
+        except sqlite3.Error as error:
+            _log.error("sweep_failed", error_type=type(error).__name__)
+
+
+def _refuse(request: Request, why: str, status: int, detail: str) -> Response:
+    request.app.state.signals.refused.labels(why).inc()
+    return _error(status, detail)
+
+
+def _error(status: int, detail: str) -> Response:
+    return JSONResponse({"error": detail}, status_code=status)

@@ -1,0 +1,60 @@
+"""Reads the stack's log files as they grow and picks the lines that belong to a trace."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+
+LINE_BYTES = 64 * 1024
+"""A longer line is skipped."""
+READ_BYTES = 1024 * 1024
+"""Most that is read of one file at a time, so that reading never blocks the server for long."""
+_TRACE_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class LogReader:
+    """Follows every `*.jsonl` of a directory, from the start of each file."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._offsets: dict[Path, int] = {}
+
+    def new_lines(self) -> Iterator[list[tuple[str, str]]]:
+        """The (trace id, line) pairs since the last call, one list per piece of a file read.
+
+        A file that has become shorter was emptied by the rotation and is read from its start.
+        """
+        for file in sorted(self._directory.glob("*.jsonl")):
+            while True:
+                offset = self._offsets.get(file, 0)
+                try:
+                    if file.stat().st_size < offset:
+                        offset = 0
+                    with file.open("rb") as source:
+                        source.seek(offset)
+                        piece = source.read(READ_BYTES)
+                except FileNotFoundError:
+                    self._offsets.pop(file, None)
+                    break
+                whole = piece.rfind(b"\n") + 1
+                if not whole and len(piece) == READ_BYTES:
+                    whole = len(piece)  # no line is that long: skip it
+                self._offsets[file] = offset + whole
+                if whole:
+                    yield [found for line in piece[:whole].splitlines() if (found := _read(line))]
+                if len(piece) < READ_BYTES:
+                    break
+
+
+def _read(line: bytes) -> tuple[str, str] | None:
+    if b'"trace_id"' not in line or len(line) > LINE_BYTES:
+        return None
+    try:
+        fields = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    trace_id = fields.get("trace_id") if isinstance(fields, dict) else None
+    if not isinstance(trace_id, str) or not _TRACE_ID.fullmatch(trace_id):
+        return None
+    return trace_id, line.decode()

@@ -1,0 +1,195 @@
+"""What a stack is made of: its plan, its targets, its tables."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stack import discovery, programs
+from stack.credentials import Credentials, CredentialsError, load_credentials
+from stack.lifecycle import StackError, settings_of_running
+from stack.parts import Part, plan
+from stack.processes import Running, identity_of, is_alive, start, stop
+from stack.programs import SOURCES, ProgramsMissing, require_programs
+from stack.settings import Settings, read_settings
+from stack.state import State, read_state, write_state
+from stack.tables import WIDTH, parts_table
+
+SECRET = "s3cret"
+CREDENTIALS = Credentials(*([SECRET] * 8))
+
+
+@pytest.fixture
+def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Part]:
+    monkeypatch.setattr("stack.postgres.home_of", lambda directory: directory)
+    settings = read_settings({"FIREDRILL_LOCAL": str(tmp_path), "REPLICAS": "2"})
+    return plan(settings, CREDENTIALS, dict.fromkeys(SOURCES, "program"))
+
+
+def test_every_part_comes_after_parts_that_exist(parts: list[Part]) -> None:
+    names = [part.name for part in parts]
+
+    assert len(names) == len(set(names))
+    assert {name for part in parts for name in part.after} <= set(names)
+
+
+def test_no_secret_is_on_a_command_line(parts: list[Part]) -> None:
+    assert [part.name for part in parts if SECRET in " ".join(part.command)] == []
+
+
+def test_replicas_count_their_ports_up(parts: list[Part]) -> None:
+    ports = {part.name: [port for _, port in part.ports] for part in parts}
+
+    assert (ports["service-1"], ports["service-2"]) == ([8000, 9464], [8001, 9465])
+
+
+def test_the_table_fits_a_terminal(parts: list[Part]) -> None:
+    assert max(map(len, parts_table(parts).splitlines())) <= WIDTH
+
+
+def test_targets_carry_the_labels_of_the_contract() -> None:
+    settings = read_settings({"REPLICAS": "2", "PORT_OFFSET": "7"})
+
+    groups = dict(discovery.targets(settings))
+
+    assert groups["service"] == {
+        "targets": ["127.0.0.1:9471", "127.0.0.1:9472"],
+        "labels": {"job": "service", "service": "api", "env": "local"},
+    }
+    assert groups["canary"]["labels"]["__metrics_path__"] == "/canary/metrics"
+    assert {group["labels"]["service"] for group in groups.values()} == {
+        "api",
+        "provider",
+        "monitoring",
+    }
+
+
+def test_credentials_are_made_once_and_only_their_owner_can_read_them(tmp_path: Path) -> None:
+    made = load_credentials(tmp_path)
+
+    assert load_credentials(tmp_path) == made
+    assert (tmp_path / "credentials.json").stat().st_mode & 0o777 == 0o600
+    assert len({*made.roles.values(), made.token_key, made.grant_key}) == 6
+    assert made.token_key not in repr(made)
+
+
+def test_damaged_credentials_are_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "credentials.json").write_text("{}")
+
+    with pytest.raises(CredentialsError, match="make clean"):
+        load_credentials(tmp_path)
+
+
+def test_lost_credentials_are_not_replaced_while_there_is_data(tmp_path: Path) -> None:
+    with pytest.raises(CredentialsError, match="the database's passwords"):
+        load_credentials(tmp_path, data_exists=True)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def running(pid: int, identity: str | None) -> Running:
+    return Running("viewer", pid, identity or "", 0.0, signal.SIGTERM, "")
+
+
+def test_a_running_stack_keeps_its_ports_without_being_told_again(tmp_path: Path) -> None:
+    settings = read_settings({"FIREDRILL_LOCAL": str(tmp_path), "PORT_OFFSET": "50"})
+    me = running(os.getpid(), identity_of(os.getpid()))
+    write_state(settings, State({"viewer": me}, dict(settings.ports), 2))
+    plain = read_settings({"FIREDRILL_LOCAL": str(tmp_path)})
+
+    adopted = settings_of_running(plain, read_state(plain))
+
+    assert (adopted.ports, adopted.replicas) == (settings.ports, 2)
+
+
+def test_a_running_stack_is_not_moved(tmp_path: Path) -> None:
+    settings = read_settings({"FIREDRILL_LOCAL": str(tmp_path)})
+    me = running(os.getpid(), identity_of(os.getpid()))
+    state = State({"viewer": me}, dict(settings.ports), 1)
+
+    with pytest.raises(StackError, match=r"PAGER_PORT: the running stack has 9095, not 21000"):
+        settings_of_running(read_settings({"PAGER_PORT": "21000"}), state)
+
+
+def test_ports_of_a_stack_that_died_are_forgotten(tmp_path: Path) -> None:
+    state = State({"viewer": running(os.getpid(), "somebody else")}, {"pager": 21000}, 2)
+    settings: Settings = read_settings({})
+
+    assert settings_of_running(settings, state) is settings
+
+
+def test_a_process_that_ignores_the_signal_is_killed(tmp_path: Path) -> None:
+    stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1); time.sleep(600)"
+    log = tmp_path / "log"
+    started, process = start(
+        "stubborn",
+        [sys.executable, "-uc", stubborn],
+        log=log,
+        environment=os.environ,
+        directory=tmp_path,
+        user=None,
+        stop_signal=signal.SIGTERM,
+    )
+    while not log.read_text():
+        assert process.poll() is None
+
+    stop([started], patience_seconds=0.1)
+
+    assert not is_alive(started)
+    assert process.wait() == -signal.SIGKILL
+
+
+def test_a_process_that_nobody_reaps_is_gone() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
+        assert identity_of(process.pid) is None
+
+
+def test_a_missing_program_names_the_command_for_the_platform(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apt = tmp_path / "apt-get"
+    apt.write_text("")
+    apt.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(programs, "TOOLS", tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+
+    with pytest.raises(ProgramsMissing) as missing:
+        require_programs()
+
+    assert "sudo apt-get install --no-install-recommends prometheus " in str(missing.value)
+    assert len(str(missing.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("exit_code", [0, 100])
+def test_packages_are_installed_without_starting_their_services(
+    exit_code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy, asked = tmp_path / "policy-rc.d", tmp_path / "asked"
+    apt = tmp_path / "apt-get"
+    apt.write_text(
+        f'#!/bin/sh\necho "$@" >> {asked}\n{policy} && exit 1\n'
+        f"[ $? = 101 ] || exit 2\necho E: no network >&2\nexit {exit_code}\n"
+    )
+    apt.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    monkeypatch.setattr(programs, "_NO_START", policy)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    found = iter([{}, {name: name for name in SOURCES}])
+    monkeypatch.setattr(programs, "find_programs", lambda: next(found))
+    monkeypatch.setattr(shutil, "which", lambda name: str(apt) if name == "apt-get" else None)
+
+    if exit_code:
+        with pytest.raises(ProgramsMissing, match="no network"):
+            require_programs()
+    else:
+        assert set(require_programs()) == set(SOURCES)
+        assert "prometheus prometheus-alertmanager" in asked.read_text()
+
+    assert not policy.exists()

@@ -1,0 +1,50 @@
+"""Ports and replicas, as the environment sets them."""
+
+from pathlib import Path
+
+import pytest
+
+from stack.settings import DEFAULT_PORTS, ROOT, SettingsError, read_settings
+
+
+def test_without_variables_the_ports_are_the_contract_and_one_replica_runs() -> None:
+    settings = read_settings({})
+
+    assert settings.ports == DEFAULT_PORTS
+    assert settings.replicas == 1
+    assert settings.local == ROOT / ".local"
+    assert settings.explicit == frozenset()
+
+
+def test_the_offset_moves_every_port_and_a_variable_moves_one() -> None:
+    settings = read_settings({"PORT_OFFSET": "100", "PAGER_PORT": "21000"})
+
+    moved = {name: port + 100 for name, port in DEFAULT_PORTS.items()}
+    assert settings.ports == moved | {"pager": 21000}
+
+
+def test_only_what_was_asked_for_is_explicit() -> None:
+    settings = read_settings({"PAGER_PORT": "21000", "REPLICAS": "2", "VIEWER_PORT": ""})
+
+    assert settings.explicit == {"pager", "replicas"}
+
+
+def test_the_run_time_directory_can_be_elsewhere(tmp_path: Path) -> None:
+    assert read_settings({"FIREDRILL_LOCAL": str(tmp_path)}).local == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"SERVICE_PORT": "1e3"}, "SERVICE_PORT='1e3'"),
+        ({"SERVICE_PORT": "65536"}, "SERVICE_PORT='65536'"),
+        ({"PORT_OFFSET": "10104"}, "PORT_OFFSET moves POSTGRES_PORT to 65536"),
+        ({"REPLICAS": "9"}, "REPLICAS='9'"),
+        ({"SERVICE_PORT": "9463", "REPLICAS": "2"}, "SERVICE_INTERNAL_PORT and SERVICE_PORT"),
+    ],
+)
+def test_what_cannot_be_used_names_the_variable(variables: dict[str, str], said: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        read_settings(variables)
+
+    assert said in str(refused.value)
