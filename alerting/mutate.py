@@ -1,0 +1,163 @@
+"""The mutation gate: breaks every rule in every small way and demands that its tests notice.
+
+`python -m alerting.mutate` runs all mutants and writes docs/mutation.md; `--sample 60 --seed 1` runs
+some and writes nothing. A mutant is killed when the tests of its alert fail. Survivors need a reason in
+`survivors.yaml`; one without fails the run, and so do less than 95 % killed.
+"""
+
+import argparse
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alerting.build import RECORDING_FILES, render
+from alerting.catalogue import FOLDER, AlertSourceError, snake_case
+from alerting.document import dump_yaml, read_yaml
+from alerting.mutants import mutants_of
+from alerting.rule_tests import PROCESSES, promtool_path, run, test_files
+
+REPORT = FOLDER.parent / "docs" / "mutation.md"
+SURVIVORS = FOLDER / "survivors.yaml"
+KILLED_RATIO = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A mutant in its place: the rule file it changes, the whole changed document, the test to run."""
+
+    title: str
+    rule_file: str
+    document: dict[str, Any]
+    test_file: Path
+
+
+def all_cases(built: Path) -> list[Case]:
+    """Return every mutant of every rule below `built`, in a stable order."""
+    cases = []
+    for name, test_file in sorted(test_files().items()):
+        is_recording = name == "recording"
+        files = RECORDING_FILES if is_recording else (f"{snake_case(name)}.yaml",)
+        for file in files:
+            cases += list(_cases_of(name, file, read_yaml(built / "rules" / file), test_file))
+    return cases
+
+
+def _cases_of(name: str, file: str, document: dict[str, Any], test_file: Path) -> Iterable[Case]:
+    for group_number, group in enumerate(document["groups"]):
+        for rule_number, rule in enumerate(group["rules"]):
+            labels = rule.get("labels", {})
+            which = labels.get("burn_tier") or labels.get("burn_window") or str(rule_number + 1)
+            subject = rule.get("record") or (
+                f"{name} {which}" if len(group["rules"]) > 1 else name
+            )
+            for mutant in mutants_of(rule):
+                groups = [dict(item) for item in document["groups"]]
+                rules = list(group["rules"])
+                rules[rule_number] = mutant.rule
+                groups[group_number]["rules"] = rules
+                yield Case(f"{subject} / {mutant.title}", file, {"groups": groups}, test_file)
+
+
+def survives(case: Case, built: Path, promtool: str) -> bool:
+    """Run the tests of one mutant; raises AlertSourceError when promtool could not run them."""
+    with tempfile.TemporaryDirectory() as folder:
+        rules = Path(folder) / "rules"
+        rules.mkdir()
+        for original in (built / "rules").iterdir():
+            if original.name != case.rule_file:
+                (rules / original.name).symlink_to(original)
+        (rules / case.rule_file).write_text(dump_yaml(case.document), encoding="utf-8")
+        outcome = run(case.test_file, Path(folder), promtool=promtool)
+    if not outcome.passed and "exp:" not in outcome.output and "err:" not in outcome.output:
+        message = f"{case.title}: promtool did not run the tests: {outcome.output.strip()[:300]}"
+        raise AlertSourceError(message)
+    return outcome.passed
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the gate; 0 passed, 1 a survivor without a reason or too many, 2 could not run."""
+    parser = argparse.ArgumentParser(prog="python -m alerting.mutate", description=__doc__)
+    parser.add_argument("--sample", type=int, help="run this many mutants, chosen by --seed")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", help="run the mutants whose title begins with this")
+    options = parser.parse_args(arguments)
+    try:
+        promtool = promtool_path()
+        with tempfile.TemporaryDirectory() as folder:
+            built = Path(folder)
+            render(built)
+            cases = all_cases(built)
+            total = len(cases)
+            if options.only:
+                cases = [case for case in cases if case.title.startswith(options.only)]
+            if options.sample:
+                chosen = random.Random(options.seed)  # noqa: S311  (chooses tests, protects nothing)
+                cases = chosen.sample(cases, min(options.sample, len(cases)))
+            started = time.perf_counter()
+            survivors = _survivors(cases, built, promtool)
+    except (AlertSourceError, OSError, ValueError) as error:
+        sys.stderr.write(f"alerting.mutate: {error}\n")
+        return 2
+    seconds = time.perf_counter() - started
+    reasons: dict[str, str] = read_yaml(SURVIVORS) or {}
+    if not options.sample and not options.only:
+        _write_report(total, survivors, reasons, seconds)
+    return _verdict(len(cases), survivors, reasons, seconds)
+
+
+def _survivors(cases: list[Case], built: Path, promtool: str) -> list[str]:
+    with ThreadPoolExecutor(PROCESSES) as pool:
+        outcomes = pool.map(lambda case: survives(case, built, promtool), cases)
+        alive = []
+        for number, (case, survived) in enumerate(zip(cases, outcomes, strict=True), start=1):
+            if survived:
+                alive.append(case.title)
+            if os.isatty(sys.stderr.fileno()):
+                sys.stderr.write(f"\r{number} of {len(cases)} mutants, {len(alive)} alive ")
+    return alive
+
+
+def _verdict(count: int, survivors: list[str], reasons: dict[str, str], seconds: float) -> int:
+    unexplained = [title for title in survivors if title not in reasons]
+    killed = count - len(survivors)
+    ratio = killed / count if count else 1.0
+    sys.stdout.write(f"{killed} of {count} mutants killed ({ratio:.1%}) in {seconds:.0f} s\n")
+    for title in unexplained:
+        sys.stdout.write(f"alive without a reason in {SURVIVORS.name}: {title}\n")
+    return 1 if unexplained or ratio < KILLED_RATIO else 0
+
+
+def _write_report(
+    count: int, survivors: list[str], reasons: dict[str, str], seconds: float
+) -> None:
+    killed = count - len(survivors)
+    lines = [
+        "# Mutation of the alert rules",
+        "",
+        "Written by `make mutate`. Each mutant is one rule with one small fault (a threshold halved or",
+        "doubled, a comparison reversed, a window, a label value, a dropped guard, `for`, a label); it is",
+        "killed when the tests of that alert fail.",
+        "",
+        "| alerts and recording files | mutants | killed | ratio | seconds |",
+        "| --- | --- | --- | --- | --- |",
+        f"| {len(test_files())} | {count} | {killed} | {killed / count:.1%} | {seconds:.0f} |",
+        "",
+        "## Survivors",
+        "",
+    ]
+    lines += [
+        f"- `{title}`: {reasons.get(title, 'no reason given yet')}" for title in survivors
+    ] or ["None."]
+    REPORT.parent.mkdir(exist_ok=True)
+    REPORT.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
