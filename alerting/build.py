@@ -110,8 +110,14 @@ def rendered_rule(
 
 def _overridden(alerts: list[Alert], path: Path) -> list[tuple[Alert, str | None]]:
     document = read_yaml(path) or {}
+    if not isinstance(document, dict):
+        message = f"{path} must hold `disabled` and `severity`"
+        raise AlertSourceError(message)
     disabled = document.get("disabled") or []
     severity = document.get("severity") or {}
+    if not isinstance(disabled, list) or not isinstance(severity, dict):
+        message = f"{path}: disabled must be a list, severity must be a map of alert to severity"
+        raise AlertSourceError(message)
     unknown = {*disabled, *severity} - {alert.name for alert in alerts}
     if unknown:
         message = f"{path}: no alert is called {', '.join(sorted(unknown))}"

@@ -136,7 +136,9 @@ def meaning_of(error: BaseException) -> Meaning | None:
             return Meaning(item.reason, failures.DB_UNAVAILABLE, sqlstate=item.sqlstate)
         sqlstate = getattr(item, "sqlstate", None)
         if isinstance(sqlstate, str) and sqlstate:
-            return _by_sqlstate(sqlstate, getattr(item, "constraint_name", None) or "")
+            # SQLAlchemy's copy has the state, only the driver's own error has the name.
+            names = (getattr(cause, "constraint_name", None) for cause in _chain(error))
+            return _by_sqlstate(sqlstate, next((name for name in names if name), ""))
     return _without_sqlstate(error)
 
 

@@ -94,13 +94,18 @@ class DatabaseProbe:
         self._connection: asyncpg.Connection[Any] | None = None
 
     async def run(self) -> None:
-        while True:
+        await every(DATABASE_EVERY_SECONDS, "database_probe", self._observe)
+
+    async def _observe(self) -> None:
+        answer = "other"
+        try:
             answer = await self._ask()
+        finally:
+            # Also for what nobody foresaw: a probe that stops must not leave `db_up` at 1.
             metrics.DB_UP.set(answer == "ok")
             if self._state.observe(answer == "ok") == (answer == "ok"):
                 self._health.database = answer
             self._health.observe_pool()
-            await asyncio.sleep(DATABASE_EVERY_SECONDS)
 
     async def _ask(self) -> str:
         try:

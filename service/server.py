@@ -6,26 +6,32 @@ https://github.com/encode/uvicorn/issues/157
 """
 
 import asyncio
+import json
+from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from service import metrics
+from service import failures, metrics
 from service.config import Config
+from service.telemetry.http import mark_disconnected
+from service.telemetry.identity import uuid7
 
-_TOO_LARGE_HEAD = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-    b"content-type: application/problem+json\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-)
+
+class _HeadTooLargeError(Exception):
+    """Ends the parsing; httptools hands it to uvicorn as a request that is not HTTP."""
 
 
 class LimitedProtocol(HttpToolsProtocol):
     """Cuts connections whose head or body does not arrive in time, or whose head is too large."""
 
     limits: Config
-    _cut: asyncio.TimerHandle | None = None
-    _head_bytes = 0
+    _timer: asyncio.TimerHandle | None = None
+    _was_cut = False
     _in_head = True
+    _head_bytes = 0
+    """Of a head that has not ended."""
+    _is_head_too_large = False
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -33,45 +39,110 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._expect_nothing()
+        if self._is_answering and not self._was_cut:
+            mark_disconnected(self.cycle.scope)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._in_head and not self._takes_head(data):
-            metrics.CONNECTIONS_ABORTED.labels("header_too_large").inc()
-            self.transport.write(_TOO_LARGE_HEAD)
-            self.transport.close()
-            return
+        was_in_head = self._in_head
         super().data_received(data)
+        # Of a header that has not ended the parser says nothing, so count what it has swallowed. A
+        # head that began in the middle of these bytes is counted from the next ones on.
+        if was_in_head and self._in_head and not self.transport.is_closing():
+            self._head_bytes += len(data)
+            if self._head_bytes > self.limits.head_bytes_max:
+                self._refuse_head()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head, self._head_bytes = True, 0
+        self._expect(self.limits.head_timeout_seconds, "slow_header")
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        head_bytes = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if head_bytes > self.limits.head_bytes_max:
+            self._is_head_too_large = True
+            raise _HeadTooLargeError
         self._expect(self.limits.body_timeout_seconds, "slow_body")
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         # Between requests the keep-alive timer of uvicorn is in charge.
         self._expect_nothing()
-        self._in_head, self._head_bytes = True, 0
         super().on_message_complete()
 
-    def _takes_head(self, data: bytes) -> bool:
-        if not self._head_bytes:
-            self._expect(self.limits.head_timeout_seconds, "slow_header")
-        head_end = data.find(b"\r\n\r\n")
-        self._head_bytes += len(data) if head_end < 0 else head_end
-        return self._head_bytes <= self.limits.head_bytes_max
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP, or more of it than is taken; uvicorn's own text is no problem+json."""
+        del msg
+        if self._is_head_too_large:
+            self._refuse_head()
+            return
+        self._answer_and_close(
+            HTTPStatus.BAD_REQUEST,
+            {"type": "about:blank", "title": "Bad Request", "detail": "This is not HTTP/1.1."},
+        )
+
+    def _refuse_head(self) -> None:
+        mode = failures.HEADER_TOO_LARGE
+        metrics.CONNECTIONS_ABORTED.labels("header_too_large").inc()
+        metrics.FAILURES.labels(mode.code, metrics.UNMATCHED).inc()
+        problem = {
+            "type": f"/problems/{mode.code}",
+            "title": mode.title,
+            "code": mode.code,
+            "detail": mode.detail,
+        }
+        self._answer_and_close(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, problem)
+
+    def _answer_and_close(self, status: HTTPStatus, problem: dict[str, str]) -> None:
+        """Answer for a request that never reaches the application."""
+        self._expect_nothing()
+        if self._is_answering:
+            # Its caller would take this for the answer to the request before: let that be the last.
+            self.cycle.keep_alive = False
+            self.flow.pause_reading()
+            return
+        request_id = uuid7()
+        body = json.dumps(
+            {
+                **problem,
+                "status": status,
+                "instance": f"urn:uuid:{request_id}",
+                "request_id": request_id,
+            }
+        )
+        head = (
+            f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+            "content-type: application/problem+json\r\n"
+            f"content-length: {len(body)}\r\n"
+            f"x-request-id: {request_id}\r\n"
+            "connection: close\r\n\r\n"
+        )
+        self.transport.write((head + body).encode())
+        self.transport.close()
+
+    @property
+    def _is_answering(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle  # declared without the None it begins with
+        return cycle is not None and not cycle.response_complete
 
     def _expect(self, seconds: float, why: str) -> None:
         self._expect_nothing()
-        self._cut = self.loop.call_later(seconds, self._abort, why)
+        self._timer = self.loop.call_later(seconds, self._cut, seconds, why)
 
     def _expect_nothing(self) -> None:
-        if self._cut is not None:
-            self._cut.cancel()
-            self._cut = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def _abort(self, why: str) -> None:
+    def _cut(self, seconds: float, why: str) -> None:
+        if self.flow.read_paused:
+            # It is we who do not read: a body larger than our buffer, or a request behind another.
+            self._expect(seconds, why)
+            return
         metrics.CONNECTIONS_ABORTED.labels(why).inc()
+        self._was_cut = True
         self.transport.abort()
 
 

@@ -175,6 +175,8 @@ def _take_over_standard_logging(lowest: int) -> None:
         logger = logging.getLogger(name)
         logger.handlers = []
         logger.propagate = True
+        logger.disabled = False
+        logger.setLevel(logging.NOTSET)
     for name in ("uvicorn", "alembic"):
         logging.getLogger(name).setLevel(max(lowest, logging.INFO))
     for name in _MUTED_LOGGERS:

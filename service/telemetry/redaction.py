@@ -16,6 +16,7 @@ ALLOWED = frozenset(
     {
         "http.request.method",
         "http.request.method_original",
+        "http.request.resend_count",
         "http.response.status_code",
         "http.route",
         "url.path",

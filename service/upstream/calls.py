@@ -22,7 +22,6 @@ from opentelemetry.trace import SpanKind, StatusCode
 from pydantic import BaseModel, ValidationError
 
 from service import failures, metrics
-from service.failures import Failure
 from service.resilience.breaker import Breaker, CircuitOpenError, Outcome, State
 from service.resilience.retry import RetryBudget, retry_after_seconds
 from service.telemetry.record import current, enter_stage
@@ -31,6 +30,7 @@ from service.upstream.errors import (
     CIRCUIT_OPEN,
     CUT_BODY,
     TOO_LARGE,
+    CallFailed,
     Endpoint,
     Meaning,
     failure_of,
@@ -283,7 +283,7 @@ class Calls:
     def _check_quota_gate(self, endpoint: Endpoint) -> None:
         seconds = self._quota_back_at - self._clock()
         if endpoint is Endpoint.CALENDAR and seconds > 0:
-            raise Failure(
+            raise CallFailed(
                 failures.PROVIDER_QUOTA_EXHAUSTED,
                 cause="quota_gate",
                 retry_after_seconds=max(1.0, seconds),

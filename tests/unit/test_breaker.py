@@ -1,4 +1,5 @@
 import os
+from asyncio import CancelledError
 from contextlib import AbstractContextManager
 
 import pytest
@@ -92,8 +93,8 @@ def test_cancellations_and_refused_requests_are_neutral() -> None:
 
     for _ in range(50):
         watched.attempt(Outcome.NEUTRAL)
-        with pytest.raises(KeyboardInterrupt), watched.breaker.attempt():
-            raise KeyboardInterrupt
+        with pytest.raises(CancelledError), watched.breaker.attempt():
+            raise CancelledError
 
     assert watched.breaker.state is State.CLOSED
 
@@ -135,8 +136,8 @@ def test_a_cancelled_probe_gives_its_place_to_the_next_caller() -> None:
     watched.open()
     watched.clock.now += OPEN_SECONDS
 
-    with pytest.raises(KeyboardInterrupt), watched.breaker.attempt():
-        raise KeyboardInterrupt
+    with pytest.raises(CancelledError), watched.breaker.attempt():
+        raise CancelledError
     watched.attempt(Outcome.OK)
 
     assert watched.breaker.state is State.CLOSED
@@ -206,7 +207,7 @@ class BreakerMachine(RuleBasedStateMachine):
         index = data.draw(st.integers(0, len(self.running) - 1))
         caller, attempt, era = self.running.pop(index)
         if raises:
-            error = KeyboardInterrupt()
+            error = CancelledError()
             assert not caller.__exit__(type(error), error, None), "it swallows nothing"
             return
         attempt.outcome = outcome
