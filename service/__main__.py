@@ -85,7 +85,8 @@ async def serve(config: Config) -> int:
             log_config=None,
             access_log=False,
             server_header=False,
-            date_header=True,
+            # Requests of one connection must not inherit each other's trace.
+            reset_contextvars=True,
             timeout_graceful_shutdown=int(config.stop_seconds),
             # A far backstop only: it counts idle connections too (measured).
             limit_concurrency=None,

@@ -8,7 +8,7 @@ that can refuse it, and the cheapest.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 import httpx
@@ -39,6 +39,7 @@ from service.routes import Policy, RouteTable, table_of
 from service.schema import Capabilities, SchemaWatch
 from service.security import Authentication, Security
 from service.telemetry import check, guard
+from service.telemetry.describe import describe
 from service.telemetry.http import Edge, SpanMarks
 from service.telemetry.keep import Keep
 from service.telemetry.loop import LoopMonitor
@@ -124,7 +125,7 @@ class Service:
             title="Firedrill API",
             version=self.config.service_version,
             # One server span per request, from one place: the framework's own telemetry is off.
-            telemetry={"tracing": False, "metrics": False, "logs": False},
+            telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
             redoc_url=None,
         )
         app.state.config = self.config
@@ -231,8 +232,7 @@ def _policy(scope: Scope) -> Policy:
 
 
 def _start_tracing(config: Config) -> Tracing:
-    errors: Callable[[str], Any] = metrics.TELEMETRY_ERRORS.labels
-    guard.report_to(lambda where, _error: errors(where).inc())
+    guard.report_to(_report_telemetry_error)
     return start_tracing(
         endpoint=config.otlp_endpoint,
         service=config.service_name,
@@ -246,7 +246,18 @@ def _start_tracing(config: Config) -> Tracing:
         spans=metrics.TELEMETRY_SPANS,
         queued=metrics.TELEMETRY_QUEUE,
         queue_capacity=metrics.TELEMETRY_QUEUE_CAPACITY,
+        error_type=_error_type,
     )
+
+
+def _error_type(error: BaseException) -> str:
+    return error.mode.code if isinstance(error, Failure) else type(error).__qualname__
+
+
+def _report_telemetry_error(where: str, error: Exception) -> None:
+    metrics.TELEMETRY_ERRORS.labels(where).inc()
+    if where != "logs":  # the way that would tell it is the broken one
+        _log.error("exception", where=where, **describe(error))
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

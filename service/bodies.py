@@ -32,19 +32,28 @@ class Bodies:
             raise Failure(failures.UNSUPPORTED_MEDIA_TYPE)
         # The server has already refused lengths that are not numbers.
         if length.isdigit() and int(length) > self._max_bytes:
-            self._refuse()
+            raise _too_large()
         received = 0
+        refusal: Failure | None = None
 
         async def counting_receive() -> Message:
-            nonlocal received
+            nonlocal received, refusal
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._max_bytes:
-                self._refuse()
+                refusal = _too_large()
+                raise refusal
             return message
 
-        await self._app(scope, counting_receive, send)
+        try:
+            await self._app(scope, counting_receive, send)
+        except Failure as failure:
+            # FastAPI takes whatever reading a body raises for a body that cannot be parsed.
+            if refusal is None or failure is refusal:
+                raise
+            raise refusal from failure
 
-    def _refuse(self) -> None:
-        metrics.CONNECTIONS_ABORTED.labels("body_too_large").inc()
-        raise Failure(failures.BODY_TOO_LARGE, headers={"Connection": "close"})
+
+def _too_large() -> Failure:
+    metrics.CONNECTIONS_ABORTED.labels("body_too_large").inc()
+    return Failure(failures.BODY_TOO_LARGE, headers={"Connection": "close"})

@@ -182,7 +182,6 @@ class Pager:
             and (
                 # With a dead Prometheus or Alertmanager nothing is repeated, and nothing has ended.
                 self.is_dead
-                or group.group_key == DEADMAN_GROUP_KEY
                 or now - group.received_at.timestamp() <= LAPSE_SECONDS[group.receiver]
             )
         ]

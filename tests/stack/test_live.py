@@ -226,8 +226,8 @@ def test_200_requests_at_concurrency_20_are_200_in_each_signal(
     with ThreadPoolExecutor(20) as pool:
         statuses = Counter(pool.map(ask, range(200)))
 
-    # On a machine that is busy otherwise the pool may refuse some: they count like the others.
-    assert statuses.keys() <= {200, 503}
+    # On a machine that is busy otherwise some may run out of time: they count like the others.
+    assert statuses.keys() <= {200, 503, 504}
     assert until(lambda: counted() - before == 200, "200 more in the histogram")
 
     def lines() -> list[str]:

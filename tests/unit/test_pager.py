@@ -98,6 +98,20 @@ def test_a_page_that_is_no_longer_repeated_lapses(pager: Pager, clock: Clock) ->
     assert firing_names(pager) == []
 
 
+def test_nothing_lapses_while_nothing_can_be_repeated(pager: Pager, clock: Clock) -> None:
+    send(pager, payload(alert(starts_at=START)))
+
+    let_time_pass(pager, clock, 6 * 3600)
+
+    assert firing_names(pager) == [DEADMAN_ALERT, "DbPoolExhausted"]
+
+
+def test_the_doctors_alert_is_no_page(pager: Pager) -> None:
+    send(pager, payload(alert(starts_at=START, alertname="FiredrillDoctor")), "doctor")
+
+    assert firing_names(pager) == []
+
+
 def test_silence_of_prometheus_is_a_page_of_the_pagers_own(pager: Pager, clock: Clock) -> None:
     send(pager, watchdog(START), "deadman")
     let_time_pass(pager, clock, 74)
@@ -226,7 +240,7 @@ def test_its_own_downtime_is_not_prometheus_silence(tmp_path: Path, clock: Clock
     store.close()
 
 
-def test_a_death_that_could_not_be_stored_is_stored_later(
+def test_a_death_and_a_recovery_that_could_not_be_stored_are_stored_later(
     pager: Pager, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(**_: object) -> None:
@@ -236,11 +250,13 @@ def test_a_death_that_could_not_be_stored_is_stored_later(
         patch.setattr(pager.store, "add", full)
         with pytest.raises(sqlite3.OperationalError):
             let_time_pass(pager, clock, 80)
-    assert pager.is_dead
+        assert pager.is_dead
+        with pytest.raises(sqlite3.OperationalError):
+            send(pager, watchdog(clock.now), "deadman")
 
-    pager.look()
+    send(pager, watchdog(clock.now), "deadman")
 
-    assert firing_names(pager) == [DEADMAN_ALERT]
+    assert [one.status for one in pager.store.newest(limit=10)] == ["resolved", "firing"]
 
 
 def test_the_second_channel_expects_no_beats(store: Store, clock: Clock) -> None:

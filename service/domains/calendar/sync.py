@@ -10,7 +10,8 @@ import structlog
 
 from service import failures, metrics
 from service.domains.calendar import operations
-from service.domains.calendar.grants import AccessToken, Grants
+from service.domains.calendar.access import AccessToken
+from service.domains.calendar.grants import Grants
 from service.domains.calendar.operations import Changes, Connection, SealedTokens
 from service.failures import Failure
 from service.security import UnitOfWork

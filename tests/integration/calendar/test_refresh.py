@@ -18,7 +18,8 @@ from service.app import Service
 from service.config import Config
 from service.database import Database
 from service.domains.calendar import lease, operations
-from service.domains.calendar.grants import AccessToken, Grants
+from service.domains.calendar.access import AccessToken
+from service.domains.calendar.grants import Grants
 from service.domains.calendar.lease import Claim
 from service.failures import Failure
 from service.upstream import CalendarProvider, open_http
@@ -443,7 +444,7 @@ class ScriptedProvider(CalendarProvider):
 
 async def paused_holder(process: Process) -> ScriptedProvider:
     provider = ScriptedProvider(process.config)
-    process.grants._provider = provider
+    process.grants = Grants(process.database, provider, process.config)
     return provider
 
 

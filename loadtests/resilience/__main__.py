@@ -1,0 +1,147 @@
+"""`python -m loadtests.resilience [--plain] [--seconds 60] [--only FAULT ...]`
+
+Exit codes: 0 every promise kept, 1 one broken (each is said), 2 could not run, or the generator was late
+and the result is void. `--plain` measures the plain configuration, which promises nothing.
+"""
+
+import argparse
+import asyncio
+import itertools
+import math
+import random
+import sys
+from collections.abc import Sequence
+
+from loadtests.resilience import callers, plain_app, report
+from loadtests.resilience.faults import FAULTS, Fault
+from loadtests.resilience.figures import Figures, Phases, figures
+from loadtests.resilience.surroundings import (
+    Process,
+    ServiceNotReadyError,
+    Surroundings,
+    connections_left,
+    readiness,
+    running,
+    surroundings,
+    versions,
+)
+from loadtests.resilience.traffic import MIX, Load, arrivals, client, every
+from service.migrations.commands import Refused
+from stack.postgres import PostgresError
+
+SEED = 1
+PATIENCE_SECONDS = 40.0
+"""A request without an answer for so long is hanging: the longest deadline is 15 s."""
+SETTLE_SECONDS = 1.0
+"""From the last answer to counting connections: cleanup in the background has this long."""
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    names = [fault.name for fault in FAULTS]
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtests.resilience",
+        description="Breaks one thing after the other under load and writes docs/resilience.md.",
+    )
+    parser.add_argument("--plain", action="store_true", help="measure the plain configuration")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of load a fault (60)")
+    parser.add_argument("--only", nargs="+", choices=names, metavar="FAULT", help=", ".join(names))
+    parsed = parser.parse_args(arguments)
+    if not 8 <= parsed.seconds <= 3600:
+        parser.error("--seconds: between 8 and 3600")
+    return parsed
+
+
+async def main(options: argparse.Namespace) -> int:
+    chosen = [fault for fault in FAULTS if not options.only or fault.name in options.only]
+    rows: list[Figures] = []
+    async with surroundings() as around:
+        for fault in chosen:
+            row = await _run(fault, around, seconds=options.seconds, plain=options.plain)
+            rows.append(row)
+            print(_line(row), flush=True)
+        if not options.only:
+            command = "python -m loadtests.resilience" + " --plain" * options.plain
+            about = report.about(
+                f"{command} --seconds {options.seconds:g}",
+                **await versions(around),
+                seconds=options.seconds,
+                rate=sum(MIX.values()),
+                seed=SEED,
+            )
+            configuration = "plain" if options.plain else "firedrill"
+            report.write(rows, configuration=configuration, about=about)
+    if any(row.is_void for row in rows):
+        print("void: the generator was late; run it on a machine with less to do", file=sys.stderr)
+        return 2
+    return int(not options.plain and any(row.broken_limits() for row in rows))
+
+
+async def _run(fault: Fault, around: Surroundings, *, seconds: float, plain: bool) -> Figures:
+    module = "loadtests.resilience.drill_app" if fault.extra else "service"
+    if plain:
+        module = "loadtests.resilience.plain_app"
+    environment = plain_app.ENVIRONMENT if plain else {}
+    async with running(module, around, environment) as process:
+        return await _measure(fault, around, process, seconds)
+
+
+async def _measure(
+    fault: Fault, around: Surroundings, process: Process, seconds: float
+) -> Figures:
+    planned = Phases(seconds / 4, seconds * 3 / 4, seconds)
+    due = arrivals(MIX, seconds=seconds, chance=random.Random(SEED))  # noqa: S311 - arrivals
+    for route, apart in fault.extra.items():
+        due += every(apart, route, start=planned.broken, end=planned.mended)
+    due.sort()
+    from_all = await callers.sign_in(
+        around.config,
+        owner=around.owner,
+        api_url=process.api_url,
+        provider_url=around.provider_url,
+        sign_outs=math.ceil(sum(route.endswith("/logout") for _, route in due)),
+        connections=sum(route.startswith("PUT") and "calendar" in route for _, route in due),
+    )
+    readyz: list[int] = []
+    async with client(process.api_url, timeout_seconds=PATIENCE_SECONDS) as http:
+        load = Load(http, from_all.request, timeout_seconds=PATIENCE_SECONDS)
+        sending = asyncio.create_task(load.run(due))
+        await asyncio.sleep(planned.broken - load.now)
+        async with fault.broken(around):
+            broken = load.now
+            for at in itertools.count(broken + 1):
+                if at > planned.mended:
+                    break
+                await asyncio.sleep(at - load.now)
+                readyz.append(await readiness(process))
+            await asyncio.sleep(planned.mended - load.now)
+        phases = Phases(min(planned.broken, broken), load.now, seconds)
+        await sending
+        await asyncio.sleep(SETTLE_SECONDS)
+        left = await connections_left(process, around)
+    return figures(
+        load.outcomes,
+        phases,
+        fault=fault.name,
+        what=fault.what,
+        unrelated=fault.unrelated,
+        block_seconds=fault.block_seconds,
+        readyz=readyz,
+        **left,
+    )
+
+
+def _line(row: Figures) -> str:
+    share = f"{row.in_time}/{row.requests} in time"
+    recovery = "never" if row.recovery is None else f"{row.recovery:.1f} s"
+    verdict = "; ".join(row.broken_limits()) or "ok"
+    if row.is_void:
+        verdict = f"void, generator {row.late_start_p99 * 1000:.0f} ms late; {verdict}"
+    return f"{row.fault:24} {share:18} normal after {recovery:7} {verdict}"
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(asyncio.run(main(parse(sys.argv[1:]))))
+    except (PostgresError, Refused, ServiceNotReadyError) as error:
+        print(f"resilience: {error}", file=sys.stderr)
+        sys.exit(2)

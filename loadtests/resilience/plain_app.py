@@ -1,0 +1,65 @@
+"""`python -m loadtests.resilience.plain_app`: the same routes without what the service adds.
+
+What a FastAPI service has that nobody has made to survive: SQLAlchemy's pool as it comes (5 + 10
+connections, 30 s, no ping), no limit on statements, no deadline, no admission, the HTTP client's 5 s,
+no retries, no breaker. Errors are still named, so that the two tables can be compared.
+"""
+
+import sys
+import time
+
+from fastapi import FastAPI
+
+import service.__main__ as program
+from loadtests.resilience.drill_app import DrillService
+from service.resilience.breaker import Breaker, State
+from service.resilience.retry import RetryBudget
+
+_NEVER_SECONDS = "100000"
+_UNBOUNDED = "1000000"
+
+ENVIRONMENT: dict[str, str] = {
+    "POOL_SIZE": "5",
+    "POOL_MAX_OVERFLOW": "10",
+    "POOL_TIMEOUT_SECONDS": "30",
+    "POOL_WAITERS_MAX": _UNBOUNDED,
+    "CONNECT_GATE_SECONDS": "0",
+    "CONNECT_TIMEOUT_SECONDS": "60",  # asyncpg's default
+    # The configuration wants them in this order, and all out of reach.
+    "LOCK_TIMEOUT_SECONDS": "90000",
+    "STATEMENT_TIMEOUT_SECONDS": "91000",
+    "COMMAND_TIMEOUT_SECONDS": "92000",
+    "IDLE_IN_TRANSACTION_TIMEOUT_SECONDS": _NEVER_SECONDS,
+    **{
+        f"{name}_DEADLINE_SECONDS": _NEVER_SECONDS
+        for name in ("READ", "WRITE", "LOGIN", "CALENDAR")
+    },
+    **{f"{name}_IN_FLIGHT_MAX": _UNBOUNDED for name in ("READ", "WRITE", "LOGIN", "CALENDAR")},
+    "HEAD_TIMEOUT_SECONDS": _NEVER_SECONDS,
+    "BODY_TIMEOUT_SECONDS": _NEVER_SECONDS,
+    "PROVIDER_ATTEMPT_SECONDS": "5",  # httpx' default
+    "OAUTH_HTTP_SECONDS": "5",
+}
+"""What the configuration can take away; the rest is below."""
+
+
+class PlainService(DrillService):
+    """The service without ping, breaker and retries, for which there is no setting."""
+
+    def _application(self) -> FastAPI:
+        self.database.pool._pre_ping = False  # noqa: SLF001 - an argument of the engine
+        calls = self.provider._calls  # noqa: SLF001 - made by the client
+        calls.breaker = Breaker(
+            clock=time.monotonic, on_transition=_ignore, failures_min=sys.maxsize
+        )
+        calls._budget = RetryBudget(clock=time.monotonic, ratio=0, floor=0)  # noqa: SLF001 - as above
+        return super()._application()
+
+
+def _ignore(_old: State, _new: State) -> None:
+    """It never changes."""
+
+
+if __name__ == "__main__":
+    program.Service = PlainService  # type: ignore[attr-defined]
+    sys.exit(program.main())

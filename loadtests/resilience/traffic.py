@@ -1,0 +1,159 @@
+"""Open-loop load: requests leave when they are due, whatever became of those before.
+
+A closed loop would wait with the service and hide exactly the hangs that are looked for. So time is
+counted from when a request was due, and every one of them has an outcome.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
+
+import httpx
+
+from loadtests.resilience.callers import Request
+
+# Per second, 40 in all; every route of the contract is in it.
+MIX: Mapping[str, float] = {
+    "GET /api/v1/profile": 9,
+    "PUT /api/v1/profile": 3,
+    "GET /api/v1/settings": 7,
+    "PUT /api/v1/settings": 3,
+    "GET /api/v1/calendar/connection": 2,
+    "PUT /api/v1/calendar/connection": 1,
+    "GET /api/v1/calendar/events": 5,
+    "POST /api/v1/calendar/sync/auto": 3,
+    "POST /api/v1/auth/token": 1,
+    "GET /api/v1/auth/csrf": 1,
+    "POST /api/v1/auth/logout": 0.5,
+    "GET /problems/{code}": 4.5,
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one request.
+
+    due, seconds: from the start of the load / until the whole answer was there, since `due`.
+    status 0: no answer; `code` says why. late_start_seconds: the generator's own fault.
+    """
+
+    route: str
+    due: float
+    seconds: float
+    late_start_seconds: float
+    deadline_seconds: float
+    status: int
+    code: str
+    degraded: bool = False
+
+
+@asynccontextmanager
+async def client(base_url: str, *, timeout_seconds: float) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that bounds nothing but the time, and remembers no cookie."""
+    limits = httpx.Limits(
+        max_connections=None,
+        max_keepalive_connections=None,
+        # Below the server's 5 s, so that no request goes out on a connection being closed.
+        keepalive_expiry=2,
+    )
+    async with httpx.AsyncClient(
+        base_url=base_url, limits=limits, timeout=timeout_seconds, trust_env=False
+    ) as opened:
+        # The cookie of one answer would make the next caller's request another one's.
+        opened.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        yield opened
+
+
+def arrivals(
+    mix: Mapping[str, float], *, seconds: float, chance: random.Random
+) -> list[tuple[float, str]]:
+    """Return (due, route) of a Poisson process for each route, in order of time."""
+    due: list[tuple[float, str]] = []
+    for route, per_second in mix.items():
+        at = chance.expovariate(per_second)
+        while at < seconds:
+            due.append((at, route))
+            at += chance.expovariate(per_second)
+    return sorted(due)
+
+
+def every(seconds: float, route: str, *, start: float, end: float) -> list[tuple[float, str]]:
+    """Return (due, route) at even distances, the first one after one of them."""
+    count = int((end - start) / seconds)
+    return [(start + number * seconds, route) for number in range(1, count + 1)]
+
+
+class Load:
+    """Sends what is due and keeps the outcomes."""
+
+    def __init__(
+        self, http: httpx.AsyncClient, make: Callable[[str], Request], *, timeout_seconds: float
+    ) -> None:
+        """timeout_seconds: a request without an answer for so long is given up, and counts as one."""
+        self._http = http
+        self._make = make
+        self._timeout_seconds = timeout_seconds
+        self._loop = asyncio.get_running_loop()
+        self._started = self._loop.time()
+        self._under_way: set[asyncio.Task[None]] = set()
+        self.outcomes: list[Outcome] = []
+
+    @property
+    def now(self) -> float:
+        """Seconds since the start of the load."""
+        return self._loop.time() - self._started
+
+    async def run(self, due: list[tuple[float, str]]) -> None:
+        """Return once every request has its outcome."""
+        for at, route in due:
+            pause = at - self.now
+            if pause > 0:
+                await asyncio.sleep(pause)
+            task = asyncio.create_task(self._send(at, self._make(route)))
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+        await asyncio.gather(*self._under_way)
+
+    async def _send(self, due: float, request: Request) -> None:
+        started = self.now
+        status, code, degraded = 0, "", False
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                answer = await self._http.request(
+                    request.method,
+                    request.path,
+                    headers=dict(request.headers),
+                    json=request.json,
+                    data=request.form,
+                )
+            status, code, degraded = answer.status_code, _code(answer), _is_degraded(answer)
+        except (TimeoutError, httpx.HTTPError) as error:
+            code = f"no answer: {type(error).__name__}"
+        self.outcomes.append(
+            Outcome(
+                request.route,
+                due,
+                self.now - due,
+                started - due,
+                request.deadline_seconds,
+                status,
+                code,
+                degraded,
+            )
+        )
+
+
+def _code(answer: httpx.Response) -> str:
+    if answer.status_code < 400:
+        return ""
+    if answer.headers.get("content-type") != "application/problem+json":
+        return "not a problem"
+    code: str = answer.json()["code"]
+    return code
+
+
+def _is_degraded(answer: httpx.Response) -> bool:
+    return b'"degraded":["' in answer.content

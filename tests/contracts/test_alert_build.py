@@ -1,0 +1,108 @@
+"""What the build makes of the sources: derived links, overrides, and one line for a wrong source."""
+
+from pathlib import Path
+
+import pytest
+
+from alerting import build
+from alerting.catalogue import AlertSourceError, load_alerts, snake_case
+from alerting.document import read_yaml
+
+
+def rules_of(out: Path, alert: str) -> list[dict[str, dict[str, str]]]:
+    (group,) = read_yaml(out / "rules" / f"{snake_case(alert)}.yaml")["groups"]
+    rules: list[dict[str, dict[str, str]]] = group["rules"]
+    return rules
+
+
+def overrides(folder: Path, text: str) -> Path:
+    path = folder / "overrides.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_links_are_derived_from_names_and_follow_the_viewer(tmp_path: Path) -> None:
+    build.render(tmp_path, viewer_url="http://127.0.0.1:4000")
+
+    for alert in load_alerts():
+        for rule in rules_of(tmp_path, alert.name):
+            annotations = rule["annotations"]
+            dashboard = build.DASHBOARDS[rule["labels"]["domain"]]
+            assert annotations["runbook_url"] == f"http://127.0.0.1:4000/runbooks/{alert.name}"
+            assert annotations["dashboard_url"].startswith(
+                f"http://127.0.0.1:4000/d/{dashboard}?var-env="
+            )
+
+
+def test_every_paged_text_lists_the_other_causes_that_fire(tmp_path: Path) -> None:
+    build.render(tmp_path)
+
+    for alert in load_alerts():
+        for rule in rules_of(tmp_path, alert.name):
+            listed = f'alertname!="{alert.name}"' in rule["annotations"]["description"]
+            assert listed == (rule["labels"]["severity"] != "none"), alert.name
+
+
+def test_prometheus_finds_every_rule_file_beside_its_configuration(tmp_path: Path) -> None:
+    written = build.render(tmp_path)
+
+    assert read_yaml(tmp_path / "prometheus.yml")["rule_files"] == ["rules/*.yaml"]
+    assert sorted((tmp_path / "rules").iterdir()) == sorted(written)
+    assert len(written) == len(load_alerts()) + len(build.RECORDING_FILES)
+
+
+def test_static_env_labels_become_those_of_the_installation(tmp_path: Path) -> None:
+    build.render(tmp_path, environment="compose")
+
+    (absent,) = rules_of(tmp_path, "TargetAbsent")
+    assert absent["labels"]["env"] == "compose"
+
+
+def test_a_disabled_alert_is_left_out_and_its_old_file_removed(tmp_path: Path) -> None:
+    build.render(tmp_path)
+
+    build.render(tmp_path, overrides=overrides(tmp_path, "disabled: [EventLoopBlocked]"))
+
+    assert not (tmp_path / "rules" / "event_loop_blocked.yaml").exists()
+    assert (tmp_path / "rules" / "service_down.yaml").exists()
+
+
+def test_an_overridden_severity_ships(tmp_path: Path) -> None:
+    build.render(tmp_path, overrides=overrides(tmp_path, "severity: {ServiceOverloaded: ticket}"))
+
+    (rule,) = rules_of(tmp_path, "ServiceOverloaded")
+    assert rule["labels"]["severity"] == "ticket"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("disabled: [EventLoopBloked]", "no alert is called EventLoopBloked"),
+        ("severity: {ServiceOverloaded: urgent}", "not urgent"),
+        ("disabled: [", "is not valid YAML"),
+        ("severity: [ServiceOverloaded]", "severity must be"),
+        ("- EventLoopBlocked", "must hold"),
+    ],
+)
+def test_a_wrong_override_is_one_clear_error(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        build.render(tmp_path, overrides=overrides(tmp_path, text))
+
+
+def test_the_command_line_says_what_is_wrong_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+
+    assert build.main(["--out", str(blocked)]) == 2
+    assert capsys.readouterr().err.startswith("alerting.build: ")
+
+
+def test_a_folder_named_unlike_its_alert_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "service_down"
+    folder.mkdir()
+    (folder / "rule.yaml").write_text("groups: [{name: X, rules: [{alert: PostgresDown}]}]")
+
+    with pytest.raises(AlertSourceError, match="named like the folder"):
+        load_alerts(tmp_path)
