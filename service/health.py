@@ -107,6 +107,12 @@ class DatabaseProbe:
                 self._health.database = answer
             self._health.observe_pool()
 
+    def close(self) -> None:
+        """Drop the connection, without a word to a database that may not listen."""
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
     async def _ask(self) -> str:
         try:
             async with asyncio.timeout(DATABASE_ANSWER_SECONDS):
@@ -116,9 +122,7 @@ class DatabaseProbe:
                     )
                 await self._connection.fetchval("SELECT 1")
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            if self._connection is not None:
-                self._connection.terminate()
-                self._connection = None
+            self.close()
             return connect_failure(error).reason
         return "ok"
 
@@ -178,6 +182,8 @@ class InternalServer:
             await self._server.serve()
         finally:
             probe.cancel()
+            await asyncio.gather(probe, return_exceptions=True)
+            self._probe.close()
 
     async def _livez(self, _request: Request) -> Response:
         alive = self._health.is_alive

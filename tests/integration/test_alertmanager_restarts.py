@@ -15,6 +15,8 @@ from tests.conftest import free_port
 from tests.integration.alertmanager_process import running_alertmanager, shipped, write_config
 from tests.integration.pager_process import RunningPager, running_pager
 
+pytestmark = pytest.mark.slow
+
 DIVIDED_BY = 20
 OPEN = shipped("DbPoolExhausted", "restarts")
 

@@ -22,6 +22,8 @@ from tests.integration.alertmanager_process import (
 )
 from tests.integration.pager_process import RunningPager, running_pager
 
+pytestmark = pytest.mark.slow
+
 DIVIDED_BY = 5
 CAUSE_LAG_SECONDS = 12 / DIVIDED_BY
 AFTER_GROUP_WAIT_SECONDS = 26 / DIVIDED_BY

@@ -69,7 +69,7 @@ def test_a_part_that_dies_shows_its_last_words_and_takes_the_others_along(
     assert new_stack.processes() == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_in_the_middle_stops_what_was_started(
     new_stack: Stack, number: signal.Signals
 ) -> None:

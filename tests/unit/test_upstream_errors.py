@@ -70,7 +70,7 @@ def test_a_refusal_of_the_calendar_is_told_by_status_and_reason(
     status: int,
     body: bytes,
     mode: failures.Mode,
-    is_retryable: bool,  # noqa: FBT001 - pytest passes by name
+    is_retryable: bool,
 ) -> None:
     meaning = errors.refusal(Endpoint.CALENDAR, status, body)
 

@@ -68,7 +68,7 @@ def test_tokens_of_another_shape_are_refused_without_showing_them(old: bytes, ne
         ('{"dateTime": "2026-11-24T10:00:00"}', datetime(2026, 11, 24, 10, tzinfo=UTC), False),
     ],
 )
-def test_an_event_starts_at_an_instant(start: str, instant: datetime, is_day: bool) -> None:  # noqa: FBT001 - pytest passes by name
+def test_an_event_starts_at_an_instant(start: str, instant: datetime, is_day: bool) -> None:
     parsed = CalendarEvent.model_validate_json(event(start=start))
 
     assert parsed.start is not None

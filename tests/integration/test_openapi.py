@@ -1,0 +1,94 @@
+"""What the OpenAPI document says, against what the service answers to generated requests."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.schemas import APIOperation
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from service import responses
+from service.app import Service
+from tests.integration.conftest import NewAccount, Someone
+from tests.integration.public_server import served
+
+CASES = 15
+"""Of each kind for each operation. All of them: `HYPOTHESIS_PROFILE=thorough` has its own number."""
+CASES_OF_SIGN_IN = 3
+"""Each costs 0.2 s of argon2, whatever is sent."""
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+
+
+@pytest.fixture
+async def port(service: Service) -> AsyncIterator[int]:
+    async with served(service.asgi, service.config) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+async def test_generated_requests_get_documented_answers(
+    port: int, service: Service, new_account: NewAccount, mode: GenerationMode
+) -> None:
+    someone = await new_account()
+    document = service.app.openapi()
+
+    # In a thread: schemathesis is synchronous, and the loop has to serve.
+    asked = await asyncio.to_thread(ask_everything, document, port, someone, mode)
+
+    operations = [item for path in document["paths"].values() for item in path]
+    assert len(asked) == len(operations)
+    assert min(asked.values()) >= 1
+
+
+def ask_everything(
+    document: dict[str, Any], port: int, someone: Someone, mode: GenerationMode
+) -> dict[str, int]:
+    """Return how many requests were sent to each operation. Raises what a check finds."""
+    schema = schemathesis.openapi.from_dict(document)
+    schema.config.update(base_url=f"http://127.0.0.1:{port}")
+    asked: dict[str, int] = {}
+    for found in schema.get_all_operations():
+        operation: APIOperation = found.ok()
+        codes = set(responses.documented_codes(operation.definition.raw))
+        asked[operation.label] = ask(operation, codes, someone, mode)
+    return asked
+
+
+def ask(operation: APIOperation, codes: set[str], someone: Someone, mode: GenerationMode) -> int:
+    sent = 0
+
+    @given(case=operation.as_strategy(generation_mode=mode))
+    @settings(
+        max_examples=CASES_OF_SIGN_IN if operation.path.endswith("/auth/token") else CASES,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    def check(case: Case) -> None:
+        nonlocal sent
+        answer = case.call(headers=someone.headers)
+        sent += 1
+        case.validate_response(answer, checks=CHECKS)
+        if answer.status_code >= 400:
+            assert answer.headers["content-type"] == ["application/problem+json"]
+            problem = answer.json()
+            assert problem["code"] in codes, (operation.label, problem["code"])
+            assert problem["status"] == answer.status_code
+
+    check()
+    return sent
