@@ -4,7 +4,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
-CODE := service stack alerting tests
+CODE := $(wildcard service stack alerting loadtests dashboards benchmarks tests)
 
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 .NOTPARALLEL:
@@ -32,6 +32,16 @@ clean: $(INSTALLED)  ## stop it and delete all data
 
 psql: $(INSTALLED)  ## open the database as the owner of the schema
 	@$(PY) -m stack psql
+
+.PHONY: silence mutate resilience
+silence: $(INSTALLED)  ## silence one alert: ALERT=DbPoolExhausted FOR=1h
+	@$(PY) -m alerting.silence "$(ALERT)" "$(or $(FOR),1h)"
+
+mutate: $(INSTALLED)  ## break every alert rule in every small way: its tests must notice
+	@$(PY) -m alerting.mutate
+
+resilience: $(INSTALLED)  ## cause each fault under load, and write docs/resilience.md
+	@$(PY) -m loadtests.resilience
 
 .PHONY: lint check test
 lint: $(INSTALLED)  # style, format, types

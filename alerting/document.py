@@ -5,6 +5,9 @@ from typing import Any
 
 import yaml
 
+# libyaml's loader is ten times faster, and the mutation gate reads thousands of files.
+_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 
 class _Dumper(yaml.SafeDumper):
     """Writes strings of several lines as block scalars, indents lists, and uses no aliases."""
@@ -37,7 +40,7 @@ def dump_yaml(document: dict[str, Any]) -> str:
 def read_yaml(path: Path) -> Any:
     """Return the document of a YAML file; raises ValueError naming the file when it is no YAML."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506
     except yaml.YAMLError as error:
         message = f"{path} is not valid YAML: {str(error).splitlines()[0]}"
         raise ValueError(message) from error

@@ -6,6 +6,7 @@ some and writes nothing. A mutant is killed when the tests of its alert fail. Su
 """
 
 import argparse
+import json
 import os
 import random
 import sys
@@ -19,7 +20,7 @@ from typing import Any
 
 from alerting.build import RECORDING_FILES, render
 from alerting.catalogue import FOLDER, AlertSourceError, snake_case
-from alerting.document import dump_yaml, read_yaml
+from alerting.document import read_yaml
 from alerting.mutants import mutants_of
 from alerting.rule_tests import PROCESSES, promtool_path, run, test_files
 
@@ -73,7 +74,8 @@ def survives(case: Case, built: Path, promtool: str) -> bool:
         for original in (built / "rules").iterdir():
             if original.name != case.rule_file:
                 (rules / original.name).symlink_to(original)
-        (rules / case.rule_file).write_text(dump_yaml(case.document), encoding="utf-8")
+        # JSON is YAML, and much faster to write.
+        (rules / case.rule_file).write_text(json.dumps(case.document), encoding="utf-8")
         outcome = run(case.test_file, Path(folder), promtool=promtool)
     if not outcome.passed and "exp:" not in outcome.output and "err:" not in outcome.output:
         message = f"{case.title}: promtool did not run the tests: {outcome.output.strip()[:300]}"

@@ -212,19 +212,21 @@ def _window_rules(window: str) -> list[Rule]:
 
 
 def _service_rules(window: str) -> list[Rule]:
-    # Only the routes promised 99.9 %: the provider's routes may fail ten times as often.
-    routes = "|".join(item.pattern for item in OBJECTIVES if item.objective >= 0.999)
+    # Without the routes that wait for the provider: they may fail ten times as often.
+    promised = (
+        'and ignoring (slo_class) service_route:http_server_error_budget:ratio{slo_class!="slow"}'
+    )
     errors = f"service:http_server_errors:increase{window}"
     return [
         {
             "record": errors,
             "expr": "sum by (env, service) ("
-            f'service_route:http_server_errors:increase{window}{{http_route=~"{routes}"}})',
+            f"service_route:http_server_errors:increase{window} {promised})",
         },
         {
             "record": f"service:http_server_errors_per_request:ratio_rate{window}",
             "expr": f"{errors} / sum by (env, service) ("
-            f'service_route:http_server_requests:increase{window}{{http_route=~"{routes}"}})',
+            f"service_route:http_server_requests:increase{window} {promised})",
         },
     ]
 

@@ -49,7 +49,7 @@ def _service(settings: Settings) -> str:
         internal = settings.ports["service_internal"] + index
         public = settings.ports["service"] + index
         if get(internal, "/livez") is None:
-            return f"replica {index + 1}: its loop does not turn (port {internal}, /livez)"
+            return f"replica {index + 1} is down or its loop is blocked: port {internal}, /livez"
         if get(internal, "/readyz") is None:
             return f"replica {index + 1} is not ready: curl 127.0.0.1:{internal}/readyz says why"
         if get(public, "/openapi.json") is None:

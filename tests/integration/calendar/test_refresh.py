@@ -102,7 +102,7 @@ async def claimed(process: Process, who: Connected, *, lease_seconds: float) -> 
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not await condition():
             await asyncio.sleep(0.01)
 
