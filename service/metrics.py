@@ -405,6 +405,7 @@ _KNOWN: tuple[tuple[Counter | Gauge | Histogram, Mapping[str, tuple[str, ...]]],
             "reason": (
                 "missing",
                 "malformed",
+                "cookie",
                 "signature",
                 "session",
                 "expired",
