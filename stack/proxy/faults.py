@@ -95,7 +95,7 @@ class FaultProxy:
         elif self._listener is None:
             self._listen()
         if mode in {"refuse", "reset"}:
-            pass
+            self.reset_connections()
         # Whoever waits holds the old event; whoever waits next finds the new one.
         self._changed.set()
         self._changed = asyncio.Event()
