@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-import pytest
-
 from alerting.build import render
 from alerting.document import read_yaml
 from alerting.mutants import mutants_of
-from alerting.mutate import SURVIVORS, all_cases, main
+from alerting.mutate import SURVIVORS, all_cases
 
 RULE = {
     "alert": "X",
@@ -15,11 +13,6 @@ RULE = {
     "for": "1m",
     "labels": {"severity": "page", "env": "e"},
 }
-
-
-@pytest.mark.slow
-def test_a_sample_of_mutants_is_killed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--sample", "60", "--seed", "20"]) == 0, capsys.readouterr().out
 
 
 def test_every_kind_of_fault_is_made() -> None:
