@@ -38,10 +38,10 @@ _log = structlog.get_logger()
 
 
 class Hysteresis:
-    """A condition that changes only after several equal observations in a row."""
+    """Good until several bad observations in a row, then bad until several good ones."""
 
-    def __init__(self, *, value: bool = True) -> None:
-        self.value = value
+    def __init__(self) -> None:
+        self.value = True
         self._against = 0
 
     def observe(self, value: bool) -> bool:  # noqa: FBT001 - the observation itself
@@ -56,7 +56,7 @@ class Health:
 
     def __init__(self) -> None:
         self.heartbeat_age_seconds: Callable[[], float] = lambda: 0.0
-        self._wedged = Hysteresis(value=False)
+        self._pool_turns = Hysteresis()
         self.phase = "starting"
         """starting, running or stopping."""
         self.missing_schema_objects: Callable[[], tuple[str, ...]] = tuple
@@ -71,14 +71,14 @@ class Health:
 
     def observe_pool(self) -> None:
         wedged = self.pool_is_exhausted() and self.oldest_checkout_seconds() > POOL_WEDGED_SECONDS
-        self._wedged.observe(wedged)
+        self._pool_turns.observe(not wedged)
 
     def reasons(self) -> list[str]:
         """Return why this replica should get no traffic; empty when it should."""
         reasons = [] if self.phase == "running" else [self.phase]
         if not self.is_alive:
             reasons.append("event_loop_blocked")
-        if self._wedged.value:
+        if not self._pool_turns.value:
             reasons.append("pool_wedged")
         reasons += [f"schema_object_missing: {name}" for name in self.missing_schema_objects()]
         return reasons
