@@ -84,7 +84,7 @@ class Breaker:
     def attempt(self) -> Iterator[Attempt]:
         """Guard one attempt at calling the peer. Raises CircuitOpenError instead of letting it through."""
         if self._state is State.OPEN:
-            wait_seconds = self._opened_at + self._open_seconds - self._clock()
+            wait_seconds = self._open_seconds - (self._clock() - self._opened_at)
             if wait_seconds > 0:
                 raise CircuitOpenError(wait_seconds)
             self._become(State.HALF_OPEN)
