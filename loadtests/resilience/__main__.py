@@ -7,7 +7,6 @@ and the result is void. `--plain` measures the plain configuration, which promis
 import argparse
 import asyncio
 import itertools
-import math
 import random
 import sys
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from loadtests.resilience.surroundings import (
     surroundings,
     versions,
 )
-from loadtests.resilience.traffic import MIX, Load, arrivals, client, every
+from loadtests.resilience.traffic import MIX, Load, arrivals, every
 from service.migrations.commands import Refused
 from stack.postgres import PostgresError
 
@@ -96,28 +95,28 @@ async def _measure(
     from_all = await callers.sign_in(
         around.config,
         owner=around.owner,
-        api_url=process.api_url,
+        api_url=f"http://127.0.0.1:{process.port}",
         provider_url=around.provider_url,
-        sign_outs=math.ceil(sum(route.endswith("/logout") for _, route in due)),
+        sign_outs=sum(route.endswith("/logout") for _, route in due),
         connections=sum(route.startswith("PUT") and "calendar" in route for _, route in due),
     )
     readyz: list[int] = []
-    async with client(process.api_url, timeout_seconds=PATIENCE_SECONDS) as http:
-        load = Load(http, from_all.request, timeout_seconds=PATIENCE_SECONDS)
-        sending = asyncio.create_task(load.run(due))
-        await asyncio.sleep(planned.broken - load.now)
-        async with fault.broken(around):
-            broken = load.now
-            for at in itertools.count(broken + 1):
-                if at > planned.mended:
-                    break
-                await asyncio.sleep(at - load.now)
-                readyz.append(await readiness(process))
-            await asyncio.sleep(planned.mended - load.now)
-        phases = Phases(min(planned.broken, broken), load.now, seconds)
-        await sending
-        await asyncio.sleep(SETTLE_SECONDS)
-        left = await connections_left(process, around)
+    load = Load(process.port, from_all.request, timeout_seconds=PATIENCE_SECONDS)
+    sending = asyncio.create_task(load.run(due))
+    await asyncio.sleep(planned.broken - load.now)
+    async with fault.broken(around):
+        entered = load.now
+        for at in itertools.count(entered + 1):
+            if at > planned.mended:
+                break
+            await asyncio.sleep(at - load.now)
+            readyz.append(await readiness(process))
+        await asyncio.sleep(planned.mended - load.now)
+    mended = entered if fault.mends_itself else load.now
+    phases = Phases(planned.broken, mended, seconds)
+    await sending
+    await asyncio.sleep(SETTLE_SECONDS)
+    left = await connections_left(process, around)
     return figures(
         load.outcomes,
         phases,

@@ -33,7 +33,7 @@ _ALL = frozenset(MIX)
 class Fault:
     """unrelated: routes that must not notice. block_seconds: for how long the loop itself stands
     still, which no deadline can beat. extra: seconds between the requests of a route that is asked
-    for only while the fault lasts.
+    for only while the fault lasts. mends_itself: it is over once `broken` is entered.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Fault:
     unrelated: frozenset[str]
     block_seconds: float = 0.0
     extra: Mapping[str, float] = field(default_factory=dict)
+    mends_itself: bool = False
 
 
 def _through(proxy: Callable[[Surroundings], FaultProxy], mode: Mode) -> Break:
@@ -169,6 +170,7 @@ FAULTS: tuple[Fault, ...] = (
         "fast shutdown and start of PostgreSQL",
         _database_restarted,
         _WITHOUT_DATABASE,
+        mends_itself=True,
     ),
     Fault(
         "provider_refusing",

@@ -63,9 +63,9 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Process:
-    """A running service."""
+    """A running service: its public port, and where it tells how it is."""
 
-    api_url: str
+    port: int
     internal_url: str
 
 
@@ -141,7 +141,7 @@ async def running(
                 log.seek(0)
                 lines = log.read().decode(errors="replace").strip().splitlines()
                 raise ServiceNotReadyError(lines[-1] if lines else "it wrote nothing")
-            yield Process(f"http://127.0.0.1:{port}", internal_url)
+            yield Process(port, internal_url)
         finally:
             await _stop(process)
 

@@ -5,15 +5,13 @@ counted from when a request was due, and every one of them has an outcome.
 """
 
 import asyncio
+import json
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.cookiejar import DefaultCookiePolicy
-
-import httpx
 
 from loadtests.resilience.callers import Request
+from loadtests.resilience.wire import Answer, NoAnswerError, ask
 
 # Per second, 40 in all; every route of the contract is in it.
 MIX: Mapping[str, float] = {
@@ -50,23 +48,6 @@ class Outcome:
     degraded: bool = False
 
 
-@asynccontextmanager
-async def client(base_url: str, *, timeout_seconds: float) -> AsyncIterator[httpx.AsyncClient]:
-    """A client that bounds nothing but the time, and remembers no cookie."""
-    limits = httpx.Limits(
-        max_connections=None,
-        max_keepalive_connections=None,
-        # Below the server's 5 s, so that no request goes out on a connection being closed.
-        keepalive_expiry=2,
-    )
-    async with httpx.AsyncClient(
-        base_url=base_url, limits=limits, timeout=timeout_seconds, trust_env=False
-    ) as opened:
-        # The cookie of one answer would make the next caller's request another one's.
-        opened.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        yield opened
-
-
 def arrivals(
     mix: Mapping[str, float], *, seconds: float, chance: random.Random
 ) -> list[tuple[float, str]]:
@@ -90,10 +71,10 @@ class Load:
     """Sends what is due and keeps the outcomes."""
 
     def __init__(
-        self, http: httpx.AsyncClient, make: Callable[[str], Request], *, timeout_seconds: float
+        self, port: int, make: Callable[[str], Request], *, timeout_seconds: float
     ) -> None:
         """timeout_seconds: a request without an answer for so long is given up, and counts as one."""
-        self._http = http
+        self._port = port
         self._make = make
         self._timeout_seconds = timeout_seconds
         self._loop = asyncio.get_running_loop()
@@ -122,15 +103,9 @@ class Load:
         status, code, degraded = 0, "", False
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                answer = await self._http.request(
-                    request.method,
-                    request.path,
-                    headers=dict(request.headers),
-                    json=request.json,
-                    data=request.form,
-                )
-            status, code, degraded = answer.status_code, _code(answer), _is_degraded(answer)
-        except (TimeoutError, httpx.HTTPError) as error:
+                answer = await ask(self._port, request)
+            status, code, degraded = answer.status, _code(answer), _is_degraded(answer)
+        except (TimeoutError, NoAnswerError, OSError) as error:
             code = f"no answer: {type(error).__name__}"
         self.outcomes.append(
             Outcome(
@@ -146,14 +121,14 @@ class Load:
         )
 
 
-def _code(answer: httpx.Response) -> str:
-    if answer.status_code < 400:
+def _code(answer: Answer) -> str:
+    if answer.status < 400:
         return ""
     if answer.headers.get("content-type") != "application/problem+json":
         return "not a problem"
-    code: str = answer.json()["code"]
+    code: str = json.loads(answer.body)["code"]
     return code
 
 
-def _is_degraded(answer: httpx.Response) -> bool:
-    return b'"degraded":["' in answer.content
+def _is_degraded(answer: Answer) -> bool:
+    return b'"degraded":["' in answer.body
