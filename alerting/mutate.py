@@ -22,7 +22,7 @@ from alerting.build import RECORDING_FILES, render
 from alerting.catalogue import FOLDER, AlertSourceError, snake_case
 from alerting.document import read_yaml
 from alerting.mutants import mutants_of
-from alerting.rule_tests import PROCESSES, promtool_path, run, test_files
+from alerting.rule_tests import PROCESSES, files_of_tests, promtool_path, run
 
 REPORT = FOLDER.parent / "docs" / "mutation.md"
 SURVIVORS = FOLDER / "survivors.yaml"
@@ -42,7 +42,7 @@ class Case:
 def all_cases(built: Path) -> list[Case]:
     """Return every mutant of every rule below `built`, in a stable order."""
     cases = []
-    for name, test_file in sorted(test_files().items()):
+    for name, test_file in sorted(files_of_tests().items()):
         is_recording = name == "recording"
         files = RECORDING_FILES if is_recording else (f"{snake_case(name)}.yaml",)
         for file in files:
@@ -149,7 +149,7 @@ def _write_report(
         "",
         "| alerts and recording files | mutants | killed | ratio | seconds |",
         "| --- | --- | --- | --- | --- |",
-        f"| {len(test_files())} | {count} | {killed} | {killed / count:.1%} | {seconds:.0f} |",
+        f"| {len(files_of_tests())} | {count} | {killed} | {killed / count:.1%} | {seconds:.0f} |",
         "",
         "## Survivors",
         "",

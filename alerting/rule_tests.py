@@ -46,7 +46,7 @@ def run(test_file: Path, built: Path, *, promtool: str) -> Outcome:
     return Outcome(done.returncode == 0, done.stdout + done.stderr)
 
 
-def test_files() -> dict[str, Path]:
+def files_of_tests() -> dict[str, Path]:
     """Return every rule test by the name of what it tests, recording rules included."""
     files = {alert.name: alert.folder / "rule_test.yaml" for alert in load_alerts()}
     return {**files, "recording": FOLDER / "recording_test.yaml"}
@@ -54,7 +54,7 @@ def test_files() -> dict[str, Path]:
 
 def main(names: list[str]) -> int:
     """Run the named tests, or all; 1 when one fails, 2 when a name or promtool is unknown."""
-    files = test_files()
+    files = files_of_tests()
     unknown = sorted(set(names) - set(files))
     if unknown:
         sys.stderr.write(f"alerting.rule_tests: no alert is called {', '.join(unknown)}\n")

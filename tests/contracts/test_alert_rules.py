@@ -9,9 +9,9 @@ import pytest
 from alerting import slo
 from alerting.build import render
 from alerting.catalogue import FOLDER
-from alerting.rule_tests import promtool_path, run, test_files
+from alerting.rule_tests import files_of_tests, promtool_path, run
 
-RULE_TESTS = test_files()
+RULE_TESTS = files_of_tests()
 
 
 @pytest.fixture(scope="module")
