@@ -55,13 +55,16 @@ class Tracing:
         keep: Keep,
         trusted: TrustedNetworks,
         error_type: ErrorType,
+        before: "Tracing | _Off",
     ) -> None:
+        """before: what `span` and its like used until now, and use again after `stop`."""
         self.provider = provider
         self.tap = tap
         self.keep = keep
         self.error_type = error_type
         self.tracer: Tracer = provider.get_tracer(TRACER_NAME)
         self._queue = queue
+        self._before = before
         self._trusted = trusted
 
     def asgi(self, app: ASGIApp) -> ASGIApp:
@@ -76,7 +79,13 @@ class Tracing:
         return instrument(engine, self.provider)
 
     def stop(self, timeout_seconds: float = SHUTDOWN_SECONDS) -> bool:
-        """Export what is queued, for at most this long; returns whether all of it went."""
+        """Export what is queued, for at most this long; returns whether all of it went.
+
+        Spans go from now on to what was started before, if anything was.
+        """
+        global _current  # noqa: PLW0603 - as in `start_tracing`
+        if _current is self:
+            _current = self._before
         return self._queue is None or self._queue.stop(timeout_seconds)
 
 
@@ -154,6 +163,7 @@ def start_tracing(
         keep=keep,
         trusted=TrustedNetworks(trusted_networks),
         error_type=error_type,
+        before=_current,
     )
     _current = tracing
     return tracing

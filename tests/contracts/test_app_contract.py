@@ -30,6 +30,7 @@ async def service() -> AsyncIterator[Service]:
     yield (built := Service(Config.model_validate(values)))
     await built.database.close()
     built.sign_in.close()
+    built.tracing.stop()
 
 
 def operations(service: Service) -> Iterator[tuple[str, str, dict[str, Any]]]:
