@@ -100,7 +100,8 @@ def _doctor(settings: Settings, _: argparse.Namespace) -> int:
     from stack import doctor  # noqa: PLC0415 - loads what only the round trips need
 
     running = _running(settings)
-    hops = doctor.examine(running)
+    started_at = max(process.started_at for process in read_state(settings).alive.values())
+    hops = doctor.examine(running, settled_at=started_at + doctor.SETTLE_SECONDS)
     for hop in hops:
         print(f"{'DEAD' if hop.problem else 'ok':<5} {hop.name:<15} {hop.problem}".rstrip())
     return 1 if any(hop.problem for hop in hops) else 0

@@ -24,6 +24,10 @@ ROUND_TRIP_SECONDS = 15.0
 """For a span to be readable and an alert to arrive; both take under 2 s when all is well."""
 
 
+SETTLE_SECONDS = 45.0
+"""After a start, until the first requests are counted and Watchdog has arrived; 20 s measured."""
+
+
 @dataclass(frozen=True)
 class Hop:
     name: str
@@ -31,8 +35,12 @@ class Hop:
     """Empty: alive."""
 
 
-def examine(settings: Settings) -> list[Hop]:
-    """Every hop, in the order a signal travels."""
+def examine(settings: Settings, *, settled_at: float) -> list[Hop]:
+    """Every hop, in the order a signal travels.
+
+    settled_at: seconds since the epoch; until then a hop that seems dead is asked again, for what
+    has just been started has not sent anything yet.
+    """
     hops: tuple[tuple[str, Callable[[Settings], str]], ...] = (
         ("service", _service),
         ("trace receiver", _traces),
@@ -41,7 +49,13 @@ def examine(settings: Settings) -> list[Hop]:
         ("alertmanager", _alertmanager),
         ("pager", _pager),
     )
-    return [Hop(name, check(settings)) for name, check in hops]
+    return [Hop(name, _settled(check, settings, settled_at)) for name, check in hops]
+
+
+def _settled(check: Callable[[Settings], str], settings: Settings, settled_at: float) -> str:
+    while (problem := check(settings)) and time.time() < settled_at:
+        time.sleep(1)
+    return problem
 
 
 def _service(settings: Settings) -> str:
