@@ -33,6 +33,10 @@ clean: $(INSTALLED)  ## stop it and delete all data
 psql: $(INSTALLED)  ## open the database as the owner of the schema
 	@$(PY) -m stack psql
 
+.PHONY: request
+request: $(INSTALLED)  ## follow one request through every signal, and write docs/request.md
+	@$(PY) -m stack request
+
 .PHONY: silence mutate resilience
 silence: $(INSTALLED)  ## silence one alert: ALERT=DbPoolExhausted FOR=1h
 	@$(PY) -m alerting.silence "$(ALERT)" "$(or $(FOR),1h)"

@@ -1,0 +1,156 @@
+"""Sends one request to the running stack, and writes what it left in every signal: docs/request.md."""
+
+import json
+import platform
+import secrets
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+
+from stack.settings import ROOT, Settings
+
+PAGE = ROOT / "docs" / "request.md"
+ROUTE = "/api/v1/calendar/sync/auto"
+"""It touches most: token, database, a grant that may have to be refreshed, the provider."""
+ARRIVAL_SECONDS = 30.0
+"""For the spans (exported every 5 s), the line and the scrape (every 5 s) to arrive."""
+
+
+class NotArrivedError(Exception):
+    """A signal of the request was not there in time; the message names it."""
+
+
+def write_page(settings: Settings, token: str, page: Path = PAGE) -> None:
+    """Send the request and replace the page. Raises NotArrivedError, httpx.HTTPError."""
+    # Its low half is below any base ratio, so the service decides to keep this trace.
+    trace_id = f"{secrets.token_hex(8)}{1:016x}"
+    headers = {
+        "Authorization": f"Bearer {token}",
+        "traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01",
+        "X-Client-Version": "walkthrough/1.0",
+    }
+    url = f"http://127.0.0.1:{settings.ports['service']}{ROUTE}"
+    sent_at = time.time()
+    answer = httpx.post(url, headers=headers, timeout=20)
+    trace = _trace(settings, trace_id)
+    exemplars = _exemplars(settings, trace_id, sent_at)
+    page.parent.mkdir(exist_ok=True)
+    page.write_text(_page(answer, trace, exemplars), encoding="utf-8")
+
+
+def _trace(settings: Settings, trace_id: str) -> dict[str, Any]:
+    url = f"http://127.0.0.1:{settings.ports['viewer']}/api/traces/{trace_id}"
+    deadline = time.monotonic() + ARRIVAL_SECONDS
+    while time.monotonic() < deadline:
+        answer = httpx.get(url)
+        if answer.status_code == 200:
+            trace: dict[str, Any] = answer.json()
+            kinds = {span["kind"] for span in trace["spans"]}
+            if "SERVER" in kinds and trace["logs"]:
+                return trace
+        time.sleep(0.5)
+    raise NotArrivedError(f"trace {trace_id} with its log line did not arrive: `make doctor`")
+
+
+def _exemplars(settings: Settings, trace_id: str, sent_at: float) -> list[dict[str, Any]]:
+    """Return series and value of each sample that names the trace."""
+    deadline = time.monotonic() + ARRIVAL_SECONDS
+    while time.monotonic() < deadline:
+        asked = {
+            "query": f'{{job="service",http_route="{ROUTE}"}}',
+            "start": sent_at - 1,
+            "end": time.time() + 1,
+        }
+        url = f"http://127.0.0.1:{settings.ports['prometheus']}/api/v1/query_exemplars"
+        found = [
+            {"series": series["seriesLabels"], "seconds": float(exemplar["value"])}
+            for series in httpx.get(f"{url}?{urlencode(asked)}").raise_for_status().json()["data"]
+            for exemplar in series["exemplars"]
+            if exemplar["labels"].get("trace_id") == trace_id
+        ]
+        if found:
+            return found
+        time.sleep(0.5)
+    raise NotArrivedError(f"no exemplar of trace {trace_id} in Prometheus: `make doctor`")
+
+
+def _page(answer: httpx.Response, trace: dict[str, Any], exemplars: list[dict[str, Any]]) -> str:
+    versions = ", ".join(f"{name} {version(name)}" for name in ("fastapi", "sqlalchemy"))
+    line = next(line for line in trace["logs"] if line["event"] == "request_finished")
+    return f"""# One request, in every signal
+
+Written by `make request` from a request to the running stack: {datetime.now(UTC):%Y-%m-%d}, Python
+{platform.python_version()}, {versions}, {platform.system()} {platform.machine()}.
+
+`POST {ROUTE}` as a demo user with a Google grant, answered {answer.status_code}:
+
+```json
+{json.dumps(answer.json(), indent=1)}
+```
+
+## The trace
+
+`GET /api/traces/{trace["trace_id"]}` of the viewer. One SERVER span, one CLIENT span for each
+statement and each call of the provider; times in milliseconds from the first span's start.
+
+{_waterfall(trace["spans"])}
+
+What the SERVER span says:
+
+```json
+{json.dumps(_server(trace["spans"])["attributes"], indent=1, sort_keys=True)}
+```
+
+## The log line
+
+One line for each request, found by the same trace id:
+
+```json
+{json.dumps(line, indent=1, sort_keys=True)}
+```
+
+## The metrics
+
+Samples whose exemplar names this trace; a click on one in a dashboard leads to it.
+
+| series | seconds |
+| --- | --- |
+{chr(10).join(_sample(item) for item in exemplars)}
+"""
+
+
+def _server(spans: list[dict[str, Any]]) -> dict[str, Any]:
+    return next(span for span in spans if span["kind"] == "SERVER")
+
+
+def _waterfall(spans: list[dict[str, Any]]) -> str:
+    begun = min(datetime.fromisoformat(span["start"]) for span in spans)
+    by_parent: dict[str, list[dict[str, Any]]] = {}
+    known = {span["span_id"] for span in spans}
+    for span in sorted(spans, key=lambda span: span["start"]):
+        parent = span["parent_span_id"] if span["parent_span_id"] in known else ""
+        by_parent.setdefault(parent or "", []).append(span)
+    rows = ["| from | took | span | kind |", "| ---: | ---: | --- | --- |"]
+
+    def walk(parent: str, depth: int) -> None:
+        for span in by_parent.get(parent, []):
+            offset = (datetime.fromisoformat(span["start"]) - begun).total_seconds() * 1000
+            indent = "&nbsp;&nbsp;" * depth
+            name = f"{indent}`{span['name']}`"
+            rows.append(f"| {offset:.1f} | {span['duration_ms']:.1f} | {name} | {span['kind']} |")
+            walk(span["span_id"], depth + 1)
+
+    walk("", 0)
+    return "\n".join(rows)
+
+
+def _sample(item: dict[str, Any]) -> str:
+    labels = dict(item["series"])
+    name = labels.pop("__name__")
+    shown = ", ".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
+    return f"| `{name}{{{shown}}}` | {item['seconds']:.4f} |"
