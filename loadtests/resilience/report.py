@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from loadtests.resilience.faults import FAULTS
 from loadtests.resilience.figures import (
     NORMAL_SHARE,
     RECOVERY_SECONDS_MAX,
@@ -20,22 +21,32 @@ from loadtests.resilience.figures import (
     Figures,
 )
 
+_COMPARABLE = ("seconds_per_fault", "requests_per_second", "seed")
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 LIBRARIES = ("fastapi", "uvicorn", "sqlalchemy", "asyncpg", "httpx")
 
 
 def write(
     rows: Sequence[Figures],
-    *,
     configuration: str,
     about: Mapping[str, Any],
     directory: Path = DOCS,
 ) -> None:
-    """Replace this configuration's part of the record, and write the page anew."""
+    """Replace these rows in the configuration's part of the record, and write the page anew.
+
+    Rows of a run with another length, rate or seed would not compare: they are dropped.
+    """
     directory.mkdir(exist_ok=True)
     file = directory / "resilience.json"
     record: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    record[configuration] = {**about, "rows": [asdict(row) for row in rows]}
+    before = record.get(configuration, {})
+    kept: dict[str, Any] = {}
+    if all(before.get(name) == about[name] for name in _COMPARABLE):
+        kept = {row["fault"]: row for row in before["rows"]}
+    measured = kept | {row.fault: asdict(row) for row in rows}
+    order = [fault.name for fault in FAULTS]
+    ordered = sorted(measured.values(), key=lambda row: order.index(row["fault"]))
+    record[configuration] = {**about, "rows": ordered}
     file.write_text(json.dumps(record, indent=1) + "\n")
     (directory / "resilience.md").write_text(page(record))
 
@@ -86,7 +97,17 @@ def _section(title: str, part: Mapping[str, Any]) -> str:
         _line(["---"] * len(_COLUMNS)),
         *cells,
     ]
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, "", *_shortfalls(part)])
+
+
+def _shortfalls(part: Mapping[str, Any]) -> list[str]:
+    """Return the promises that were not kept, one a line."""
+    broken = [
+        f"- `{row['fault']}`: {promise}"
+        for row in part["rows"]
+        for promise in Figures(**row).broken_limits()
+    ]
+    return ["Fell short:\n", *broken, ""] if broken else ["Every promise was kept.\n"]
 
 
 def _row(row: Mapping[str, Any]) -> str:

@@ -1,12 +1,15 @@
 """How a run of `make resilience` is judged."""
 
+import json
 import random
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from loadtests.resilience.figures import Figures, Phases, figures
-from loadtests.resilience.report import page
+from loadtests.resilience.report import page, write
 from loadtests.resilience.traffic import MIX, Outcome, arrivals, every
 
 PHASES = Phases(broken=10.0, mended=20.0, end=30.0)
@@ -166,3 +169,32 @@ def test_the_page_shows_each_row_of_each_configuration() -> None:
         text.count("| `x` | 99.67%, 1 not; worst +7.0 s | 200: 100, 503 db_unavailable: 1 |") == 2
     )
     assert "- `x`: y" in text
+    assert "- `x`: 1 of 301 requests not answered in time" in text
+
+
+def test_a_fault_that_is_measured_again_replaces_its_row_only(tmp_path: Path) -> None:
+    about = {
+        "command": "make resilience",
+        "date": "2026-11-20",
+        "machine": "2 cores",
+        "versions": {"python": "3.11"},
+        "seconds_per_fault": 60,
+        "requests_per_second": 40,
+        "seed": 1,
+    }
+    first, again = judged(steady()), judged(steady(outcome(15, seconds=9.0)))
+    rows = [replace(first, fault=name) for name in ("none", "table_locked")]
+    write(rows, "firedrill", about, tmp_path)
+
+    write([replace(again, fault="none")], "firedrill", about, tmp_path)
+
+    record = json.loads((tmp_path / "resilience.json").read_text())["firedrill"]["rows"]
+    assert [(row["fault"], row["requests"]) for row in record] == [
+        ("none", again.requests),
+        ("table_locked", first.requests),
+    ]
+
+    write(rows[:1], "firedrill", about | {"seed": 2}, tmp_path)
+
+    record = json.loads((tmp_path / "resilience.json").read_text())["firedrill"]["rows"]
+    assert [row["fault"] for row in record] == ["none"]
