@@ -6,7 +6,6 @@ that can refuse it, and the cheapest.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Coroutine
 from typing import Any
@@ -98,12 +97,13 @@ class Service:
         """Begin the background work; raises InstrumentationInactiveError rather than run blind."""
         self.loop_monitor.start()
         problems = await check.verify(self.tracing, self._ask_itself, self.statements)
+        problems += await self._statement_span_problems() or []
         if problems:
             _log.error("instrumentation_inactive", problems=problems)
             raise InstrumentationInactiveError("; ".join(problems))
         self._begin(self.schema.run(self.config.schema_check_seconds), "schema")
         self._begin(every(GRANTS_EVERY_SECONDS, "grants", self._count_grants), "grants")
-        self._begin(self._check_statement_span(), "statement-span")
+        self._begin(self._check_statement_span_later(), "statement-span")
         _log.info("service_started", port=self.config.service_port)
 
     async def stop(self) -> None:
@@ -198,19 +198,25 @@ class Service:
         for status, count in counts.items():
             metrics.OAUTH_GRANTS.labels(metrics.PROVIDER, status).set(count)
 
-    async def _check_statement_span(self) -> None:
-        """Prove the statement span as soon as the database answers; it may be down at start."""
+    async def _statement_span_problems(self) -> list[str] | None:
+        """None when the database does not answer: then nothing is known yet."""
 
         async def one_statement() -> None:
             await self.database.run(calendar.count_grants, idempotent=True)
 
-        while True:
-            with contextlib.suppress(Failure):
-                problems = await check.verify_statement(self.tracing, one_statement)
-                if problems:
-                    _log.error("instrumentation_inactive", problems=problems)
-                return
+        try:
+            return await check.verify_statement(self.tracing, one_statement)
+        except Failure:
+            return None
+
+    async def _check_statement_span_later(self) -> None:
+        """Where the database was away at start: a service that has callers by now is not ended."""
+        problems = await self._statement_span_problems()
+        while problems is None:
             await asyncio.sleep(1)
+            problems = await self._statement_span_problems()
+        if problems:
+            _log.error("instrumentation_inactive", problems=problems)
 
     async def _ask_itself(self) -> None:
         transport = httpx.ASGITransport(self.asgi)

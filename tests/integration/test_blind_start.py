@@ -1,0 +1,70 @@
+"""A service that cannot be seen does not start: it would look healthy and say nothing."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from stack.postgres import Postgres
+from tests.conftest import free_port
+
+ROOT = Path(__file__).parents[2]
+UNINSTALLED = """
+import runpy, sys
+sys.modules["opentelemetry.instrumentation.sqlalchemy"] = None  # as if it were not installed
+runpy.run_module("service", run_name="__main__")
+"""
+SPANLESS = """
+import runpy
+from opentelemetry.instrumentation.sqlalchemy import engine
+# As a version of the instrumentation whose listeners do nothing.
+engine.EngineTracer._before_cur_exec = lambda self, *given: given[2:4]
+runpy.run_module("service", run_name="__main__")
+"""
+
+
+def start(program: str, postgres: Postgres) -> subprocess.CompletedProcess[str]:
+    values = {
+        "DATABASE_PORT": str(postgres.port),
+        "DATABASE_PASSWORD": postgres.passwords["app"],
+        "TOKEN_KEYS": f"a={'k' * 32}",
+        "GRANT_KEYS": f"g1={'g' * 32}",
+        "SESSION_KEY": "s" * 32,
+        "OTLP_ENDPOINT": "",
+        # It is never opened. The internal one is, before the check.
+        "SERVICE_PORT": "1",
+        "SERVICE_INTERNAL_PORT": str(free_port()),
+    }
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=os.environ | values,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def events(output: str) -> list[str]:
+    return [json.loads(line)["event"] for line in output.splitlines()]
+
+
+def test_without_the_statement_instrumentation_it_ends_with_1(migrated: Postgres) -> None:
+    ended = start(UNINSTALLED, migrated)
+
+    assert ended.returncode == 1
+    assert {"instrumentation_inactive", "service_not_started"} <= set(events(ended.stdout))
+    assert ended.stderr == (
+        "service: opentelemetry-instrumentation-sqlalchemy is not installed;"
+        " one statement left 0 client spans instead of 1\n"
+    )
+
+
+def test_with_an_instrumentation_that_does_nothing_it_ends_with_1(migrated: Postgres) -> None:
+    ended = start(SPANLESS, migrated)
+
+    assert ended.returncode == 1
+    assert {"instrumentation_inactive", "service_not_started"} <= set(events(ended.stdout))
+    assert "one statement left 0 client spans instead of 1" in ended.stderr
