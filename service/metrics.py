@@ -294,6 +294,12 @@ SCHEMA_LAST_CHECK = Gauge(
     "When the schema was last compared without error.",
     registry=REGISTRY,
 )
+SCHEMA_REVISION = Gauge(
+    "schema_revision_info",
+    "1, labelled with the migration that the code needs and the one that the database has.",
+    ["expected", "actual"],
+    registry=REGISTRY,
+)
 UNHANDLED_EXCEPTIONS = Counter(
     "unhandled_exceptions_total",
     "Exceptions that nothing named; alert on app_failures_total{code=internal_error}, this says the class.",

@@ -102,6 +102,8 @@ class SchemaWatch:
     async def _compare(self) -> None:
         with root_span("schema.check", keep=True) as span:
             found = await self._database.run(_actual, idempotent=True)
+            metrics.SCHEMA_REVISION.clear()
+            metrics.SCHEMA_REVISION.labels(_revision(self._needed), _revision(found)).set(1)
             drifts = compare(self._needed, found)
             span.set_attribute("app.schema.drift_objects", len(drifts))
             if any(drift.breaking for drift in drifts):
@@ -135,6 +137,11 @@ async def _fingerprint(session: AsyncSession) -> str:
 
 async def _actual(session: AsyncSession) -> Catalogue:
     return await catalogue.actual(await session.connection())
+
+
+def _revision(of: Catalogue) -> str:
+    """Empty where no migration has run, or the role may not read which."""
+    return of.get("revision", {}).get("alembic_version", "")
 
 
 def _log_change(drifts: list[Drift]) -> None:

@@ -64,6 +64,8 @@ async def test_a_fresh_database_has_no_drift(watch: SchemaWatch) -> None:
     assert watch.capabilities == Capabilities(checked=True)
     assert drift_objects() == {}
     assert last_check_seconds() > 0
+    (revision,) = next(iter(metrics.SCHEMA_REVISION.collect())).samples
+    assert revision.labels["expected"] == revision.labels["actual"] != ""
     assert lines == []
 
 
