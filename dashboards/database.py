@@ -1,0 +1,305 @@
+"""The database as the service meets it: its pool, its statements, its schema, and the server behind."""
+
+from dashboards.foundation import models
+from dashboards.frame import INSTANCE, RATE, ROUTE, SCOPE, SERVICE, framed
+from dashboards.limits import limit, setting
+from dashboards.links import dashboard_url, runbook_url, traces_url
+from dashboards.panels import (
+    AMBER,
+    GREEN,
+    RED,
+    THIRD,
+    Limit,
+    Link,
+    Panel,
+    Query,
+    graph,
+    number,
+    rows,
+    states,
+)
+
+UID = "firedrill-database"
+
+_HERE = f"{SERVICE},{INSTANCE}"
+_SERVER = f'job="postgres",{SCOPE}'
+_TO_ROUTE = Link(
+    "This route", dashboard_url("firedrill-api", route="${__field.labels.http_route}")
+)
+_EXHAUSTED = Link(
+    "Requests that got none", traces_url('span.app.failure.code = "db_pool_exhausted"')
+)
+
+
+def dashboard() -> models.Dashboard:
+    return framed(
+        UID,
+        "Firedrill / Database",
+        "From the caller that waits for a connection to the server that gives it.",
+        [
+            ("The pool", _pool()),
+            ("Statements and transactions", _statements()),
+            ("The server", _server()),
+            ("The schema", _schema()),
+        ],
+    )
+
+
+def _pool() -> list[Panel]:
+    return [
+        graph(
+            "Connections of the pool",
+            "Good: used well under max, nobody pending. DbPoolSaturationHigh is a ticket at "
+            f"{limit('DbPoolSaturationHigh', 'db_client_connection_count'):.0%} for ten minutes; callers "
+            "that wait are what DbPoolExhausted pages about. Who holds them: “Connections held, by route”.",
+            Query(
+                f"sum by (db_client_connection_state) (db_client_connection_count{{{_HERE}}})",
+                "{{db_client_connection_state}}",
+            ),
+            Query(f"sum(db_client_connection_pending_requests{{{_HERE}}})", "pending"),
+            Query(f"sum(db_client_connection_max{{{_HERE}}})", "max"),
+            unit="short",
+            colors={"used": AMBER, "idle": GREEN, "pending": RED},
+            dashed=["max"],
+            links=[Link("Runbook: pool exhausted", runbook_url("DbPoolExhausted"))],
+        ),
+        graph(
+            "Wait for a connection",
+            "Good: p95 of a few milliseconds. The line is the pool's timeout, where waiting ends as 503. A "
+            "dot is a request that waited: its trace shows who it was.",
+            Query(
+                "histogram_quantile(0.95, sum by (le) (rate("
+                f"db_client_connection_wait_time_seconds_bucket{{{_HERE}}}[{RATE}])))",
+                "p95",
+                exemplar=True,
+            ),
+            Query(
+                "histogram_quantile(0.5, sum by (le) (rate("
+                f"db_client_connection_wait_time_seconds_bucket{{{_HERE}}}[{RATE}])))",
+                "p50",
+            ),
+            unit="s",
+            limits=[Limit(setting("pool_timeout_seconds"))],
+            colors={"p95": RED, "p50": GREEN},
+            links=[_EXHAUSTED],
+        ),
+        graph(
+            "Callers that got no connection",
+            "Good: zero. timeout: waited in vain. waiter_limit: the queue was full. connect_gate: connecting "
+            "failed a moment ago, so nobody tries. The first two are a full pool, the third a server that is "
+            "not there.",
+            Query(f"sum(rate(db_client_connection_timeouts_total{{{_HERE}}}[{RATE}]))", "timeout"),
+            Query(
+                f"sum by (reason) (rate(db_client_connection_refused_total{{{_HERE}}}[{RATE}]))",
+                "{{reason}}",
+            ),
+            unit="ops",
+            stacked=True,
+            colors={"timeout": RED},
+            links=[_EXHAUSTED],
+        ),
+        graph(
+            "Connections held, by route",
+            "Good: in proportion to traffic. Seconds of holding per second is connections. When the pool is "
+            "full, the route at the top is the cause and the others its victims.",
+            Query(
+                "sum by (http_route) (rate("
+                f"db_client_connection_use_time_seconds_sum{{{_HERE},{ROUTE}}}[{RATE}]))",
+                "{{http_route}}",
+            ),
+            unit="short",
+            stacked=True,
+            links=[_TO_ROUTE],
+        ),
+        graph(
+            "Oldest connection in use, by route",
+            "Good: below a second. Above the line for a minute DbPoolLeakSuspected opens a ticket. Unlike "
+            "the panel on the left it also sees what has not come back yet: a lock, a leak, a hang.",
+            Query(
+                "max by (http_route) "
+                f"(db_client_connection_oldest_checkout_seconds{{{_HERE},{ROUTE}}})",
+                "{{http_route}}",
+            ),
+            unit="s",
+            limits=[Limit(limit("DbPoolLeakSuspected", "oldest_checkout"))],
+            links=[_TO_ROUTE],
+        ),
+        graph(
+            "Opening a connection, and failing to",
+            "Good: rare and quick. Failures by reason: auth is a password, too_many the server's limit, "
+            "refused and timeout the way there. DbAuthenticationFailed pages at three of them.",
+            Query(
+                "histogram_quantile(0.95, sum by (le) (rate("
+                f"db_client_connection_create_time_seconds_bucket{{{_HERE}}}[5m])))",
+                "p95 of opening",
+            ),
+            Query(
+                f"sum by (reason) (rate(db_connect_failures_total{{{_HERE}}}[{RATE}])) > 0",
+                "failed per second: {{reason}}",
+            ),
+            unit="short",
+            colors={"failed.*": RED},
+        ),
+    ]
+
+
+def _statements() -> list[Panel]:
+    return [
+        graph(
+            "Duration of statements, p95",
+            "Good: milliseconds. SELECT up with all others flat is a plan or a lock on one table; all up "
+            "together is the server.",
+            Query(
+                "histogram_quantile(0.95, sum by (le, db_operation_name) (rate("
+                f"db_client_operation_duration_seconds_bucket{{{_HERE}}}[{RATE}])))",
+                "{{db_operation_name}}",
+            ),
+            unit="s",
+            limits=[Limit(setting("statement_timeout_seconds"))],
+        ),
+        graph(
+            "Failed statements by class of SQLSTATE",
+            "Good: none but unique (two writers). lock_timeout is somebody who holds a table; "
+            "statement_timeout a plan; undefined a migration that is missing; disconnect the network.",
+            Query(
+                "sum by (error_type) (rate(db_client_operation_duration_seconds_count"
+                f'{{{_HERE},error_type!=""}}[{RATE}]))',
+                "{{error_type}}",
+            ),
+            unit="ops",
+            stacked=True,
+            links=[
+                Link(
+                    "Traces: lock timeouts",
+                    traces_url('span.app.failure.code = "db_lock_timeout"'),
+                )
+            ],
+        ),
+        graph(
+            "Transactions by outcome, and retries",
+            "Good: committed, and rolled_back as often as callers err. commit_failed three times in two "
+            "minutes pages (DbCommitFailures): what was answered 200 until then is safe, "
+            "what follows is not.",
+            Query(
+                f"sum by (outcome) (rate(db_transactions_total{{{_HERE}}}[{RATE}]))", "{{outcome}}"
+            ),
+            Query(
+                f"sum by (reason) (rate(db_retries_total{{{_HERE}}}[{RATE}])) > 0",
+                "retried: {{reason}}",
+            ),
+            unit="ops",
+            colors={"committed": GREEN, "rolled_back": AMBER, "commit_failed": RED},
+        ),
+    ]
+
+
+def _server() -> list[Panel]:
+    return [
+        states(
+            "Database answers, by instance",
+            "Good: up everywhere. Readiness' own connection, asked every five seconds, so that a full pool "
+            "does not look like a dead server. Down on every instance for 25 s is PostgresDown.",
+            Query(f"max by (instance) (db_up{{{_HERE}}})", "{{instance}}"),
+            words={"1": ("up", GREEN), "0": ("down", RED)},
+            width=8,
+            height=8,
+            links=[Link("Runbook: PostgresDown", runbook_url("PostgresDown"))],
+        ),
+        graph(
+            "Connections at the server, by state",
+            "Good: idle and a few active. idle in transaction is a caller that forgot to finish. "
+            "PostgresConnectionsHigh opens a ticket at "
+            f"{limit('PostgresConnectionsHigh', 'pg_stat_activity_count'):.0%} of max.",
+            Query(f"sum by (state) (pg_stat_activity_count{{{_SERVER}}})", "{{state}}"),
+            Query(f"max(pg_settings_max_connections{{{_SERVER}}})", "max"),
+            unit="short",
+            dashed=["max"],
+            links=[Link("Runbook", runbook_url("PostgresConnectionsHigh"))],
+        ),
+        graph(
+            "Longest transaction at the server",
+            "Good: under a second. Whoever holds a lock shows here as a line that rises by a second per "
+            "second, whether it is ours or somebody at a prompt.",
+            Query(
+                f"max by (state) (pg_stat_activity_max_tx_duration{{{_SERVER}}})",
+                "{{state}}",
+            ),
+            unit="s",
+            limits=[Limit(setting("idle_in_transaction_timeout_seconds"), AMBER)],
+        ),
+        graph(
+            "Locks at the server, by mode",
+            "Good: accessshare and rowexclusive, moving with traffic. accessexclusive is DDL or LOCK TABLE: "
+            "everybody else on that table waits.",
+            Query(f"sum by (mode) (pg_locks_count{{{_SERVER}}}) > 0", "{{mode}}"),
+            unit="short",
+            width=16,
+            stacked=True,
+            colors={"accessexclusivelock": RED},
+        ),
+        number(
+            "Exporter reaches the server",
+            "Good: yes. The exporter has a login of its own: no here and up on the left is its password.",
+            Query(f"max by (instance) (pg_up{{{_SERVER}}})", "{{instance}}"),
+            unit="none",
+            width=THIRD,
+            height=8,
+            base=RED,
+            limits=[Limit(1, GREEN)],
+            words={"1": ("yes", GREEN), "0": ("no", RED)},
+        ),
+    ]
+
+
+def _schema() -> list[Panel]:
+    return [
+        rows(
+            "Revision of the schema, needed and there",
+            "Good: one line an instance, both the same. Different: the migration ran before or after the "
+            "code; a few minutes of that belong to a deploy.",
+            Query(f"max by (instance, expected, actual) (schema_revision_info{{{_HERE}}}) > 0"),
+            columns={"instance": "Instance", "expected": "Needed", "actual": "There"},
+            value=None,
+            width=8,
+            height=6,
+            nothing="not compared yet",
+        ),
+        rows(
+            "Objects that differ, by kind",
+            "Good: none. column, table, type or nullability will fail requests (DbSchemaMismatchErrors); "
+            "index only slows them; extra is left over. SchemaDriftDetected opens a ticket after a minute.",
+            Query(f"max by (drift_kind) (schema_drift_objects{{{_HERE}}}) > 0"),
+            columns={"drift_kind": "Kind"},
+            value="Objects",
+            width=8,
+            height=6,
+            limits=[Limit(1, AMBER)],
+            column_links={"Kind": [Link("Runbook", runbook_url("SchemaDriftDetected"))]},
+            nothing="the schema is what the code needs",
+        ),
+        number(
+            "Last comparison",
+            "Good: under a minute. Older than the limit SchemaCheckStale opens a ticket: then “none differ” "
+            "says nothing.",
+            Query(
+                "time() - min by (instance) "
+                f"(schema_check_last_success_timestamp_seconds{{{_HERE}}})",
+                "{{instance}}",
+            ),
+            unit="s",
+            width=4,
+            height=6,
+            limits=[Limit(limit("SchemaCheckStale", "schema_check_last_success"))],
+        ),
+        graph(
+            "Answers without optional columns",
+            "Good: none. The service goes on without a group of columns that is missing, and says so in "
+            "`degraded`.",
+            Query(
+                f"sum by (group) (rate(degraded_responses_total{{{_HERE}}}[{RATE}]))", "{{group}}"
+            ),
+            unit="reqps",
+            width=4,
+            height=6,
+        ),
+    ]

@@ -1,0 +1,269 @@
+"""The page to open first: what hurts, for whom, and why, in twelve panels.
+
+Their order is the order of the questions at three in the morning. Each leads on: an alert to its runbook, a
+route to its own dashboard, a code to its traces.
+"""
+
+from dashboards.foundation import models
+from dashboards.frame import RATE, ROUTE, SCOPE, SERVICE, framed
+from dashboards.limits import burn_ratio, fast_within_seconds, limit, setting
+from dashboards.links import dashboard_url, runbook_url, traces_url
+from dashboards.panels import (
+    AMBER,
+    GREEN,
+    RED,
+    THIRD,
+    Limit,
+    Link,
+    Panel,
+    Query,
+    graph,
+    number,
+    rows,
+)
+
+UID = "firedrill-landing"
+
+_REQUESTS = f"http_server_request_duration_seconds_count{{{SERVICE},{ROUTE}}}"
+_BUDGET = f"service_route:http_server_error_budget:ratio{{{SCOPE},{ROUTE}}}"
+_TO_CLASS = "on (env, service, http_route) group_left (slo_class)"
+
+TO_ROUTE = Link("This route", dashboard_url("firedrill-api", route="${__field.labels.http_route}"))
+TO_TRACES = Link(
+    "Traces of this route", traces_url('span.http.route = "${__field.labels.http_route}"')
+)
+
+
+def dashboard() -> models.Dashboard:
+    return framed(
+        UID,
+        "Firedrill / Landing",
+        "Is it broken, for whom, and why? Read from left to right, then follow the links.",
+        [("", [*_symptoms(), *_causes(), *_promises()])],
+    )
+
+
+def _symptoms() -> list[Panel]:
+    return [
+        rows(
+            "Pages firing",
+            "Good: empty. What the pager is told. The alert's name opens its runbook; "
+            "scope says which routes it covers.",
+            Query(
+                "max by (alertname, scope, http_route) "
+                f'(ALERTS{{{SCOPE},alertstate="firing",severity="page"}})'
+            ),
+            columns={"alertname": "Alert", "scope": "Scope", "http_route": "Route"},
+            value=None,
+            column_links={
+                "Alert": [Link("Runbook", runbook_url("${__data.fields.Alert}"))],
+                "Route": [
+                    Link(
+                        "This route",
+                        dashboard_url("firedrill-api", route="${__data.fields.Route}"),
+                    )
+                ],
+            },
+            nothing="no page is firing",
+        ),
+        graph(
+            "Failed requests by route (5xx)",
+            "Good: 0 %. The line is where ApiErrorBudgetBurn pages within a minute (tier p0 of a route "
+            "that is promised 99.9 %; the two that wait for the calendar provider page ten times higher). "
+            "Above it: look at “Why” for the code, then at the route's traces.",
+            Query(
+                f"service_route:http_server_errors_per_request:ratio_rate1m{{{SCOPE},{ROUTE}}}",
+                "{{http_route}}",
+            ),
+            unit="percentunit",
+            limits=[Limit(burn_ratio("p0"))],
+            links=[TO_ROUTE, TO_TRACES],
+            top=0.05,
+        ),
+        graph(
+            "Rejected requests by route (422)",
+            "Good: flat, at whatever the route's callers always get wrong. The line is where "
+            "ApiValidationBroken can page. A step on one route means that its contract changed, ours or a "
+            "client's: see “Fields behind the 422s”.",
+            Query(f"service_route:http_422:ratio5m{{{SCOPE},{ROUTE}}}", "{{http_route}}"),
+            unit="percentunit",
+            limits=[Limit(limit("ApiValidationBroken", "api_client_422:increase2m) /"))],
+            links=[
+                Link(
+                    "Contract of this route",
+                    dashboard_url("firedrill-contract", route="${__field.labels.http_route}"),
+                )
+            ],
+            top=0.1,
+        ),
+        graph(
+            "Traffic by class of status",
+            "Good: the shape of the day, all 2xx and 3xx. A hole: callers do not reach us; a wall of "
+            "5xx or 4xx says whose fault it is.",
+            Query(
+                f'sum by (class) (label_replace(rate({_REQUESTS}[{RATE}]), "class", "${{1}}xx", '
+                '"http_response_status_code", "(.).."))',
+                "{{class}}",
+            ),
+            unit="reqps",
+            stacked=True,
+            colors={"2xx": GREEN, "3xx": "blue", "4xx": AMBER, "5xx": RED},
+        ),
+        graph(
+            "p99 by route, without 5xx",
+            "Good: under the line, which is the promise for reads (calendar sync may take "
+            f"{fast_within_seconds('slow'):g} s). Fast refusals are left out, because they hide slowness. "
+            "A dot is a request: it opens its trace.",
+            Query(
+                "histogram_quantile(0.99, sum by (le, http_route) (rate("
+                f"http_server_request_duration_seconds_bucket{{{SERVICE},{ROUTE},"
+                f'http_response_status_code!~"5.."}}[{RATE}])))',
+                "{{http_route}}",
+                exemplar=True,
+            ),
+            unit="s",
+            limits=[Limit(fast_within_seconds("high"))],
+            links=[TO_ROUTE, TO_TRACES],
+        ),
+        rows(
+            "Why: problems answered, by code",
+            "Good: only codes that callers cause (token_expired, validation_failed). "
+            "The code is the name of the failure everywhere: it opens its runbook, its traces and the log "
+            "lines behind it.",
+            Query(
+                "sort_desc(sum by (code, http_route) (increase("
+                f"app_failures_total{{{SERVICE},{ROUTE}}}[$__range])) > 0)"
+            ),
+            columns={"code": "Code", "http_route": "Route"},
+            value="Times",
+            decimals=0,
+            column_links={
+                "Code": [
+                    Link("Runbook", runbook_url("${__data.fields.Code}")),
+                    Link("Traces", traces_url('span.app.failure.code = "${__data.fields.Code}"')),
+                ],
+                "Route": [
+                    Link(
+                        "This route",
+                        dashboard_url("firedrill-api", route="${__data.fields.Route}"),
+                    )
+                ],
+            },
+            nothing="no problem was answered",
+        ),
+    ]
+
+
+def _causes() -> list[Panel]:
+    pool = f"{{{SERVICE}}}"
+    to_database = Link("Database", dashboard_url("firedrill-database"))
+    return [
+        graph(
+            "Connections by instance",
+            "Good: used well under max, nobody pending. used at max with callers pending: the pool is empty. "
+            "“Connections held by route” says who has them.",
+            Query(
+                "sum by (instance, db_client_connection_state) "
+                f"(db_client_connection_count{pool})",
+                "{{instance}} {{db_client_connection_state}}",
+            ),
+            Query(
+                f"sum by (instance) (db_client_connection_pending_requests{pool})",
+                "{{instance}} pending",
+            ),
+            Query(f"max by (instance) (db_client_connection_max{pool})", "{{instance}} max"),
+            unit="short",
+            colors={".* used": AMBER, ".* idle": GREEN, ".* pending": RED, ".* max": "text"},
+            links=[to_database],
+        ),
+        graph(
+            "Wait for a connection, p99",
+            "Good: a few milliseconds. The line is the pool's timeout: waits that reach it become 503 "
+            "db_pool_exhausted.",
+            Query(
+                "histogram_quantile(0.99, sum by (le, instance) (rate("
+                f"db_client_connection_wait_time_seconds_bucket{pool}[{RATE}])))",
+                "{{instance}}",
+                exemplar=True,
+            ),
+            unit="s",
+            limits=[Limit(setting("pool_timeout_seconds"))],
+            links=[to_database],
+        ),
+        graph(
+            "Connections held, by route",
+            "Good: all routes together well under the pool's max. Seconds of holding per second, which is "
+            "connections: the route that grows while the others starve is the one to look at.",
+            Query(
+                "sum by (http_route) (rate("
+                f"db_client_connection_use_time_seconds_sum{{{SERVICE},{ROUTE}}}[{RATE}]))",
+                "{{http_route}}",
+            ),
+            unit="short",
+            stacked=True,
+            links=[TO_ROUTE],
+        ),
+        graph(
+            "Calendar tokens refreshed, by outcome",
+            "Good: success and superseded. invalid_grant is one user's revocation; invalid_client is our "
+            "secret; provider_error, timeout and network are the provider.",
+            Query(
+                f"sum by (outcome) (rate(oauth_refresh_total{{{SERVICE}}}[{RATE}]))", "{{outcome}}"
+            ),
+            unit="ops",
+            stacked=True,
+            colors={"success|superseded": GREEN},
+            links=[Link("OAuth and calendar", dashboard_url("firedrill-oauth"))],
+        ),
+    ]
+
+
+def _promises() -> list[Panel]:
+    return [
+        rows(
+            "Fields behind the 422s",
+            "Good: a few callers' mistakes. One field at the top with one type of error is a contract that "
+            "moved: `missing` after a release of a client, `extra_forbidden` after one of ours.",
+            Query(
+                "sort_desc(sum by (http_route, field, error_type) (increase("
+                f"http_request_validation_errors_total{{{SERVICE},{ROUTE}}}[$__range])) > 0)"
+            ),
+            columns={"http_route": "Route", "field": "Field", "error_type": "Error"},
+            value="Times",
+            decimals=0,
+            column_links={
+                "Route": [
+                    Link(
+                        "Contract",
+                        dashboard_url("firedrill-contract", route="${__data.fields.Route}"),
+                    )
+                ]
+            },
+            nothing="no request was rejected",
+        ),
+        number(
+            "Error budget left, and age of the monitoring",
+            "Good: budgets near 100 %, age under 30 s. A budget is what three days may fail at the rate that "
+            "uses up a month's budget in a month; at 0 % ApiErrorBudgetBurn opens a ticket (tier t2). "
+            "Age: how long ago the canary last read all its signals back; old means do not trust this page.",
+            Query(
+                "1 - sum by (slo_class) ("
+                f"service_route:http_server_errors:increase3d{{{SCOPE},{ROUTE}}}"
+                f" * {_TO_CLASS} ({_BUDGET} > bool 0)) / sum by (slo_class) ("
+                f"service_route:http_server_requests:increase3d{{{SCOPE},{ROUTE}}} * {_TO_CLASS} {_BUDGET})",
+                "{{slo_class}}",
+            ),
+            Query(
+                'time() - min(telemetry_canary_last_success_timestamp_seconds{job="canary",env=~"$env"})',
+                "monitoring age",
+            ),
+            unit="percentunit",
+            width=THIRD,
+            height=8,
+            base=RED,
+            limits=[Limit(0, AMBER), Limit(0.25, GREEN)],
+            other_units={
+                "monitoring age": ("s", [Limit(limit("TelemetryCanaryStale", "telemetry_canary"))])
+            },
+        ),
+    ]

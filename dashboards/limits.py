@@ -1,0 +1,67 @@
+"""Threshold lines of panels, read from the rules: a line on a panel is where an alert fires.
+
+A number that is typed into a panel drifts from the rule within a year; here a rule without the comparison
+that a panel asks for stops the build.
+"""
+
+import functools
+
+import promql_parser as promql
+
+from alerting.catalogue import Alert, AlertSourceError, load_alerts
+from alerting.slo import ERROR_TIERS, OBJECTIVES
+from service.config import Config
+
+
+@functools.cache
+def _alerts() -> dict[str, Alert]:
+    return {alert.name: alert for alert in load_alerts()}
+
+
+def limit(alert: str, part: str, *, operator: str = ">") -> float:
+    """Return the number that `part`, a piece of the left side, is compared with in the alert's rules.
+
+    Spaces do not matter.
+    Raises AlertSourceError when no comparison has that piece, or several have it with other numbers.
+    """
+    found: set[float] = set()
+    for rule in _alerts()[alert].rules:
+        nodes: list[promql.Expr] = []
+        promql.walk(promql.parse(rule["expr"]), nodes.append)
+        found |= {
+            float(node.rhs.val)
+            for node in nodes
+            if isinstance(node, promql.BinaryExpr)
+            and str(node.op) == operator
+            and isinstance(node.rhs, promql.NumberLiteral)
+            and _squeezed(part) in _squeezed(node.lhs.prettify())
+        }
+    if len(found) != 1:
+        message = f"{alert}: {part} {operator} a number: found {sorted(found)}, expected one"
+        raise AlertSourceError(message)
+    return found.pop()
+
+
+def _squeezed(expression: str) -> str:
+    return "".join(expression.split())
+
+
+def burn_ratio(tier: str, objective: str = "high") -> float:
+    """Return the share of failed requests, 0-1, above which a tier of the error budget fires."""
+    (factor,) = (float(item.factor) for item in ERROR_TIERS if item.name == tier)
+    (budget,) = (float(item.budget) for item in OBJECTIVES if item.name == objective)
+    return round(factor * budget, 6)
+
+
+def fast_within_seconds(objective: str = "high") -> float:
+    """Return the latency that a class of routes is promised."""
+    (within,) = (item.fast_within for item in OBJECTIVES if item.name == objective)
+    if within is None:
+        message = f"{objective} has no latency objective"
+        raise AlertSourceError(message)
+    return float(within.partition("(")[0])
+
+
+def setting(name: str) -> float:
+    """Return the default of a setting of the service, in the unit that its name says."""
+    return float(Config.model_fields[name].default)

@@ -1,0 +1,268 @@
+"""OAuth grants and the calendar: one refresh at a time, and whose fault it is when it fails."""
+
+from dashboards.foundation import models
+from dashboards.frame import INSTANCE, RATE, SERVICE, framed
+from dashboards.limits import limit
+from dashboards.links import runbook_url, traces_url
+from dashboards.panels import (
+    AMBER,
+    GREEN,
+    HALF,
+    RED,
+    Limit,
+    Link,
+    Panel,
+    Query,
+    graph,
+    states,
+)
+
+UID = "firedrill-oauth"
+
+_HERE = f"{SERVICE},{INSTANCE}"
+_REFRESHES = f"oauth_refresh_total{{{_HERE}}}"
+_TRACES = Link("Traces of refreshes", traces_url('name = "oauth.refresh"'))
+_PROVIDER = Link("Runbook: provider down", runbook_url("CalendarProviderDown"))
+
+FAULTS = {
+    "user": "invalid_grant",
+    "operator": "invalid_client|decrypt_failed|lost_rotation",
+    "provider": "provider_error|timeout|network|rate_limited",
+}
+"""Who has to act → the outcomes of a refresh that say so."""
+
+
+def dashboard() -> models.Dashboard:
+    return framed(
+        UID,
+        "Firedrill / OAuth and calendar",
+        "One refresh per grant, whoever asks and however many replicas; and whose fault it is when it fails.",
+        [
+            ("Refreshes", _refreshes()),
+            ("Under concurrency", _concurrency()),
+            ("The provider", _provider()),
+            ("Calendar", _calendar()),
+        ],
+    )
+
+
+def _refreshes() -> list[Panel]:
+    failing = limit("CalendarProviderDown", "oauth_refresh_total")
+    everything = f"sum(increase({_REFRESHES}[5m]))"
+    return [
+        graph(
+            "Refreshes by outcome",
+            "Good: success; superseded is a replica that came second and used what the first one got. "
+            "Everything else is told apart on the right by who has to act.",
+            Query(f"sum by (outcome) (rate({_REFRESHES}[{RATE}]))", "{{outcome}}"),
+            unit="ops",
+            stacked=True,
+            colors={"success": GREEN, "superseded": "blue", "invalid_client|lost_rotation": RED},
+            links=[_TRACES],
+        ),
+        graph(
+            "Failed refreshes by who has to act",
+            "Good: user at a few percent, the others 0 %. operator is our secret, our key or a rotation that "
+            "we lost; provider above the line pages CalendarProviderDown.",
+            *(
+                Query(
+                    f'sum(increase(oauth_refresh_total{{{_HERE},outcome=~"{outcomes}"}}[5m]))'
+                    f" / {everything}",
+                    who,
+                )
+                for who, outcomes in FAULTS.items()
+            ),
+            unit="percentunit",
+            limits=[Limit(failing)],
+            colors={"user": "blue", "operator": RED, "provider": AMBER},
+            links=[
+                _PROVIDER,
+                Link("Runbook: our credentials", runbook_url("OAuthClientCredentialRejected")),
+            ],
+            top=1,
+        ),
+        graph(
+            "Grants by status",
+            "Good: ok, with some expiring on their way to a refresh. reauth_required in a wave is a mass "
+            "revocation (OAuthGrantRevocationSpike); misconfigured is ours. Every replica counts the same "
+            "database, so this is a maximum, not a sum.",
+            Query(f"max by (status) (oauth_grants{{{_HERE}}})", "{{status}}"),
+            unit="short",
+            stacked=True,
+            colors={
+                "ok": GREEN,
+                "expiring": "blue",
+                "reauth_required": AMBER,
+                "misconfigured": RED,
+            },
+        ),
+    ]
+
+
+def _concurrency() -> list[Panel]:
+    return [
+        graph(
+            "Callers that waited for another's refresh",
+            "Good: as many as arrive together, and one call to the provider for each grant. process: waited "
+            "in this replica; cluster: for another replica's lease.",
+            Query(
+                f"sum by (scope) (rate(oauth_refresh_coalesced_total{{{_HERE}}}[{RATE}]))",
+                "{{scope}}",
+            ),
+            unit="ops",
+            stacked=True,
+        ),
+        graph(
+            "Refreshes now, and leases taken over",
+            "Good: a few in flight, no take-over. A take-over means that a replica died, or stood still, in "
+            "the middle of a refresh: its user's token may be lost (OAuthRotationLost).",
+            Query(
+                f"sum by (instance) (oauth_refresh_in_flight{{{_HERE}}})", "in flight {{instance}}"
+            ),
+            Query(
+                f"sum by (instance) (increase(oauth_lease_takeovers_total{{{_HERE}}}[{RATE}]))",
+                "taken over by {{instance}}",
+            ),
+            unit="short",
+            colors={"taken over .*": RED},
+            links=[Link("Runbook: rotation lost", runbook_url("OAuthRotationLost"))],
+        ),
+        graph(
+            "Duration of a refresh",
+            "Good: one call to the provider plus a few milliseconds of lease and storage. Callers of "
+            "calendar routes wait this long, others never.",
+            Query(
+                "histogram_quantile(0.5, sum by (le) (rate("
+                f"oauth_refresh_duration_seconds_bucket{{{_HERE}}}[5m])))",
+                "p50",
+            ),
+            Query(
+                "histogram_quantile(0.99, sum by (le) (rate("
+                f"oauth_refresh_duration_seconds_bucket{{{_HERE}}}[5m])))",
+                "p99",
+                exemplar=True,
+            ),
+            unit="s",
+            colors={"p50": GREEN, "p99": RED},
+            links=[_TRACES],
+        ),
+    ]
+
+
+def _provider() -> list[Panel]:
+    calls = f"http_client_request_duration_seconds_count{{{_HERE}}}"
+    return [
+        states(
+            "Circuit breaker, by instance",
+            "Good: closed. Open: calls to the provider are not even tried, so that they cost callers no "
+            "time; half open lets one through to see. Each process has a breaker of its own.",
+            Query(
+                "max by (breaker, instance) ("
+                f'2 * circuit_breaker_state{{{_HERE},state="open"}}'
+                f' + ignoring (state) circuit_breaker_state{{{_HERE},state="half_open"}})',
+                "{{breaker}} {{instance}}",
+            ),
+            words={"0": ("closed", GREEN), "1": ("half open", AMBER), "2": ("open", RED)},
+            width=8,
+            height=8,
+            links=[_PROVIDER],
+        ),
+        graph(
+            "Latency of the provider",
+            "Good: as ever. No database connection is held meanwhile; a provider that hangs costs calendar "
+            "routes their deadline and nobody else anything.",
+            Query(
+                "histogram_quantile(0.5, sum by (le, peer) (rate("
+                f"http_client_request_duration_seconds_bucket{{{_HERE}}}[{RATE}])))",
+                "p50 {{peer}}",
+            ),
+            Query(
+                "histogram_quantile(0.99, sum by (le, peer) (rate("
+                f"http_client_request_duration_seconds_bucket{{{_HERE}}}[{RATE}])))",
+                "p99 {{peer}}",
+                exemplar=True,
+            ),
+            unit="s",
+            colors={"p50 .*": GREEN, "p99 .*": RED},
+        ),
+        graph(
+            "Calls to the provider by status",
+            "Good: 200. An answer has a status; a call without one has the reason why there is none.",
+            Query(
+                f"sum by (http_response_status_code, error_type) (rate({calls}[{RATE}])) > 0",
+                "{{http_response_status_code}} {{error_type}}",
+            ),
+            unit="reqps",
+            stacked=True,
+        ),
+        graph(
+            "Requests refused by the open breaker",
+            "Good: none. What callers see of it: 503 provider_circuit_open with Retry-After.",
+            Query(
+                "sum by (http_route) (rate("
+                f'app_failures_total{{{_HERE},code="provider_circuit_open"}}[{RATE}]))',
+                "{{http_route}}",
+            ),
+            unit="reqps",
+            stacked=True,
+            links=[_PROVIDER],
+        ),
+        graph(
+            "Retries by outcome",
+            "Good: few, and succeeded. exhausted and no_budget: repeating does not help, and the budget "
+            "keeps us from making the provider's trouble worse.",
+            Query(
+                f"sum by (operation, outcome) (rate(retry_attempts_total{{{_HERE}}}[{RATE}]))",
+                "{{operation}} {{outcome}}",
+            ),
+            unit="ops",
+            stacked=True,
+        ),
+        graph(
+            "Refused for rate or quota, and unusable answers",
+            "Good: none. user is one user's limit; project is the quota of all of us "
+            "(ProviderQuotaExhausted). Unusable answers break the provider's own contract.",
+            Query(
+                f"sum by (scope) (rate(upstream_rate_limited_total{{{_HERE}}}[{RATE}]))",
+                "limit of the {{scope}}",
+            ),
+            Query(
+                f"sum by (why) (rate(upstream_bad_responses_total{{{_HERE}}}[{RATE}]))",
+                "unusable: {{why}}",
+            ),
+            unit="ops",
+            links=[Link("Runbook: quota", runbook_url("ProviderQuotaExhausted"))],
+        ),
+    ]
+
+
+def _calendar() -> list[Panel]:
+    return [
+        graph(
+            "Calendar events changed by syncs",
+            "Good: the shape of the day. A wave of deleted is the provider answering an empty calendar, or a "
+            "sync token that was thrown away.",
+            Query(
+                f"sum by (change) (rate(calendar_sync_events_total{{{_HERE}}}[{RATE}]))",
+                "{{change}}",
+            ),
+            unit="ops",
+            width=HALF,
+            stacked=True,
+            colors={"created": GREEN, "updated": "blue", "deleted": AMBER},
+        ),
+        graph(
+            "Calendar requests by status",
+            "Good: 200. 409 asks the user to connect again, 503 is the breaker, 504 the provider's silence.",
+            Query(
+                "sum by (http_route, http_response_status_code) (rate("
+                "http_server_request_duration_seconds_count"
+                f'{{{_HERE},http_route=~"/api/v1/calendar/.*"}}[{RATE}])) > 0',
+                "{{http_response_status_code}} {{http_route}}",
+            ),
+            unit="reqps",
+            width=HALF,
+            stacked=True,
+            links=[Link("Traces", traces_url('span.http.route = "${__field.labels.http_route}"'))],
+        ),
+    ]
