@@ -4,7 +4,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
-CODE := $(wildcard service stack alerting loadtests dashboards benchmarks tests)
+CODE := $(wildcard service stack alerting loadtests dashboards benchmarks deploy tests)
 
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 .NOTPARALLEL:
@@ -47,6 +47,42 @@ mutate: $(INSTALLED)  ## break every alert rule in every small way: its tests mu
 resilience: $(INSTALLED)  ## cause each fault under load, and write docs/resilience.md
 	@$(PY) -m loadtests.resilience
 
+.PHONY: compose-check manifests
+compose-check: $(INSTALLED)  ## start docker-compose.yml here, without a registry (root, docker.io)
+	@$(PY) -m deploy.compose.stand_in
+
+manifests: $(INSTALLED)  ## rebuild what deploy/ makes of the rules, dashboards, lock and collector
+	@$(PY) -m deploy.image.lock
+	@$(PY) -m deploy.kubernetes.build
+
+.PHONY: dashboards prove-dashboards
+dashboards: $(INSTALLED)  ## rebuild the dashboards' JSON from their code
+	@$(PY) -m dashboards.build
+
+prove-dashboards: $(INSTALLED)  ## ask the running Prometheus every query of every dashboard
+	@$(PY) -m dashboards.prove
+
+.PHONY: tools exemplars
+tools: $(INSTALLED)  ## build the OpenTelemetry Collector into .tools (needs Go; minutes, the first time)
+	@$(PY) -m stack.collector
+
+exemplars: $(INSTALLED)  ## follow every exemplar of the running stack to its trace and its log line
+	@$(PY) -m stack.exemplars
+
+.PHONY: demo drill drills drills-quick
+demo: $(INSTALLED)  ## three minutes: a real fault, its page, the trace behind it, the recovery
+	@$(PY) -m stack programs
+	@$(PY) -m loadtests.drills.runner.demo
+
+drill: $(INSTALLED)  ## break one thing on a stack of its own, and watch: NAME=db_pool_exhausted SEED=1
+	@$(PY) -m loadtests.drills $(NAME) --seed $(or $(SEED),1)
+
+drills: $(INSTALLED)  ## all of them, about an hour; goes on where it was interrupted
+	@$(PY) -m loadtests.drills --all --seed $(or $(SEED),1)
+
+drills-quick: $(INSTALLED)  ## the two that are part of `make test`
+	@$(PY) -m loadtests.drills --quick
+
 .PHONY: lint check test
 lint: $(INSTALLED)  # style, format, types
 	@$(PY) -m ruff check --quiet .
@@ -59,6 +95,7 @@ check: lint  ## the fast part of the tests: under a minute
 
 test: lint  ## everything CI runs
 	@$(PY) -m stack programs
+	@if PATH="$$PATH:/usr/local/go/bin" command -v go >/dev/null; then $(PY) -m stack.collector; fi
 	@$(PY) -m pytest --quiet
 
 # uv installs in seconds what pip takes a minute for; where it is not on PATH, the one of the lock

@@ -17,7 +17,7 @@ from stack.credentials import CredentialsError, load_credentials
 from stack.lifecycle import StackError
 from stack.parts import plan, service_environment
 from stack.postgres import PostgresError
-from stack.programs import ProgramsMissing, find_programs, require_programs
+from stack.programs import Programs, ProgramsMissing, find_programs, require_programs
 from stack.settings import ROOT, Settings, SettingsError, read_settings
 from stack.state import read_state
 
@@ -74,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _up(settings: Settings, _: argparse.Namespace) -> int:
     parts = lifecycle.up(settings)
+    if all(part.name != "collector" for part in parts):
+        print("no collector: traces go straight to the viewer; `make tools` builds one")
     print(
         f"\n{tables.parts_table(parts)}\n\n`make down` stops it, `make doctor` checks the chain."
     )
@@ -93,8 +95,9 @@ def _status(settings: Settings, _: argparse.Namespace) -> int:
         return 1
     running = lifecycle.settings_of_running(settings, state)
     # Names are enough here: a program that has gone since is seen as its part being down.
-    programs = dict.fromkeys(("prometheus", "alertmanager", "postgres_exporter"), "")
-    parts = plan(running, load_credentials(settings.local), programs | find_programs())
+    programs: Programs = dict.fromkeys(("prometheus", "alertmanager", "postgres_exporter"), "")
+    programs = lifecycle.programs_of_running({**programs, **find_programs()}, state)
+    parts = plan(running, load_credentials(settings.local), programs)
     print(tables.status_table(parts, state))
     everything = all(part.is_task or part.name in state.alive for part in parts)
     return 0 if everything else 1
@@ -105,7 +108,11 @@ def _doctor(settings: Settings, _: argparse.Namespace) -> int:
 
     running = _running(settings)
     started_at = max(process.started_at for process in read_state(settings).alive.values())
-    hops = doctor.examine(running, settled_at=started_at + doctor.SETTLE_SECONDS)
+    hops = doctor.examine(
+        running,
+        settled_at=started_at + doctor.SETTLE_SECONDS,
+        has_collector=read_state(settings).has_collector,
+    )
     for hop in hops:
         print(f"{'DEAD' if hop.problem else 'ok':<5} {hop.name:<15} {hop.problem}".rstrip())
     return 1 if any(hop.problem for hop in hops) else 0

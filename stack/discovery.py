@@ -15,7 +15,7 @@ from stack.settings import Settings
 ENVIRONMENT = "local"
 
 
-def targets(settings: Settings) -> Iterator[tuple[str, dict[str, Any]]]:
+def targets(settings: Settings, *, has_collector: bool) -> Iterator[tuple[str, dict[str, Any]]]:
     """(job, target group) of everything that is scraped, labelled as the metrics contract says."""
 
     def group(job: str, service: str, *ports: int, **labels: str) -> tuple[str, dict[str, Any]]:
@@ -36,13 +36,17 @@ def targets(settings: Settings) -> Iterator[tuple[str, dict[str, Any]]]:
     yield group("alertmanager", "monitoring", ports["alertmanager"])
     yield group("pager", "monitoring", ports["pager"], ports["second_channel"])
     yield group("viewer", "monitoring", ports["viewer"])
+    if has_collector:
+        own, of_spans = ports["collector_metrics"], ports["collector_span_metrics"]
+        yield group("collector", "monitoring", own, of_spans)
 
 
-def write(settings: Settings) -> None:
+def write(settings: Settings, *, has_collector: bool) -> None:
     """Write what Prometheus reads. It picks up changed targets by itself."""
     directory = settings.prometheus
     (directory / "targets").mkdir(parents=True, exist_ok=True)
-    for job, group in targets(settings):
+    (directory / "targets" / "collector.json").unlink(missing_ok=True)
+    for job, group in targets(settings, has_collector=has_collector):
         _replace(directory / "targets" / f"{job}.json", json.dumps([group], indent=1))
     build.render(directory, viewer_url=settings.url("viewer"), environment=ENVIRONMENT)
 

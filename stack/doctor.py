@@ -35,7 +35,7 @@ class Hop:
     """Empty: alive."""
 
 
-def examine(settings: Settings, *, settled_at: float) -> list[Hop]:
+def examine(settings: Settings, *, settled_at: float, has_collector: bool) -> list[Hop]:
     """Every hop, in the order a signal travels.
 
     settled_at: seconds since the epoch; until then a hop that seems dead is asked again, for what
@@ -43,6 +43,7 @@ def examine(settings: Settings, *, settled_at: float) -> list[Hop]:
     """
     hops: tuple[tuple[str, Callable[[Settings], str]], ...] = (
         ("service", _service),
+        *((("collector", _collector),) if has_collector else ()),
         ("trace receiver", _traces),
         ("prometheus", _prometheus),
         ("rules", _rules),
@@ -68,6 +69,22 @@ def _service(settings: Settings) -> str:
             return f"replica {index + 1} is not ready: curl 127.0.0.1:{internal}/readyz says why"
         if get(public, "/openapi.json") is None:
             return f"replica {index + 1} answers nobody on port {public}"
+    return ""
+
+
+def _collector(settings: Settings) -> str:
+    port = settings.ports["collector_health"]
+    if get(port, "/") is None:
+        return f"not healthy on port {port}: spans and log lines wait where they are made"
+    failing = _query(
+        settings,
+        "max by (exporter) (otelcol_exporter_queue_size) > 0"
+        " unless on (exporter) sum by (exporter) (rate(otelcol_exporter_sent_spans_total[1m])"
+        " or rate(otelcol_exporter_sent_log_records_total[1m])) > 0",
+    )
+    if failing:
+        names = ", ".join(sorted(series["metric"]["exporter"] for series in failing))
+        return f"nothing leaves the queue of {names}: see .local/logs/collector.log"
     return ""
 
 

@@ -21,14 +21,14 @@ from stack import postgres, processes
 from stack.credentials import load_credentials
 from stack.parts import Part, plan
 from stack.processes import Running
-from stack.programs import require_programs
+from stack.programs import COLLECTOR, Programs, require_programs
 from stack.settings import ROOT, Settings, variable
 from stack.state import State, locked, read_state, write_state
 
 DISK_FREE_MEGABYTES = 500
 """A fresh stack takes 250 MB (PostgreSQL 60, Prometheus' first head and log, our logs 50)."""
 _WRITTEN = (
-    *("logs", "prometheus", "alertmanager", "pager", "viewer", "postgres"),
+    *("logs", "prometheus", "alertmanager", "pager", "viewer", "postgres", "collector"),
     *("provider.json", "credentials.json", "state.json", "lock"),
 )
 """What a stack writes into its run-time directory."""
@@ -74,6 +74,13 @@ def settings_of_running(settings: Settings, state: State) -> Settings:
     return replace(settings, ports=ports, replicas=max(replicas, state.replicas))
 
 
+def programs_of_running(programs: Programs, state: State) -> Programs:
+    """The programs without a collector that was built after the stack was started without one."""
+    if not state.alive or state.has_collector:
+        return programs
+    return {name: path for name, path in programs.items() if name != COLLECTOR}
+
+
 def up(settings: Settings) -> list[Part]:
     """Start whatever does not run, and wait until every part is ready.
 
@@ -83,6 +90,7 @@ def up(settings: Settings) -> list[Part]:
     programs = require_programs()
     with locked(settings):
         state = read_state(settings)
+        programs = programs_of_running(programs, state)
         settings = settings_of_running(settings, state)
         has_data = postgres.is_initialised(postgres.home_of(settings.local))
         credentials = load_credentials(settings.local, data_exists=has_data)
@@ -93,7 +101,7 @@ def up(settings: Settings) -> list[Part]:
             _check_disk(settings)
             _check_ports(missing)
             settings.logs.mkdir(exist_ok=True)
-        state = State(alive, dict(settings.ports), settings.replicas)
+        state = State(alive, dict(settings.ports), settings.replicas, COLLECTOR in programs)
         with _all_or_nothing(settings, state) as attempt:
             _bring_up(settings, state, parts, attempt)
     return parts

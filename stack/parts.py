@@ -16,7 +16,7 @@ from pathlib import Path
 
 from stack import discovery, postgres
 from stack.credentials import Credentials
-from stack.programs import Programs
+from stack.programs import COLLECTOR, Programs
 from stack.readiness import Check, answers
 from stack.settings import ROOT, Settings, variable
 
@@ -61,7 +61,8 @@ def plan(settings: Settings, credentials: Credentials, programs: Programs) -> li
     names = [part.name for part in services]
     return [
         *services,
-        _viewer(settings),
+        *([_collector(settings, programs)] if COLLECTOR in programs else []),
+        _viewer(settings, has_collector=COLLECTOR in programs),
         _prometheus(settings, programs),
         _alertmanager(settings, programs),
         *_pagers(settings),
@@ -95,7 +96,7 @@ def service_environment(settings: Settings, credentials: Credentials) -> dict[st
     }
 
 
-def _python(*arguments: str | Path) -> list[str]:
+def _python(*arguments: str | int | Path) -> list[str]:
     return [sys.executable, "-m", *map(str, arguments)]
 
 
@@ -120,16 +121,43 @@ def _service(settings: Settings, credentials: Credentials, index: int) -> Part:
     )
 
 
-def _viewer(settings: Settings) -> Part:
+def _collector(settings: Settings, programs: Programs) -> Part:
+    ports = (
+        *("otlp", "otlp_grpc"),
+        *("collector_metrics", "collector_span_metrics", "collector_health"),
+    )
+    return Part(
+        name="collector",
+        command=[programs[COLLECTOR], "--config", str(ROOT / "otel-collector.yaml")],
+        is_ready=answers(settings.ports["collector_health"], "/"),
+        ports=[(variable(port), settings.ports[port]) for port in ports],
+        environment={
+            **{variable(port): str(settings.ports[port]) for port in ports},
+            "COLLECTOR_DATA": str(settings.local / "collector"),
+            "LOG_FILES": str(settings.logs / "*.jsonl"),
+            "TRACES_ENDPOINT": settings.url("viewer"),
+            "LOGS_ENDPOINT": settings.url("viewer"),
+            # The collector's own advice: a fifth above what its limiter lets it have.
+            "GOMEMLIMIT": "192MiB",
+        },
+        url=settings.url("collector_metrics", "/metrics"),
+        look_at="spans and log lines on their way to the viewer",
+    )
+
+
+def _viewer(settings: Settings, *, has_collector: bool) -> Part:
     port, otlp = settings.ports["viewer"], settings.ports["otlp"]
+    command: list[str | int | Path] = ["stack.viewer", "--port", port]
+    command += ["--db", settings.local / "viewer" / "traces.db"]
+    ports = [(variable("viewer"), port)]
+    if not has_collector:
+        command += ["--otlp-port", otlp, "--logs", settings.logs]
+        ports.append((variable("otlp"), otlp))
     return Part(
         name="viewer",
-        command=_python(
-            *("stack.viewer", "--port", str(port), "--otlp-port", str(otlp)),
-            *("--db", settings.local / "viewer" / "traces.db", "--logs", settings.logs),
-        ),
+        command=_python(*command),
         is_ready=answers(port, "/healthz"),
-        ports=((variable("viewer"), port), (variable("otlp"), otlp)),
+        ports=ports,
         url=f"http://127.0.0.1:{port}/api/traces",
         look_at="add /<trace_id>: its spans and log lines",
         log_suffix="jsonl",
@@ -155,7 +183,7 @@ def _prometheus(settings: Settings, programs: Programs) -> Part:
         ],
         is_ready=answers(port, "/-/ready"),
         ports=((variable("prometheus"), port),),
-        prepare=lambda: discovery.write(settings),
+        prepare=lambda: discovery.write(settings, has_collector=COLLECTOR in programs),
         url=f"http://127.0.0.1:{port}/alerts",
         look_at="alerts; try the query app_failures_total",
         log_suffix="jsonl",

@@ -17,6 +17,7 @@ Programs = Mapping[str, str]
 """Path of each program by our name for it."""
 
 TOOLS = ROOT / ".tools" / "bin"
+COLLECTOR = "otelcol"
 _NO_START = Path("/usr/sbin/policy-rc.d")
 
 
@@ -49,9 +50,15 @@ class ProgramsMissing(Exception):
 
 
 def find_programs() -> dict[str, str]:
-    """Those that are there."""
+    """Those that are there, the collector among them if it is: a stack does without it."""
     path = os.pathsep.join([str(TOOLS), os.environ.get("PATH", os.defpath)])
     found = {}
+    # Ours first. The core distribution, also called otelcol, lacks what otel-collector.yaml names.
+    collector = shutil.which(COLLECTOR, path=str(TOOLS)) or shutil.which(
+        "otelcol-contrib", path=path
+    )
+    if collector is not None:
+        found[COLLECTOR] = collector
     for name, source in SOURCES.items():
         for executable in source.executables:
             location = shutil.which(executable, path=path)

@@ -26,6 +26,7 @@ DEFAULT_PORTS = {
     "otlp_grpc": 4317,
     "otlp": 4318,
     "collector_metrics": 8888,
+    "collector_span_metrics": 8889,
     "collector_health": 13133,
     "viewer": 3000,
 }

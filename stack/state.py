@@ -19,6 +19,8 @@ class State:
     parts: dict[str, Running] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
     replicas: int = 1
+    has_collector: bool = False
+    """Decided at the first `up`: it has the ports on which the viewer receives otherwise."""
 
     @property
     def alive(self) -> dict[str, Running]:
@@ -33,7 +35,8 @@ def read_state(settings: Settings) -> State:
     try:
         content = json.loads(settings.state_file.read_text())
         parts = {name: Running(**process) for name, process in content["parts"].items()}
-        return State(parts, content["ports"], content["replicas"])
+        shape = (content["ports"], content["replicas"], content.get("has_collector", False))
+        return State(parts, *shape)
     except FileNotFoundError:
         return State()
     except (ValueError, TypeError, KeyError, AttributeError):

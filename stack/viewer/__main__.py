@@ -1,4 +1,8 @@
-"""`python -m stack.viewer --port 3000 --otlp-port 4318 --db FILE --logs DIRECTORY`"""
+"""`python -m stack.viewer --port 3000 --db FILE [--otlp-port 4318 --logs DIRECTORY]`
+
+With a collector spans and log lines come from it, to the same port; without one, the two options say
+where else to take them from.
+"""
 
 import argparse
 from pathlib import Path
@@ -12,7 +16,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--otlp-port", type=int, help="also serve here; without a collector, 4318")
     parser.add_argument("--db", type=Path, required=True, help="SQLite file, made when missing")
-    parser.add_argument("--logs", type=Path, required=True, help="directory of *.jsonl")
+    parser.add_argument("--logs", type=Path, help="directory of *.jsonl; without a collector")
     given = parser.parse_args()
     configure_logs()
     ports = [given.port] if given.otlp_port is None else [given.port, given.otlp_port]

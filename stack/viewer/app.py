@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import structlog
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -20,6 +21,7 @@ from starlette.routing import Route
 from stack.serving import metrics_route
 from stack.viewer.logs import LogReader
 from stack.viewer.otlp import NotOtlp, TooLarge, read_spans, unpack
+from stack.viewer.otlp_logs import read_lines
 from stack.viewer.store import TraceStore
 from stack.viewer.traces import Signals, Traces
 
@@ -36,9 +38,13 @@ _log = structlog.get_logger("viewer")
 
 
 def create_app(
-    store_file: Path, logs: Path, *, clock: Callable[[], float] = time.time
+    store_file: Path, logs: Path | None, *, clock: Callable[[], float] = time.time
 ) -> Starlette:
-    """The viewer. logs: directory whose *.jsonl are read. clock: seconds since the epoch."""
+    """The viewer.
+
+    logs: directory whose *.jsonl are read; None where a collector sends them. clock: seconds since
+    the epoch.
+    """
     signals = Signals()
 
     @contextlib.asynccontextmanager
@@ -47,10 +53,9 @@ def create_app(
         store = TraceStore(store_file)
         traces = Traces(store, signals)
         app.state.store, app.state.traces = store, traces
-        tasks = [
-            asyncio.create_task(_read_logs(LogReader(logs), traces, clock)),
-            asyncio.create_task(_sweep(traces, clock)),
-        ]
+        tasks = [asyncio.create_task(_sweep(traces, clock))]
+        if logs is not None:
+            tasks.append(asyncio.create_task(_read_logs(LogReader(logs), traces, clock)))
         try:
             yield
         finally:
@@ -61,7 +66,8 @@ def create_app(
 
     app = Starlette(
         routes=[
-            Route("/v1/traces", _receive, methods=["POST"]),
+            Route("/v1/traces", _receive_spans, methods=["POST"]),
+            Route("/v1/logs", _receive_lines, methods=["POST"]),
             Route("/api/traces", _latest),
             Route("/api/traces/{trace_id}", _one),
             metrics_route(signals.registry),
@@ -75,19 +81,37 @@ def create_app(
     return app
 
 
-async def _receive(request: Request) -> Response:
+async def _receive_spans(request: Request) -> Response:
+    return await _receive(request, _take_spans)
+
+
+async def _receive_lines(request: Request) -> Response:
+    return await _receive(request, _take_lines)
+
+
+def _take_spans(traces: Traces, body: bytes, now: float) -> bytes:
+    traces.take_spans(read_spans(body), now)
+    return bytes(ExportTraceServiceResponse().SerializeToString())
+
+
+def _take_lines(traces: Traces, body: bytes, now: float) -> bytes:
+    traces.take_lines(read_lines(body), now)
+    return bytes(ExportLogsServiceResponse().SerializeToString())
+
+
+async def _receive(request: Request, take: Callable[[Traces, bytes, float], bytes]) -> Response:
     if request.headers.get("content-type", "").partition(";")[0].strip() != PROTOBUF:
         return _refuse(request, "media_type", 415, f"send {PROTOBUF}")
     try:
         packed = await _body(request)
         encoding = request.headers.get("content-encoding", "").strip().lower()
-        spans = read_spans(unpack(packed, encoding, 4 * BODY_BYTES))
+        body = unpack(packed, encoding, 4 * BODY_BYTES)
+        answer = take(request.app.state.traces, body, request.app.state.clock())
     except NotOtlp as error:
         return _refuse(request, "not_otlp", 400, str(error))
     except TooLarge:
         return _refuse(request, "too_large", 413, f"at most {BODY_BYTES} bytes")
-    request.app.state.traces.take_spans(spans, request.app.state.clock())
-    return Response(ExportTraceServiceResponse().SerializeToString(), media_type=PROTOBUF)
+    return Response(answer, media_type=PROTOBUF)
 
 
 async def _one(request: Request) -> Response:

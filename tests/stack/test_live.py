@@ -13,13 +13,16 @@ import psutil
 import pytest
 
 from stack.prober.probes import PROBES
+from stack.programs import COLLECTOR, find_programs
 from stack.tables import WIDTH
 from tests.stack.conftest import Stack
 from tests.stack.waiting import until
 
 Query = Callable[[str], list[tuple[dict[str, str], float]]]
+HAS_COLLECTOR = COLLECTOR in find_programs()
 PARTS = [
     "service-1",
+    *(["collector"] if HAS_COLLECTOR else []),
     "viewer",
     "prometheus",
     "alertmanager",
@@ -94,6 +97,8 @@ def healthy(stack: Stack) -> list[str]:
 
 def test_doctor_finds_every_hop_alive(stack: Stack) -> None:
     hops = ["service", "trace receiver", "prometheus", "rules", "alertmanager", "pager"]
+    if HAS_COLLECTOR:
+        hops.insert(1, "collector")
 
     assert healthy(stack) == [f"ok    {hop}" for hop in hops]
 
@@ -129,7 +134,7 @@ def test_every_target_is_scraped(stack: Stack, query: Query) -> None:
         "alertmanager",
         "pager",
         "viewer",
-    }
+    } | ({"collector"} if HAS_COLLECTOR else set())
 
     def all_up() -> bool:
         return {labels["job"] for labels, value in query("up") if value == 1} == jobs

@@ -11,10 +11,10 @@ import pytest
 
 from stack import discovery, programs
 from stack.credentials import Credentials, CredentialsError, load_credentials
-from stack.lifecycle import StackError, settings_of_running
+from stack.lifecycle import StackError, programs_of_running, settings_of_running
 from stack.parts import Part, plan
 from stack.processes import Running, identity_of, is_alive, start, stop
-from stack.programs import SOURCES, ProgramsMissing, require_programs
+from stack.programs import COLLECTOR, SOURCES, ProgramsMissing, require_programs
 from stack.settings import Settings, read_settings
 from stack.state import State, read_state, write_state
 from stack.tables import WIDTH, parts_table
@@ -54,18 +54,51 @@ def test_the_table_fits_a_terminal(parts: list[Part]) -> None:
 def test_targets_carry_the_labels_of_the_contract() -> None:
     settings = read_settings({"REPLICAS": "2", "PORT_OFFSET": "7"})
 
-    groups = dict(discovery.targets(settings))
+    groups = dict(discovery.targets(settings, has_collector=True))
 
     assert groups["service"] == {
         "targets": ["127.0.0.1:9471", "127.0.0.1:9472"],
         "labels": {"job": "service", "service": "api", "env": "local"},
     }
     assert groups["canary"]["labels"]["__metrics_path__"] == "/canary/metrics"
+    assert groups["collector"]["targets"] == ["127.0.0.1:8895", "127.0.0.1:8896"]
     assert {group["labels"]["service"] for group in groups.values()} == {
         "api",
         "provider",
         "monitoring",
     }
+
+
+def names_and_ports(parts: list[Part]) -> dict[str, list[int]]:
+    return {part.name: [port for _, port in part.ports] for part in parts}
+
+
+def test_the_collector_takes_the_ports_on_which_the_viewer_receives_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stack.postgres.home_of", lambda directory: directory)
+    settings = read_settings({"FIREDRILL_LOCAL": str(tmp_path)})
+    found = dict.fromkeys(SOURCES, "program")
+
+    without = names_and_ports(plan(settings, CREDENTIALS, found))
+    with_it = names_and_ports(plan(settings, CREDENTIALS, found | {COLLECTOR: "program"}))
+
+    assert without.keys() | {"collector"} == with_it.keys()
+    assert (without["viewer"], with_it["viewer"]) == ([3000, 4318], [3000])
+    assert with_it["collector"] == [4318, 4317, 8888, 8889, 13133]
+
+
+def test_a_collector_built_meanwhile_waits_for_the_next_start(tmp_path: Path) -> None:
+    me = running(os.getpid(), identity_of(os.getpid()))
+    found = {COLLECTOR: "program", "prometheus": "program"}
+
+    kept = {
+        has_collector: programs_of_running(found, State({"viewer": me}, {}, 1, has_collector))
+        for has_collector in (True, False)
+    }
+
+    assert (kept[True], kept[False]) == (found, {"prometheus": "program"})
+    assert programs_of_running(found, State()) == found
 
 
 def test_credentials_are_made_once_and_only_their_owner_can_read_them(tmp_path: Path) -> None:

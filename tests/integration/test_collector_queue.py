@@ -1,0 +1,136 @@
+"""A back end that is away, and a collector that is killed: what is lost, and who counts it."""
+
+import json
+import secrets
+import time
+from collections import Counter
+from pathlib import Path
+
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from tests.integration.collector_process import Collector, attributes_of, running_collector
+from tests.stack.waiting import until
+
+TRACES = "otlp_http/traces"
+BATCH = 50
+
+
+def kept_spans(count: int) -> list[Span]:
+    now = time.time_ns()
+    return [
+        Span(
+            trace_id=secrets.token_bytes(16),
+            span_id=secrets.token_bytes(8),
+            name="work",
+            start_time_unix_nano=now,
+            end_time_unix_nano=now,
+            attributes=attributes_of({"app.trace.keep": True}),
+        )
+        for _ in range(count)
+    ]
+
+
+def send_all(collector: Collector, spans: list[Span]) -> None:
+    for start in range(0, len(spans), BATCH):
+        assert collector.send(spans[start : start + BATCH]) == 200
+    # Taking a span and queueing it are two steps.
+    until(
+        lambda: (
+            collector.metric("otelcol_exporter_queue_size", exporter=TRACES)
+            + collector.metric("otelcol_exporter_enqueue_failed_spans_total", exporter=TRACES)
+            + collector.metric("otelcol_exporter_sent_spans_total", exporter=TRACES)
+            >= len(spans)
+        ),
+        "every span queued, sent or refused",
+    )
+
+
+def times_arrived(collector: Collector) -> Counter[bytes]:
+    return Counter(one.span_id for one in collector.back_end.spans)
+
+
+def test_a_back_end_that_was_away_gets_each_span_that_the_queue_held(tmp_path: Path) -> None:
+    spans = kept_spans(2000)
+    with running_collector(tmp_path) as collector:
+        collector.back_end.stop()
+        send_all(collector, spans)
+        # It is away for as long as it takes to be tried in vain.
+        log = tmp_path / "collector.log"
+        until(lambda: "Exporting failed" in log.read_text(), "an export that failed")
+        assert collector.back_end.spans == []
+
+        collector.back_end.start()
+
+        until(lambda: len(times_arrived(collector)) == 2000, "every span")
+        assert times_arrived(collector) == Counter(one.span_id for one in spans)
+        failed = collector.metric("otelcol_exporter_enqueue_failed_spans_total", exporter=TRACES)
+        assert failed == 0
+
+
+def test_what_is_beyond_the_queue_is_counted_to_the_span(tmp_path: Path) -> None:
+    sent, size = 3000, 1000
+    with running_collector(tmp_path, COLLECTOR_QUEUE_ITEMS=str(size)) as collector:
+        collector.back_end.stop()
+        send_all(collector, kept_spans(sent))
+        lost = collector.metric("otelcol_exporter_enqueue_failed_spans_total", exporter=TRACES)
+
+        collector.back_end.start()
+
+        until(lambda: len(times_arrived(collector)) >= sent - lost, "all that was queued")
+        until(
+            lambda: collector.metric("otelcol_exporter_queue_size", exporter=TRACES) == 0,
+            "an empty queue",
+        )
+        assert len(times_arrived(collector)) == sent - lost
+        assert size - BATCH <= sent - lost < sent
+
+
+def test_what_waited_survives_sigkill(tmp_path: Path) -> None:
+    """Queued spans and the place in a log file, both on disk."""
+    spans = kept_spans(500)
+    with running_collector(tmp_path) as collector:
+        collector.back_end.stop()
+        send_all(collector, spans)
+        log = collector.logs / "service-1.jsonl"
+        with log.open("a") as file:
+            file.writelines(json.dumps({"event": "before", "n": n}) + "\n" for n in range(100))
+        until(
+            lambda: collector.metric("otelcol_receiver_accepted_log_records_total") == 100,
+            "the first lines taken",
+        )
+
+        collector.kill()
+        with log.open("a") as file:
+            file.writelines(json.dumps({"event": "after", "n": n}) + "\n" for n in range(100))
+        collector.back_end.start()
+        collector.start()
+
+        until(lambda: len(times_arrived(collector)) == 500, "every span")
+
+        def lines() -> Counter[str]:
+            return Counter(one.body.string_value for one in collector.back_end.records)
+
+        until(lambda: len(lines()) == 200, "every line")
+        # At least once is the promise; the queue keeps it without sending any span twice.
+        assert times_arrived(collector) == Counter(one.span_id for one in spans)
+
+
+def test_a_flood_is_refused_and_the_collector_lives(tmp_path: Path) -> None:
+    """With little memory allowed: refused and counted, and afterwards it takes spans again."""
+    with running_collector(tmp_path, COLLECTOR_MEMORY_MIB="75") as collector:
+        text = "x" * 2000
+        statuses: set[int] = set()
+        for _ in range(400):
+            # Undecided spans: they stay in memory until they are given up.
+            spans = kept_spans(200)
+            for one in spans:
+                del one.attributes[:]
+                one.attributes.extend(attributes_of({"app.note": text}))
+            statuses.add(collector.send(spans))
+            if 503 in statuses:
+                break
+
+        assert statuses == {200, 503}
+        refused = collector.metric("otelcol_processor_refused_spans_total")
+        assert refused or collector.metric("otelcol_receiver_refused_spans_total")
+        until(lambda: collector.send(kept_spans(1)) == 200, "a collector that takes spans again")

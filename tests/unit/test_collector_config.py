@@ -1,0 +1,110 @@
+"""otel-collector.yaml against the code that it must agree with."""
+
+import re
+
+import pytest
+import yaml
+from opentelemetry.semconv import attributes
+from opentelemetry.semconv.attributes import (
+    client_attributes,
+    code_attributes,
+    db_attributes,
+    error_attributes,
+    exception_attributes,
+    http_attributes,
+    network_attributes,
+    server_attributes,
+    url_attributes,
+    user_agent_attributes,
+)
+
+from service.config import Config
+from service.telemetry.redaction import ALLOWED, ALLOWED_PREFIXES
+from stack.collector.__main__ import MANIFEST
+from stack.settings import ROOT
+
+CONFIG = yaml.safe_load((ROOT / "otel-collector.yaml").read_text())
+STATEMENTS = CONFIG["processors"]["transform/allow_list"]["trace_statements"]
+OTHERS = (
+    *(client_attributes, code_attributes, db_attributes, error_attributes, exception_attributes),
+    *(http_attributes, network_attributes, server_attributes, url_attributes),
+    user_agent_attributes,
+)
+
+
+def kept_keys(context: str) -> re.Pattern[str]:
+    """The allow-list of one context of the transform processor, as a pattern."""
+    found = [
+        match[1]
+        for statement in STATEMENTS
+        if (
+            match := re.fullmatch(
+                rf'keep_matching_keys\({context}\.attributes, "(.*)"\)', statement
+            )
+        )
+    ]
+    assert len(found) == 1
+    return re.compile(found[0].replace(r"\\", "\\"))
+
+
+def is_allowed(name: str) -> bool:
+    return name in ALLOWED or name.startswith(ALLOWED_PREFIXES)
+
+
+@pytest.mark.parametrize("context", ["span", "spanevent"])
+def test_the_collector_allows_what_the_service_allows_and_no_more(context: str) -> None:
+    kept = kept_keys(context)
+    known = {
+        value
+        for module in OTHERS
+        for name, value in vars(module).items()
+        if name.isupper() and isinstance(value, str)
+    }
+    near = {f"{name}x" for name in ALLOWED} | {f"x{name}" for name in ALLOWED}
+    dotless = {name.replace(".", "x", 1) for name in ALLOWED if "." in name}
+    names = ALLOWED | known | near | dotless | {f"{one}x" for one in ALLOWED_PREFIXES}
+
+    assert len(known) > 30, attributes
+    assert {name for name in names if kept.search(name)} == set(filter(is_allowed, names))
+
+
+def test_the_service_that_marks_its_traces_is_the_one_the_sampling_knows() -> None:
+    policies = CONFIG["processors"]["tail_sampling"]["policies"]
+    condition = policies[1]["ottl_condition"]["span"][0]
+
+    assert f"${{env:SERVICE_NAME:-{Config.model_fields['service_name'].default}}}" in condition
+
+
+def test_the_waiting_room_holds_the_longest_request() -> None:
+    """15 s are the longest deadline, and its last spans arrive within an export and a retry."""
+    wait = CONFIG["processors"]["tail_sampling"]["decision_wait"]
+
+    assert int(re.fullmatch(r"\$\{env:DECISION_WAIT:-(\d+)s\}", wait)[1]) >= 15 + 5  # type: ignore[index]
+
+
+def test_the_builder_makes_all_that_the_configuration_names() -> None:
+    modules = " ".join(
+        component["gomod"]
+        for kind in ("extensions", "receivers", "processors", "connectors", "exporters")
+        for component in yaml.safe_load(MANIFEST.read_text())[kind]
+    )
+    named = {
+        name.partition("/")[0].replace("_", "")
+        for kind in ("extensions", "receivers", "processors", "connectors", "exporters")
+        for name in CONFIG[kind]
+    }
+
+    assert [name for name in sorted(named) if name not in modules] == []
+
+
+def test_memory_is_limited_first_and_sampling_comes_after_the_metrics_of_spans() -> None:
+    pipelines = CONFIG["service"]["pipelines"]
+
+    for signal in ("traces", "logs"):
+        assert pipelines[signal]["processors"] == [
+            "memory_limiter",
+            "transform/allow_list",
+            "redaction",
+        ]
+    assert {"span_metrics", "service_graph"} <= set(pipelines["traces"]["exporters"])
+    assert pipelines["traces/sampled"]["processors"] == ["tail_sampling"]
