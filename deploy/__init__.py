@@ -1,0 +1,1 @@
+"""How Firedrill is shipped: the image's contents, the compose parts, the cluster manifests."""

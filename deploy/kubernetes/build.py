@@ -1,0 +1,110 @@
+"""Makes the manifests whose contents live elsewhere: rules, dashboards, the collector's configuration.
+
+`python -m deploy.kubernetes.build` writes `generated/`; a test rebuilds and compares. The rules are those
+that Prometheus loads natively, with the cluster's `env`; dashboards and otel-collector.yaml are the files
+as they are. Committed, so that `kubectl apply -k` needs no Python.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from alerting import build as alerting_build
+from alerting.catalogue import AlertSourceError
+from stack.settings import ROOT
+
+GENERATED = Path(__file__).parent / "generated"
+ENVIRONMENT = "cluster"
+GRAFANA_URL = "https://grafana.example.com"
+"""Where pages point to; `--grafana-url` says yours."""
+CONFIG_MAP_BYTES_MAX = 1024 * 1024
+"""The API server refuses larger ones."""
+
+
+def rules(grafana_url: str) -> list[dict[str, Any]]:
+    """One PrometheusRule a file, in the order of their names. Raises AlertSourceError."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = alerting_build.render(
+            Path(folder), viewer_url=grafana_url, environment=ENVIRONMENT
+        )
+        documents = {file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) for file in files}
+    return [
+        {
+            "apiVersion": "monitoring.coreos.com/v1",
+            "kind": "PrometheusRule",
+            "metadata": {"name": name.replace("_", "-")},
+            "spec": {"groups": document["groups"]},
+        }
+        for name, document in sorted(documents.items())
+    ]
+
+
+def config_map(name: str, files: list[Path], labels: dict[str, str]) -> dict[str, Any]:
+    """The files as they are. Raises ValueError when they do not fit."""
+    data = {file.name: file.read_text(encoding="utf-8") for file in files}
+    if sum(map(len, data.values())) > CONFIG_MAP_BYTES_MAX:
+        message = f"{name}: more than {CONFIG_MAP_BYTES_MAX} bytes"
+        raise ValueError(message)
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "labels": labels},
+        "data": data,
+    }
+
+
+def manifests(grafana_url: str) -> dict[str, list[dict[str, Any]]]:
+    """File below `generated/` → its documents. Raises AlertSourceError, OSError, ValueError."""
+    return {
+        "rules.yaml": rules(grafana_url),
+        # A map each, as the sidecar of Grafana's chart wants them; together they would not fit one.
+        "dashboards.yaml": [
+            config_map(f"dashboard-{file.stem}", [file], {"grafana_dashboard": "1"})
+            for file in sorted((ROOT / "dashboards").glob("*.json"))
+        ],
+        "collector.yaml": [config_map("otel-collector", [ROOT / "otel-collector.yaml"], {})],
+    }
+
+
+def text_of(documents: list[dict[str, Any]]) -> str:
+    return "# Written by `python -m deploy.kubernetes.build`.\n" + yaml.dump_all(
+        documents, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True
+    )
+
+
+class _Dumper(yaml.SafeDumper):
+    """Several lines stay several lines; nothing is said by reference."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - of the base class
+        return True
+
+
+def _string(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _string)
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m deploy.kubernetes.build", description=__doc__)
+    parser.add_argument("--out", type=Path, default=GENERATED)
+    parser.add_argument("--grafana-url", default=GRAFANA_URL)
+    given = parser.parse_args(arguments)
+    try:
+        given.out.mkdir(parents=True, exist_ok=True)
+        for name, documents in manifests(given.grafana_url.rstrip("/")).items():
+            (given.out / name).write_text(text_of(documents), encoding="utf-8")
+    except (AlertSourceError, OSError, ValueError) as error:
+        sys.stderr.write(f"deploy.kubernetes.build: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
