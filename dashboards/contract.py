@@ -108,20 +108,20 @@ def _validation() -> list[Panel]:
 
 
 def _attribution() -> list[Panel]:
-    clients = "service_route_client:api_client_422:increase5m"
-    all_of_them = "service_route_client:api_client_requests:increase5m"
     return [
         graph(
-            "Share of 422 by client version",
+            "Share of rejected writes by client version",
             "Good: all versions low. One version above the line: its release broke it "
             "(ApiValidationClientRelease, ticket). All versions: ours did (ApiValidationBroken, page).",
             Query(
-                f"sum by (client_version) ({clients}{{{SCOPE},{ROUTE},{NO_PROBER}}})"
-                f" / sum by (client_version) ({all_of_them}{{{SCOPE},{ROUTE},{NO_PROBER}}})",
+                "max by (client_version) ("
+                f"service_route_client:api_client_422_per_write:ratio5m{{{SCOPE},{ROUTE},{NO_PROBER}}})",
                 "{{client_version}}",
             ),
             unit="percentunit",
-            limits=[Limit(limit("ApiValidationClientRelease", "api_client_422:increase5m /"))],
+            limits=[
+                Limit(limit("ApiValidationClientRelease", "api_client_422_per_write:ratio5m"))
+            ],
             links=[_TRACES],
             top=1,
         ),

@@ -82,12 +82,17 @@ def _symptoms() -> list[Panel]:
         ),
         graph(
             "Rejected requests by route (422)",
-            "Good: flat, at whatever the route's callers always get wrong. The line is where "
-            "ApiValidationBroken can page. A step on one route means that its contract changed, ours or a "
-            "client's: see “Fields behind the 422s”.",
+            "Good: flat, at whatever the route's callers always get wrong. More than the line above that is "
+            "ApiValidationShift's ticket; most writes rejected is ApiValidationBroken's page. A step on one "
+            "route means that its contract changed, ours or a client's: see “Fields behind the 422s”.",
             Query(f"service_route:http_422:ratio5m{{{SCOPE},{ROUTE}}}", "{{http_route}}"),
             unit="percentunit",
-            limits=[Limit(limit("ApiValidationBroken", "api_client_422:increase2m) /"))],
+            limits=[
+                Limit(
+                    limit("ApiValidationShift", "ratio5m - service_route:http_422:ratio_base"),
+                    AMBER,
+                )
+            ],
             links=[
                 Link(
                     "Contract of this route",

@@ -197,7 +197,7 @@ def _provider() -> list[Panel]:
         ),
         graph(
             "Requests refused by the open breaker",
-            "Good: none. What callers see of it: 503 provider_circuit_open with Retry-After.",
+            "Good: none. What callers see of it: 503 provider_circuit_open with Retry-After, at once.",
             Query(
                 "sum by (http_route) (rate("
                 f'app_failures_total{{{_HERE},code="provider_circuit_open"}}[{RATE}]))',

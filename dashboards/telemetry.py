@@ -28,6 +28,16 @@ _PAGER = f'job="pager",{_ENV}'
 _CANARY = f'job="canary",{_ENV}'
 _COLLECTOR = f'job="collector",{_ENV}'
 
+_COLLECTOR_FLOWS = {
+    "otelcol_receiver_accepted_spans_total": "spans in",
+    "otelcol_exporter_sent_spans_total": "spans out",
+    "otelcol_receiver_accepted_log_records_total": "log lines in",
+    "otelcol_exporter_sent_log_records_total": "log lines out",
+    "otelcol_receiver_refused_spans_total": "spans refused",
+    "otelcol_exporter_enqueue_failed_spans_total": "spans lost: queue full",
+    "otelcol_exporter_enqueue_failed_log_records_total": "log lines lost: queue full",
+}
+
 
 def dashboard() -> models.Dashboard:
     return framed(
@@ -210,39 +220,25 @@ def _exports() -> list[Panel]:
             top=1,
         ),
         graph(
-            "Collector: sent and failed",
-            "Good: sent, nothing failed. Failed spans are retried for a while and then lost. Empty without a "
+            "Collector: in, out, refused and lost",
+            "Good: log lines out as in; fewer spans out, since traces that nobody asked to keep are let go. "
+            "Refused: short of memory, the sender keeps them. Lost: the queue is full. Empty without a "
             "collector.",
-            Query(
-                "sum by (exporter) (rate("
-                f"otelcol_exporter_sent_spans_total{{{_COLLECTOR}}}[{RATE}]))",
-                "spans to {{exporter}}",
-            ),
-            Query(
-                "sum by (exporter) (rate("
-                f"otelcol_exporter_send_failed_spans_total{{{_COLLECTOR}}}[{RATE}]))",
-                "spans failed to {{exporter}}",
-            ),
-            Query(
-                "sum by (exporter) (rate("
-                f"otelcol_exporter_sent_log_records_total{{{_COLLECTOR}}}[{RATE}]))",
-                "log lines to {{exporter}}",
-            ),
-            Query(
-                "sum by (exporter) (rate("
-                f"otelcol_exporter_send_failed_log_records_total{{{_COLLECTOR}}}[{RATE}]))",
-                "log lines failed to {{exporter}}",
+            *(
+                Query(f"sum(rate({metric}{{{_COLLECTOR}}}[{RATE}]))", legend)
+                for metric, legend in _COLLECTOR_FLOWS.items()
             ),
             unit="ops",
             width=12,
-            colors={".* failed .*": RED},
+            colors={".* (refused|lost).*": RED},
         ),
     ]
 
 
 def _by_group(expression: str) -> str:
     """Name a rule group without the path of its file."""
-    return f'label_replace({expression}, "group", "$1", "rule_group", ".*;(.*)")'
+    named = f'label_replace({expression}, "group", "$1", "rule_group", ".*;(.*)")'
+    return f"max by (group) ({named})"
 
 
 def _alerting() -> list[Panel]:
