@@ -20,6 +20,7 @@ _SAME_LABELS = COUNTER_FUNCTIONS | {
     "last_over_time",
     "count_over_time",
     "changes",
+    "clamp_max",
     "clamp_min",
     "sqrt",
 }
