@@ -1,0 +1,14 @@
+"""The pager cannot be reached: the page about that must travel by another way."""
+
+from loadtests.drills.runner.breaks import kill
+from loadtests.drills.runner.drill import Drill
+
+DRILL = Drill(
+    name="alertmanager_receiver_failing",
+    what="The pager is killed; the second channel must page.",
+    breaks=(kill("pager"),),
+    expects=("AlertDeliveryFailing",),
+    deadline_seconds=210,
+    resolve_seconds=240,
+    also=frozenset({"TargetDown"}),
+)

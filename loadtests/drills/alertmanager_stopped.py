@@ -1,0 +1,13 @@
+"""Alerts fire and nobody sends them on: the dead-man's switch is the only one left to page."""
+
+from loadtests.drills.runner.breaks import kill
+from loadtests.drills.runner.drill import Drill
+
+DRILL = Drill(
+    name="alertmanager_stopped",
+    what="Alertmanager is killed; the pager must notice that the Watchdog's beat is missing.",
+    breaks=(kill("alertmanager"),),
+    expects=("DeadMansSwitch",),
+    deadline_seconds=75,
+    also=frozenset({"AlertDeliveryFailing"}),
+)

@@ -1,0 +1,14 @@
+"""Nobody takes the traces any more: a ticket, for callers notice nothing."""
+
+from loadtests.drills.runner.breaks import kill
+from loadtests.drills.runner.drill import Drill
+
+DRILL = Drill(
+    name="collector_down",
+    what="The receiver of traces is killed: a ticket, no page, and no request fails.",
+    breaks=(kill("viewer"),),
+    expects=(),
+    tickets=frozenset({"TelemetryExportFailing"}),
+    deadline_seconds=300,
+    evidence='sum(rate(telemetry_spans_total{result="failed"}[30s]))',
+)

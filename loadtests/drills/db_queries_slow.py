@@ -1,0 +1,14 @@
+"""Statements run into their limits, while there are connections enough: not the pool's fault."""
+
+from loadtests.drills.runner.breaks import lock
+from loadtests.drills.runner.drill import Drill
+
+DRILL = Drill(
+    name="db_queries_slow",
+    # Ten requests a second of 0.5 s each: half of the ten connections.
+    what="The settings are locked under a load that leaves half of the pool free.",
+    breaks=(lock("settings"),),
+    expects=("DbQueriesTimingOut",),
+    deadline_seconds=75,
+    also=frozenset({"ApiProbeFailing", "ApiErrorBudgetBurn"}),
+)

@@ -1,0 +1,16 @@
+"""A release: each replica in turn. Nobody is to be woken by it."""
+
+from dataclasses import replace
+
+from loadtests.drills.runner.breaks import restart
+from loadtests.drills.runner.drill import Drill
+
+DRILL = Drill(
+    name="deploy_restart",
+    what="Two replicas are restarted one after the other: silent.",
+    environment={"REPLICAS": "2"},
+    breaks=(replace(restart("service-1", "service-2"), after_seconds=5),),
+    expects=(),
+    deadline_seconds=0,
+    holds_seconds=180,
+)

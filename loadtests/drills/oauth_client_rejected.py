@@ -1,0 +1,15 @@
+"""Our secret at the provider was rotated and nobody told the service."""
+
+from loadtests.drills.runner.breaks import provider
+from loadtests.drills.runner.drill import Drill
+
+DRILL = Drill(
+    name="oauth_client_rejected",
+    what="The token endpoint answers invalid_client to every refresh.",
+    breaks=(provider("the provider rejects our client", token={"mode": "invalid_client"}),),
+    expects=("OAuthClientCredentialRejected",),
+    deadline_seconds=120,
+    # The rule looks five minutes back.
+    resolve_seconds=420,
+    also=frozenset({"ApiErrorBudgetBurn"}),
+)

@@ -1,0 +1,13 @@
+"""Connections stay open and nothing moves: no connect fails, every statement hangs."""
+
+from loadtests.drills.runner.breaks import freeze
+from loadtests.drills.runner.drill import Drill
+
+DRILL = Drill(
+    name="postgres_blackholed",
+    what="PostgreSQL and all its processes are stopped (SIGSTOP): sockets open, no answer.",
+    breaks=(freeze("postgres"),),
+    expects=("PostgresDown",),
+    deadline_seconds=55,
+    also=frozenset({"ApiProbeFailing", "ApiErrorBudgetBurn", "TargetDown"}),
+)

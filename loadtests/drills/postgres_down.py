@@ -1,0 +1,13 @@
+"""PostgreSQL is gone: its port refuses."""
+
+from loadtests.drills.runner.breaks import kill
+from loadtests.drills.runner.drill import Drill
+
+DRILL = Drill(
+    name="postgres_down",
+    what="PostgreSQL is killed, as the kernel does when memory runs out.",
+    breaks=(kill("postgres"),),
+    expects=("PostgresDown",),
+    deadline_seconds=55,
+    also=frozenset({"ApiProbeFailing", "ApiErrorBudgetBurn", "TargetDown"}),
+)

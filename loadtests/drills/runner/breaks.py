@@ -1,0 +1,183 @@
+"""The ways to break something: locks and DDL, the provider's modes, signals, a broken release."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import asyncpg
+import httpx
+import psutil
+
+from loadtests.drills.runner.drill import Break
+from loadtests.drills.runner.mending import HOLDER, Mend
+from loadtests.drills.runner.stage import Stage
+from stack.processes import Running, identity_of, stop
+from stack.settings import variable
+
+LOCK_WAIT_SECONDS = 10
+"""DDL waits for the requests in flight, and everybody behind it waits with it: not for long."""
+
+_held: list["asyncpg.Connection[asyncpg.Record]"] = []
+
+
+async def _connection(stage: Stage, role: Any) -> "asyncpg.Connection[asyncpg.Record]":
+    settings = {"application_name": HOLDER, "lock_timeout": f"{LOCK_WAIT_SECONDS}s"}
+    return await asyncpg.connect(stage.dsn(role), timeout=10, server_settings=settings)
+
+
+def lock(table: str) -> Break:
+    """Hold ACCESS EXCLUSIVE on a table, as a forgotten migration does."""
+
+    async def cause(stage: Stage) -> None:
+        connection = await _connection(stage, "owner")
+        _held.append(connection)
+        await connection.execute(f"BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+
+    def mends(stage: Stage) -> list[Mend]:
+        return [{"kind": "let_go", "dsn": stage.dsn("superuser")}]
+
+    return Break(f"a second connection locks the table {table}", cause, mends)
+
+
+def sql(what: str, statement: str, *, mend: str, role: str = "superuser") -> Break:
+    """Run a statement. mend: undoes it, and must do nothing when there is nothing to undo."""
+
+    async def cause(stage: Stage) -> None:
+        connection = await _connection(stage, role)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    def mends(stage: Stage) -> list[Mend]:
+        return [{"kind": "sql", "dsn": stage.dsn("superuser"), "statement": mend}]
+
+    return Break(what, cause, mends)
+
+
+def column_away(table: str, column: str) -> Break:
+    """Rename a column: the same as dropped to the service, and nothing stored is lost."""
+    rename = f"ALTER TABLE {table} RENAME COLUMN"
+    back = (
+        "DO $$ BEGIN IF EXISTS (SELECT FROM information_schema.columns "
+        f"WHERE table_name = '{table}' AND column_name = '{column}_away') "
+        f"THEN {rename} {column}_away TO {column}; END IF; END $$"
+    )
+    return sql(
+        f"the column {table}.{column} is gone", f"{rename} {column} TO {column}_away", mend=back
+    )
+
+
+def provider(what: str, *, after_seconds: float = 0.0, **control: Any) -> Break:
+    """Put the provider into one of its modes."""
+
+    async def cause(stage: Stage) -> None:
+        async with httpx.AsyncClient(trust_env=False) as http:
+            answer = await http.post(stage.settings.url("provider", "/_control"), json=control)
+            answer.raise_for_status()
+
+    def mends(stage: Stage) -> list[Mend]:
+        url = stage.settings.url("provider", "/_control")
+        return [{"kind": "post", "url": url, "content": {"reset": True}}]
+
+    return Break(what, cause, mends, after_seconds)
+
+
+def alter(
+    what: str, bodies: Mapping[str, object], *, versions: frozenset[str] | None = None
+) -> Break:
+    """Let callers send what a broken release would. It ends with the process that sends it."""
+
+    async def cause(stage: Stage) -> None:
+        stage.altered = dict(bodies)
+        stage.altered_versions = versions
+
+    return Break(what, cause)
+
+
+def kill(*parts: str, number: signal.Signals = signal.SIGKILL) -> Break:
+    """End parts of the stack; the mend starts them again."""
+
+    async def cause(stage: Stage) -> None:
+        for part in parts:
+            os.kill(stage.process(part).pid, number)
+
+    return Break(f"{', '.join(parts)} stopped ({number.name})", cause, _up)
+
+
+def freeze(part: str) -> Break:
+    """Stop a part without ending it: it holds its port and answers nothing."""
+
+    async def cause(stage: Stage) -> None:
+        for process in _family(stage.process(part)):
+            os.kill(process.pid, signal.SIGSTOP)
+
+    def mends(stage: Stage) -> list[Mend]:
+        family = _family(stage.process(part))
+        return [{"kind": "thaw", "processes": [asdict(process) for process in family]}]
+
+    return Break(f"{part} frozen (SIGSTOP)", cause, mends)
+
+
+def emptied(file: str, content: str) -> Break:
+    """Replace the content of a file of the stack. file: relative to its directory."""
+
+    async def cause(stage: Stage) -> None:
+        await asyncio.to_thread((stage.settings.local / file).write_text, content)
+
+    def mends(stage: Stage) -> list[Mend]:
+        path = stage.settings.local / file
+        return [{"kind": "restore", "file": str(path), "content": path.read_text()}]
+
+    return Break(f"{file} says {content}", cause, mends)
+
+
+def nothing(what: str) -> Break:
+    async def cause(_: Stage) -> None:
+        return
+
+    return Break(what, cause)
+
+
+def restart(*parts: str) -> Break:
+    """Stop parts in turn, as a release does, and start each again before the next one."""
+
+    async def cause(stage: Stage) -> None:
+        for part in parts:
+            await asyncio.to_thread(stop, [stage.process(part)])
+            await asyncio.to_thread(stage.up)
+
+    return Break(f"{', '.join(parts)} restarted", cause, _up)
+
+
+def _up(stage: Stage) -> list[Mend]:
+    ports = {variable(name): str(port) for name, port in stage.settings.ports.items()}
+    told = {
+        name: stage.environment[name]
+        for name in ("REPLICAS", "DATABASE_PORT", "PROVIDER_URL", "PROVIDER_EXPIRES_IN")
+        if name in stage.environment
+    }
+    local = {"FIREDRILL_LOCAL": str(stage.settings.local)}
+    return [{"kind": "up", "environment": {**ports, **told, **local}}]
+
+
+def _family(running: Running) -> list[Running]:
+    """A process and its children: stopping PostgreSQL's parent alone stops nothing."""
+    children = psutil.Process(running.pid).children(recursive=True)
+    return [
+        running,
+        *(
+            Running(
+                f"{running.name} child",
+                child.pid,
+                identity_of(child.pid) or "",
+                child.create_time(),
+                int(signal.SIGTERM),
+                "",
+            )
+            for child in children
+        ),
+    ]

@@ -1,0 +1,129 @@
+"""`python -m loadtests.drills.runner.demo`: three minutes from nothing to a page and back, as it happens.
+
+Exit codes: 0 all went as it should, 1 something did not (it is said), 2 could not run, 130 interrupted.
+"""
+
+import argparse
+import asyncio
+import sys
+import textwrap
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import httpx
+
+from loadtests.drills.runner import judgement, run
+from loadtests.drills.runner.drill import catalogue
+from loadtests.drills.runner.stage import Stage, StageError, own_stage
+from loadtests.drills.runner.watch import Notice
+from stack.programs import ProgramsMissing
+from stack.settings import SettingsError
+
+DRILL = "db_pool_exhausted"
+WIDTH = 100
+SPANS_SHOWN = 12
+
+
+class Story:
+    """Tells what happens, each line with the seconds since the start."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._step = 0
+
+    def step(self, title: str) -> None:
+        self._step += 1
+        print(f"\n{self._step}. {title}", flush=True)
+
+    def say(self, text: str) -> None:
+        stamp = f"{time.monotonic() - self._started:4.0f} s | "
+        for line in textwrap.wrap(text, WIDTH - len(stamp)) or [""]:
+            print(f"{stamp}{line}", flush=True)
+            stamp = " " * (len(stamp) - 2) + "| "
+
+
+async def tell(stage: Stage, story: Story) -> int:
+    """Carry the drill out and tell it. Returns the exit code."""
+    drill = replace(catalogue()[DRILL], warm_seconds=15.0, watch_after_seconds=0.0)
+    story.step(
+        "A stack of its own: service, PostgreSQL, provider, Prometheus, Alertmanager, pager"
+    )
+    course = await run.carry_out(
+        drill, stage, seed=1, say=story.say, at_page=partial(_explain, stage, story)
+    )
+    row = judgement.row_of(course)
+    story.step("What it was like")
+    story.say(f"The page came {_seconds(row['detect_seconds'])} after the fault and was resolved")
+    story.say(f"{_seconds(row['resolve_seconds'])} after the mend; {row['pages']} page in all.")
+    story.say(f"{row['requests_failed']} of {row['requests']} requests failed meanwhile.")
+    for text in row["problems"]:
+        story.say(f"NOT as it should be: {text}")
+    story.say("Next: `make up` keeps a stack for you; docs/drills.md has every drill.")
+    return int(bool(row["problems"]))
+
+
+async def _explain(stage: Stage, story: Story, page: Notice) -> None:
+    """While the fault lasts: what the page leads to."""
+    story.step("Where the page leads")
+    story.say(f"Runbook: {page.runbook} (alerting/alerts/{DRILL}/runbook.md)")
+    async with httpx.AsyncClient(trust_env=False, timeout=5) as http:
+        for line in await _trace(stage, http):
+            story.say(line)
+    story.step("The mend, and the recovery")
+
+
+async def _trace(stage: Stage, http: httpx.AsyncClient) -> list[str]:
+    """A refused request with its spans and its log lines, found by the exemplar of its duration."""
+    answer = await http.get(
+        stage.settings.url("prometheus", "/api/v1/query_exemplars"),
+        params={
+            "query": 'http_server_request_duration_seconds_bucket{http_response_status_code="503"}',
+            "start": time.time() - 60,
+            "end": time.time(),
+        },
+    )
+    exemplars = [
+        exemplar for series in answer.json().get("data", []) for exemplar in series["exemplars"]
+    ]
+    for exemplar in sorted(exemplars, key=lambda one: -one["timestamp"]):
+        trace_id = exemplar["labels"]["trace_id"]
+        found = await http.get(stage.settings.url("viewer", f"/api/traces/{trace_id}"))
+        if found.status_code == httpx.codes.OK:
+            return _told(trace_id, found.json())
+    return ["no refused request has left its trace yet"]
+
+
+def _told(trace_id: str, trace: dict[str, Any]) -> list[str]:
+    lines = [f"An exemplar of the 503s leads to trace {trace_id}:"]
+    lines += [f"span {span['name']}" for span in trace["spans"][:SPANS_SHOWN]]
+    for line in trace.get("logs", [])[:2]:
+        shown = {
+            name: line[name]
+            for name in ("event", "http_route", "status", "code", "pool_wait_ms")
+            if name in line
+        }
+        lines.append("log line " + " ".join(f"{name}={value}" for name, value in shown.items()))
+    return lines
+
+
+def _seconds(value: float | None) -> str:
+    return "not" if value is None else f"{value:.0f} s"
+
+
+def main(arguments: Sequence[str]) -> int:
+    argparse.ArgumentParser(prog="demo", description=__doc__).parse_args(arguments)
+    return asyncio.run(tell(own_stage(), Story()))
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (SettingsError, StageError, ProgramsMissing, run.MendingFailedError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("demo: interrupted; what was broken is mended, the stack is gone", file=sys.stderr)
+        sys.exit(130)

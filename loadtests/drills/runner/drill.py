@@ -1,0 +1,68 @@
+"""What a drill is: data, and one break or two."""
+
+import importlib
+import pkgutil
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from loadtests import drills
+from loadtests.drills.runner.stage import Stage
+
+
+@dataclass(frozen=True)
+class Break:
+    """One thing that is broken by real means.
+
+    what: as it is told. cause: breaks it. mends: what undoes it, as data that can be written down
+    before anything is broken, so that another process can do it when this one is killed.
+    after_seconds: from the start of the fault; a second break comes later.
+    """
+
+    what: str
+    cause: Callable[[Stage], Awaitable[None]]
+    mends: Callable[[Stage], list[dict[str, Any]]] = lambda _: []
+    after_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Drill:
+    """One drill.
+
+    expects: the alerts that must page, one page each; none: it must stay silent.
+    deadline_seconds: from the break to the page. also: alerts that may come with it, as an update of
+    the same page or as a ticket. tickets: those that must come. evidence: PromQL that is above 0 as
+    soon as a scrape shows the fault. holds_seconds: how long the fault lasts at least; a silent drill
+    lasts for so long. proxied: the ports of the stack that stand behind a fault proxy.
+    """
+
+    name: str
+    what: str
+    breaks: tuple[Break, ...]
+    expects: tuple[str, ...]
+    deadline_seconds: float
+    resolve_seconds: float = 120.0
+    also: frozenset[str] = frozenset()
+    tickets: frozenset[str] = frozenset()
+    evidence: str = 'sum(rate(app_failures_total{job="service"}[15s]))'
+    holds_seconds: float = 0.0
+    warm_seconds: float = 45.0
+    watch_after_seconds: float = 30.0
+    rates: Mapping[str, float] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    proxied: frozenset[str] = frozenset()
+
+    @property
+    def is_silent(self) -> bool:
+        return not self.expects and not self.tickets
+
+
+def catalogue() -> dict[str, Drill]:
+    """Every drill by name."""
+    found = {}
+    for module in pkgutil.iter_modules(drills.__path__):
+        if module.name.startswith("_") or module.ispkg:
+            continue
+        drill: Drill = importlib.import_module(f"{drills.__name__}.{module.name}").DRILL
+        found[drill.name] = drill
+    return found

@@ -1,0 +1,216 @@
+"""The record of the drills, docs/drills.json, and what is written from it and never by hand."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from loadtests.drills.runner import picture
+from loadtests.drills.runner.drill import Drill, catalogue
+from loadtests.drills.runner.scores import Row, confusion, totals
+from loadtests.drills.runner.sending import RATES
+from loadtests.drills.runner.watch import REFERENCES
+from stack.settings import ROOT
+
+DOCS = ROOT / "docs"
+RECORD = DOCS / "drills.json"
+
+
+def read() -> dict[str, Any]:
+    if not RECORD.exists():
+        return {"totals": {}, "drills": [], "repeats": []}
+    record: dict[str, Any] = json.loads(RECORD.read_text())
+    return record
+
+
+def held(*, seed: int) -> set[str]:
+    """Names of the drills that the record holds for this seed."""
+    record = read()
+    return {row["name"] for row in record["drills"] + record["repeats"] if row["seed"] == seed}
+
+
+def keep(row: Row) -> None:
+    """Put a row into the record in place of its predecessor; another seed's is a repeat."""
+    record = read()
+    dated = {**row, "date": datetime.now(UTC).strftime("%Y-%m-%d")}
+    first = next((one for one in record["drills"] if one["name"] == row["name"]), None)
+    place = "drills" if first is None or first["seed"] == row["seed"] else "repeats"
+    record[place] = [
+        *(
+            one
+            for one in record[place]
+            if (one["name"], one["seed"]) != (row["name"], row["seed"])
+        ),
+        dated,
+    ]
+    record["drills"].sort(key=lambda one: one["name"])
+    record["totals"] = totals(record["drills"])
+    DOCS.mkdir(exist_ok=True)
+    unfinished = RECORD.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(record, indent=1) + "\n")
+    unfinished.rename(RECORD)
+
+
+def write_pages() -> None:
+    """Write the page, and draw the timelines."""
+    record = read()
+    (DOCS / "drills.md").write_text(page(record, catalogue()))
+    (DOCS / "images").mkdir(exist_ok=True)
+    for row in record["drills"]:
+        picture.draw(row, DOCS / "images" / f"drill-{row['name']}.svg")
+
+
+def summary(row: Row) -> list[str]:
+    """How a drill went, for the terminal."""
+    hops = ", ".join(
+        f"{name.replace('_', ' ')} {seconds:.0f} s"
+        for name, seconds in row["hops"].items()
+        if seconds is not None
+    )
+    lines = [f"  hops since the break: {hops}"] if hops else []
+    if row["resolve_seconds"] is not None:
+        lines.append(f"  resolved {row['resolve_seconds']:.0f} s after the mend")
+    lines.append(
+        f"  {row['pages']} pages; {row['requests']} requests, {row['requests_failed']} of them failed"
+    )
+    verdict = "as it should be" if not row["problems"] else "NOT: " + "; ".join(row["problems"])
+    return [*lines, f"  {verdict}"]
+
+
+def page(record: Mapping[str, Any], drills: Mapping[str, Drill]) -> str:
+    """The whole page, as Markdown."""
+    rows: Sequence[Row] = record["drills"]
+    ran = {row["name"] for row in rows}
+    lines = [
+        "# Drills: every page made to fire by a real fault",
+        "",
+        "Written by `make drills` from [drills.json](drills.json), never by hand. Each drill starts a",
+        "stack of its own on fresh data with three hours of back-filled history, sends open-loop load",
+        (
+            f"({sum(RATES.values()):g} requests a second, three client versions), breaks one thing, waits"
+            " for the page,"
+        ),
+        "mends, and waits until it is resolved. Times count from the break to the pager.",
+        (
+            f"Machine: {os.cpu_count()} cores, {platform.system()}, Python"
+            f" {platform.python_version()}; scrape and evaluation 5 s, group_wait 20 s."
+        ),
+        "",
+        *_totals(record),
+        *_table(rows),
+        *_not_run(drills, ran),
+        *_repeats(record["repeats"]),
+        *_references(rows),
+        *_confusion(rows),
+        *_each(rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _totals(record: Mapping[str, Any]) -> list[str]:
+    if not record["totals"]:
+        return []
+    lines = ["## Totals", "", "| score | figure |", "|---|---|"]
+    for name, value in record["totals"].items():
+        lines.append(f"| {name.replace('_', ' ')} | {_figure(value)} |")
+    return [*lines, ""]
+
+
+def _table(rows: Sequence[Row]) -> list[str]:
+    lines = [
+        *("## The drills", ""),
+        (
+            "| drill | expected | first page | after s | target s | resolved after s | pages |"
+            " requests failed | verdict |"
+        ),
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        first = ", ".join(row["first_page"] or []) or "none"
+        verdict = "; ".join(row["problems"]) or "as it should be"
+        target = f"{row['deadline_seconds']:.0f}" if row["expected"] else "-"
+        lines.append(
+            f"| [{row['name']}](#{row['name']}) | {', '.join(row['expected']) or 'no page'} | {first}"
+            f" | {_figure(row['detect_seconds'])} | {target} | {_figure(row['resolve_seconds'])}"
+            f" | {row['pages']} | {row['requests_failed']} of {row['requests']} | {verdict} |"
+        )
+    return [*lines, ""]
+
+
+def _not_run(drills: Mapping[str, Drill], ran: set[str]) -> list[str]:
+    missing = [drill for name, drill in drills.items() if name not in ran]
+    if not missing:
+        return []
+    return ["Not run yet: " + ", ".join(f"`{drill.name}`" for drill in missing) + ".", ""]
+
+
+def _repeats(rows: Sequence[Row]) -> list[str]:
+    if not rows:
+        return []
+    lines = ["## With other seeds", "", "| drill | seed | after s | pages | verdict |"]
+    lines.append("|---|---|---|---|---|")
+    lines += [
+        f"| {row['name']} | {row['seed']} | {_figure(row['detect_seconds'])} | {row['pages']}"
+        f" | {'; '.join(row['problems']) or 'as it should be'} |"
+        for row in rows
+    ]
+    return [*lines, ""]
+
+
+def _references(rows: Sequence[Row]) -> list[str]:
+    names = list(REFERENCES)
+    lines = [
+        *("## Beside the usual rules", ""),
+        (
+            "Seconds until other rules would have fired over the same series, before the way to the pager"
+            " (20 s of"
+        ),
+        (
+            "group_wait); `-` when they did not while the fault lasted, which is only as long as our own"
+            " page needed."
+        ),
+        "",
+        "| drill | ours, at the pager | " + " | ".join(names) + " |",
+        "|---|---|" + "---|" * len(names),
+    ]
+    for row in rows:
+        others = " | ".join(_figure(row["references"].get(name)) for name in names)
+        lines.append(f"| {row['name']} | {_figure(row['detect_seconds'])} | {others} |")
+    return [*lines, ""]
+
+
+def _confusion(rows: Sequence[Row]) -> list[str]:
+    lines = ["## Faults against diagnoses", "", "| injected | the first page named |", "|---|---|"]
+    for injected, named in sorted(confusion(rows).items()):
+        text = ", ".join(f"{name} ({count})" for name, count in named.most_common())
+        lines.append(f"| {injected} | {text} |")
+    return [*lines, ""]
+
+
+def _each(rows: Sequence[Row]) -> list[str]:
+    lines = []
+    for row in rows:
+        hops = ", ".join(
+            f"{name.replace('_', ' ')} {_figure(seconds)}" for name, seconds in row["hops"].items()
+        )
+        lines += [
+            *(f"## {row['name']}", "", row["what"], ""),
+            f"Seconds since the break: {hops}. Mended at {_figure(row['mended_seconds'])}.",
+            *([f"> {row['first_page_text']}"] if row["first_page_text"] else []),
+            (
+                f"Other alerts: {', '.join(row['other_alerts']) or 'none'}. Tickets:"
+                f" {', '.join(row['tickets']) or 'none'}."
+            ),
+            "",
+            f"![{row['name']}](images/drill-{row['name']}.svg)",
+            "",
+        ]
+    return lines
+
+
+def _figure(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:g}" if isinstance(value, float) else str(value)

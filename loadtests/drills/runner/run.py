@@ -1,0 +1,244 @@
+"""One drill from an empty directory to its record: warm, break, watch, mend, watch."""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import httpx
+
+from loadtests.drills.runner import mending, watch
+from loadtests.drills.runner.drill import Break, Drill
+from loadtests.drills.runner.history import back_fill
+from loadtests.drills.runner.scores import percentile
+from loadtests.drills.runner.sending import RATES, by_time, due_for, load_on, signed_in
+from loadtests.drills.runner.stage import Stage, StageError, alone
+from loadtests.drills.runner.watch import Notice
+from loadtests.resilience.traffic import Load
+
+GIVE_UP_FACTOR = 2.0
+"""Of the deadline: until then a late page is waited for, so that the miss has a figure."""
+RESOLVE_PATIENCE_SECONDS = 420.0
+QUIET_PATIENCE_SECONDS = 120.0
+LOOK_SECONDS = 0.5
+
+Say = Callable[[str], None]
+AtPage = Callable[[Notice], Awaitable[None]]
+
+
+class MendingFailedError(Exception):
+    """The system is not whole; the text says what is left."""
+
+
+@dataclass
+class Course:
+    """What happened, in seconds since 1970."""
+
+    drill: Drill
+    seed: int
+    started: float = 0.0
+    injected: float = 0.0
+    mended: float = 0.0
+    ended: float = 0.0
+    found: list[Notice] = field(default_factory=list)
+    bins: list[dict[str, int]] = field(default_factory=list)
+    late_start_p99: float = 0.0
+    fired: dict[str, dict[str, float]] = field(default_factory=dict)
+    first_bad: float | None = None
+    references: dict[str, float | None] = field(default_factory=dict)
+
+
+async def carry_out(
+    drill: Drill, stage: Stage, *, seed: int, say: Say, at_page: AtPage | None = None
+) -> Course:
+    """Carry a drill out on a stack of its own, which is taken away at the end, whatever ends it.
+
+    at_page: done once all that is expected has come, before the mend. Raises StageError, MendingFailedError.
+    """
+    with alone(stage), mending.Guard(stage.settings.local, clean=True):
+        for failure in await mending.mend(stage.settings.local):  # of a run that was killed
+            say(f"left by an earlier run: {failure}")
+        await asyncio.to_thread(stage.clean)
+        stage.settings.local.mkdir(parents=True, exist_ok=True)
+        try:
+            samples = await asyncio.to_thread(
+                back_fill, stage.settings, {**RATES, **drill.rates}, seed=seed
+            )
+            say(f"three hours of quiet history back-filled: {samples} samples")
+            await asyncio.to_thread(stage.up)
+            say("the stack is up")
+            return await _on(drill, stage, seed=seed, say=say, at_page=at_page)
+        finally:
+            await asyncio.to_thread(stage.clean)
+
+
+async def _on(
+    drill: Drill, stage: Stage, *, seed: int, say: Say, at_page: AtPage | None
+) -> Course:
+    """The drill itself, on a stack that runs."""
+    course = Course(drill, seed)
+    rates = {**RATES, **drill.rates}
+    due = due_for(rates, seconds=_longest(drill), seed=seed)
+    senders = await signed_in(stage)
+    async with httpx.AsyncClient(trust_env=False, timeout=5) as http:
+        load = load_on(stage, senders)
+        course.started = time.time()
+        say(f"{sum(rates.values()):.0f} requests a second; {drill.warm_seconds:.0f} s to warm up")
+        async with _sending(load, due):
+            # Where in the interval of the scrapes the fault begins is up to the seed.
+            jitter = random.Random(seed).uniform(0, 5)  # noqa: S311 - not a secret
+            await asyncio.sleep(drill.warm_seconds + jitter)
+            await _quiet(stage, http)
+            async with _broken(course, stage, say):
+                await _watch_pages(course, stage, http, say)
+                rang = watch.pages(course.found, since=course.injected)
+                if at_page and rang:
+                    await at_page(rang[0])
+            await _watch_resolution(course, stage, http, say)
+        course.ended = time.time()
+        course.bins = by_time(load.outcomes)
+        late = [outcome.late_start_seconds for outcome in load.outcomes]
+        course.late_start_p99 = percentile(late, 0.99)
+        span = {"start": course.injected, "end": course.ended}
+        course.fired = await watch.fired(stage, http, **span)
+        course.first_bad = await watch.first_above_zero(stage, http, drill.evidence, **span)
+        course.references = await watch.references(
+            stage, http, start=course.injected, end=course.mended
+        )
+    return course
+
+
+async def _quiet(stage: Stage, http: httpx.AsyncClient) -> None:
+    """Until no page is pending or firing: what fires before the break would be taken for its effect.
+
+    Raises StageError.
+    """
+    give_up = time.monotonic() + QUIET_PATIENCE_SECONDS
+    while alerts := await watch.paging_now(stage, http):
+        if time.monotonic() > give_up:
+            names = ", ".join(sorted(alerts))
+            raise StageError(
+                f"void: {names} before anything was broken; run it on a machine with less to do"
+            )
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _longest(drill: Drill) -> float:
+    return (
+        drill.warm_seconds
+        + QUIET_PATIENCE_SECONDS
+        + max(drill.deadline_seconds * GIVE_UP_FACTOR, drill.holds_seconds)
+        + drill.holds_seconds
+        + RESOLVE_PATIENCE_SECONDS
+        + drill.watch_after_seconds
+        + 60
+    )
+
+
+@contextlib.asynccontextmanager
+async def _sending(load: Load, due: list[tuple[float, str]]) -> AsyncIterator[None]:
+    sending = asyncio.create_task(load.run(due))
+    try:
+        yield
+    finally:
+        sending.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await sending
+
+
+@contextlib.asynccontextmanager
+async def _broken(course: Course, stage: Stage, say: Say) -> AsyncIterator[None]:
+    """What undoes the breaks is on disk before the first of them. Raises MendingFailedError."""
+    local = stage.settings.local
+    mending.write_down(local, [m for one in course.drill.breaks for m in one.mends(stage)])
+    course.injected = time.time()
+    causing = [asyncio.create_task(_cause(course, stage, one, say)) for one in course.drill.breaks]
+    try:
+        yield
+        for task in causing:
+            await task
+    finally:
+        for task in causing:
+            task.cancel()
+        stage.altered, stage.altered_versions = {}, None
+        failed = await mending.mend(local)
+        course.mended = time.time()
+        say(f"{course.mended - course.injected:5.0f} s  mended")
+        if failed:
+            raise MendingFailedError("; ".join(failed))
+
+
+async def _cause(course: Course, stage: Stage, one: Break, say: Say) -> None:
+    await asyncio.sleep(one.after_seconds)
+    say(f"{time.time() - course.injected:5.0f} s  broken: {one.what}")
+    await one.cause(stage)
+
+
+async def _watch_pages(course: Course, stage: Stage, http: httpx.AsyncClient, say: Say) -> None:
+    """Until all that is expected has come and the fault has lasted its time, or it is too late."""
+    drill = course.drill
+    last_break = max((one.after_seconds for one in drill.breaks), default=0.0)
+    until = max(drill.deadline_seconds * GIVE_UP_FACTOR + last_break, drill.holds_seconds)
+    while True:
+        await _look(course, stage, http, say)
+        past = time.time() - course.injected
+        if past >= until:
+            return
+        if not drill.is_silent and past >= drill.holds_seconds and _all_came(course):
+            return
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _all_came(course: Course) -> bool:
+    came = {
+        name
+        for notice in course.found
+        if notice.status == "firing" and notice.at >= course.injected
+        for name in notice.alerts
+    }
+    return came.issuperset({*course.drill.expects, *course.drill.tickets})
+
+
+async def _watch_resolution(
+    course: Course, stage: Stage, http: httpx.AsyncClient, say: Say
+) -> None:
+    """Until every page is resolved, and for a while after it: nothing may page any more."""
+    give_up = time.time() + RESOLVE_PATIENCE_SECONDS
+    while time.time() < give_up and open_groups(course.found, since=course.injected):
+        await asyncio.sleep(LOOK_SECONDS)
+        await _look(course, stage, http, say)
+    end = time.time() + course.drill.watch_after_seconds
+    while time.time() < end:
+        await asyncio.sleep(LOOK_SECONDS)
+        await _look(course, stage, http, say)
+
+
+def open_groups(found: Sequence[Notice], *, since: float) -> set[str]:
+    """Groups of pages that have rung and were not resolved since."""
+    still: set[str] = set()
+    for notice in found:
+        if notice.at < since or notice.receiver not in {"pager", "second_channel"}:
+            continue
+        (still.add if notice.status == "firing" else still.discard)(notice.group)
+    return still
+
+
+async def _look(course: Course, stage: Stage, http: httpx.AsyncClient, say: Say) -> None:
+    """Take what is new from the pagers, and say it."""
+    known = {(one.at, one.receiver, one.group) for one in course.found}
+    for notice in await watch.notices(stage, http):
+        if (notice.at, notice.receiver, notice.group) in known:
+            continue
+        course.found.append(notice)
+        if notice.at < course.injected:
+            continue
+        kind = "PAGE" if notice.is_page else notice.receiver
+        say(
+            f"{notice.at - course.injected:5.0f} s  {kind}: {', '.join(notice.alerts)}"
+            f" {notice.status}"
+        )
+        if notice.is_page:
+            say(f"         {notice.text}")
+    course.found.sort(key=lambda one: one.at)

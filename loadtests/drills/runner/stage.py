@@ -1,0 +1,124 @@
+"""The stack of a drill: its own directory and ports, started fresh, taken away at the end."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from service.config import Config
+from stack.credentials import Credentials, load_credentials
+from stack.parts import service_environment
+from stack.postgres import Role, dsn
+from stack.processes import Running
+from stack.settings import ROOT, Settings, read_settings, variable
+from stack.state import read_state
+
+PORT_OFFSET = 4000
+"""Beside a stack on the default ports; PORT_OFFSET in the environment moves it elsewhere."""
+POSTGRES_PORT = 15432
+"""Outside the range of ports that the kernel gives to clients: 55432 and its neighbours get taken."""
+TOKEN_LIFE_SECONDS = 120
+"""Of the provider's access tokens: half a minute of real traffic per grant and refresh, not an hour."""
+
+
+class StageError(Exception):
+    """The stack of the drill did not come up; the text says why."""
+
+
+@dataclass
+class Stage:
+    """A stack to break. altered: what callers send otherwise than the contract says, by route.
+
+    altered_versions: the client versions that do so; None: all.
+    """
+
+    settings: Settings
+    environment: Mapping[str, str]
+    altered: dict[str, object] = field(default_factory=dict)
+    altered_versions: frozenset[str] | None = None
+
+    @property
+    def credentials(self) -> Credentials:
+        return load_credentials(self.settings.local)
+
+    @property
+    def config(self) -> Config:
+        """The configuration of the service that runs."""
+        told = service_environment(self.settings, self.credentials)
+        return Config.model_validate({name.lower(): value for name, value in told.items()})
+
+    def dsn(self, role: Role) -> str:
+        return dsn(role, self.credentials.roles[role], self.settings.ports["postgres"])
+
+    def process(self, part: str) -> Running:
+        """A running part by name. Raises KeyError."""
+        return read_state(self.settings).parts[part]
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `python -m stack` for this stack."""
+        return subprocess.run(
+            [sys.executable, "-m", "stack", *arguments],
+            check=False,
+            cwd=ROOT,
+            env=dict(self.environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+
+    def up(self) -> None:
+        """Start what does not run. Raises StageError."""
+        done = self.command("up")
+        if done.returncode != 0:
+            raise StageError(done.stderr.strip() or done.stdout.strip())
+
+    def clean(self) -> None:
+        self.command("clean")
+
+
+def stage_at(
+    local: Path, ports: Mapping[str, int], more: Mapping[str, str] | None = None
+) -> Stage:
+    """A stack in a directory of its own. more: environment variables of its parts."""
+    environment = {
+        **os.environ,
+        **{variable(name): str(port) for name, port in ports.items()},
+        "FIREDRILL_LOCAL": str(local),
+        "PROVIDER_EXPIRES_IN": str(TOKEN_LIFE_SECONDS),
+        **(more or {}),
+    }
+    return Stage(read_settings(environment), environment)
+
+
+def own_stage(more: Mapping[str, str] | None = None) -> Stage:
+    """The stack that drills of this checkout use, one after the other. Raises SettingsError."""
+    digest = hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
+    local = os.environ.get("FIREDRILL_LOCAL") or str(
+        Path(tempfile.gettempdir()) / f"firedrill-drill-{digest}"
+    )
+    told = {"PORT_OFFSET": str(PORT_OFFSET), "POSTGRES_PORT": str(POSTGRES_PORT)}
+    if os.environ.get("PORT_OFFSET"):
+        told = {}
+    settings = read_settings({**told, **os.environ, "FIREDRILL_LOCAL": local})
+    return stage_at(settings.local, settings.ports, more)
+
+
+@contextlib.contextmanager
+def alone(stage: Stage) -> Iterator[None]:
+    """One drill at a time on a stack. Raises StageError when another is at work."""
+    stage.settings.local.parent.mkdir(parents=True, exist_ok=True)
+    with stage.settings.local.with_suffix(".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StageError(
+                f"another drill is at work in {stage.settings.local}: wait for it, or give this one "
+                "a FIREDRILL_LOCAL and a PORT_OFFSET of its own"
+            ) from None
+        yield

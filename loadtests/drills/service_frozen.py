@@ -1,0 +1,14 @@
+"""The site hangs while its process is alive and its port is open."""
+
+from loadtests.drills.runner.breaks import freeze
+from loadtests.drills.runner.drill import Drill
+
+DRILL = Drill(
+    name="service_frozen",
+    what="The only replica is stopped (SIGSTOP): connections are taken, nothing is answered.",
+    breaks=(freeze("service-1"),),
+    expects=("ServiceDown",),
+    deadline_seconds=75,
+    also=frozenset({"ApiProbeFailing", "ApiMetricsAbsent", "TargetDown"}),
+    evidence='1 - min(up{job="service"})',
+)

@@ -1,0 +1,14 @@
+"""Every replica is gone."""
+
+from loadtests.drills.runner.breaks import kill
+from loadtests.drills.runner.drill import Drill
+
+DRILL = Drill(
+    name="service_killed",
+    what="The only replica is killed, as the kernel does when memory runs out.",
+    breaks=(kill("service-1"),),
+    expects=("ServiceDown",),
+    deadline_seconds=75,
+    also=frozenset({"ApiProbeFailing", "ApiMetricsAbsent", "TargetDown"}),
+    evidence='1 - min(up{job="service"})',
+)

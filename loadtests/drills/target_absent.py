@@ -1,0 +1,15 @@
+"""Discovery lost the service: nothing is scraped, and every rule on it falls silent."""
+
+from loadtests.drills.runner.breaks import emptied
+from loadtests.drills.runner.drill import Drill
+
+DRILL = Drill(
+    name="target_absent",
+    what="The file that tells Prometheus where the service is has become empty.",
+    breaks=(emptied("prometheus/targets/service.json", "[]"),),
+    expects=("TargetAbsent",),
+    # Prometheus forgets the target within 15 s, staleness is at once, and the rule waits 2 min.
+    deadline_seconds=210,
+    also=frozenset({"ApiMetricsAbsent"}),
+    evidence='absent(up{job="service"})',
+)

@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import yaml
+
+from loadtests import drills
+from loadtests.drills.__main__ import QUICK
+from loadtests.drills.runner.drill import catalogue
+from stack.settings import ROOT
+
+ALERTS = {
+    rule["alert"]: rule
+    for file in (ROOT / "alerting" / "alerts").glob("*/rule.yaml")
+    for group in yaml.safe_load(file.read_text())["groups"]
+    for rule in group["rules"]
+}
+BY_THE_PAGER = {"DeadMansSwitch"}
+BUDGET = {"ApiErrorBudgetBurn", "ApiLatencyBudgetBurn"}
+
+
+def test_each_drill_is_in_a_file_of_its_name() -> None:
+    files = {file.stem for file in Path(drills.__path__[0]).glob("*.py")}
+
+    assert set(catalogue()) == files - {"__init__", "__main__"}
+
+
+def test_the_quick_drills_exist() -> None:
+    assert set(QUICK) <= set(catalogue())
+
+
+def test_what_a_drill_expects_to_page_is_an_alert_that_pages() -> None:
+    expected = {alert for drill in catalogue().values() for alert in drill.expects}
+
+    for alert in expected - BY_THE_PAGER - BUDGET:
+        assert ALERTS[alert]["labels"]["severity"] == "page", alert
+
+
+def test_what_a_drill_expects_as_a_ticket_is_an_alert_that_does_not_page() -> None:
+    expected = {alert for drill in catalogue().values() for alert in drill.tickets}
+
+    for alert in expected:
+        assert ALERTS[alert]["labels"]["severity"] == "ticket", alert
+
+
+def test_each_break_of_a_drill_has_a_page_of_its_own_or_the_drill_is_silent() -> None:
+    for drill in catalogue().values():
+        assert len(drill.expects) in {0, len(drill.breaks)}, drill.name

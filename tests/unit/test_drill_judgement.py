@@ -1,0 +1,124 @@
+from dataclasses import replace
+
+from loadtests.drills.runner.breaks import nothing
+from loadtests.drills.runner.drill import Drill
+from loadtests.drills.runner.judgement import problems, row_of
+from loadtests.drills.runner.run import Course
+from loadtests.drills.runner.scores import confusion, percentile, totals
+from loadtests.drills.runner.watch import Notice, held_since
+
+DRILL = Drill("a_fault", "", (nothing("it"),), ("DbPoolExhausted",), 55)
+
+
+def notice(
+    at: float, alert: str = "DbPoolExhausted", status: str = "firing", **more: object
+) -> Notice:
+    made = Notice(at, status, "pager", "group", status == "firing", (alert,), "text", "runbook")
+    return replace(made, **more)  # type: ignore[arg-type]
+
+
+def course(*found: Notice, drill: Drill = DRILL) -> Course:
+    """Broken at 100, mended at 200."""
+    return Course(
+        drill, 1, started=50, injected=100, mended=200, ended=400, found=list(found), bins=[]
+    )
+
+
+def test_one_page_in_time_and_resolved_in_time_passes() -> None:
+    assert problems(course(notice(140), notice(250, status="resolved"))) == []
+
+
+def test_no_page_a_late_page_and_a_wrong_page_are_said() -> None:
+    assert problems(course()) == ["DbPoolExhausted did not page"]
+    late = problems(course(notice(160), notice(250, status="resolved")))
+    assert late == ["DbPoolExhausted after 60 s, target 55 s"]
+    wrong = notice(150, "PostgresDown", group="other")
+    both = problems(
+        course(
+            notice(140),
+            wrong,
+            notice(250, status="resolved"),
+            notice(251, "PostgresDown", "resolved", group="other"),
+        )
+    )
+    assert both == ["2 pages, 1 expected: DbPoolExhausted; PostgresDown"]
+
+
+def test_a_page_after_the_mend_is_said() -> None:
+    again = [notice(140), notice(210, status="resolved"), notice(260)]
+
+    said = problems(course(*again, notice(300, status="resolved")))
+
+    assert "1 pages after the mend" in said
+
+
+def test_an_update_of_a_group_that_fires_is_no_page() -> None:
+    update = notice(170, "ApiProbeFailing", rang=False)
+
+    assert problems(course(notice(140), update, notice(250, status="resolved"))) == []
+
+
+def test_what_is_never_or_late_resolved_is_said() -> None:
+    assert problems(course(notice(140))) == ["not resolved within 420 s"]
+    late = problems(course(notice(140), notice(330, status="resolved")))
+    assert late == ["resolved after 130 s, target 120 s"]
+
+
+def test_a_silent_drill_that_pages_does_not_pass() -> None:
+    silent = replace(DRILL, expects=())
+
+    assert problems(course(drill=silent)) == []
+    said = problems(course(notice(140), notice(150, status="resolved"), drill=silent))
+    assert said == ["1 pages, 0 expected: DbPoolExhausted"]
+
+
+def test_a_ticket_that_is_expected_and_missing_is_said() -> None:
+    drill = replace(DRILL, expects=(), tickets=frozenset({"ApiValidationClientRelease"}))
+    ticket = notice(150, "ApiValidationClientRelease", receiver="ticket")
+
+    assert problems(course(drill=drill)) == ["no ticket ApiValidationClientRelease"]
+    assert problems(course(ticket, drill=drill)) == []
+
+
+def test_the_second_break_has_a_clock_of_its_own() -> None:
+    second = replace(nothing("the other"), after_seconds=60)
+    drill = replace(DRILL, breaks=(nothing("one"), second), expects=("A", "B"))
+    found = [notice(140, "A"), notice(210, "B", group="other")]
+
+    said = problems(course(*found, drill=drill))
+
+    assert not [text for text in said if "target" in text]
+
+
+def test_totals_count_recall_precision_attribution_and_pages_per_fault() -> None:
+    good = row_of(course(notice(140), notice(250, status="resolved")))
+    missed = row_of(course())
+    confused = row_of(course(notice(140, "PostgresDown"), notice(250, "PostgresDown", "resolved")))
+    silent = row_of(course(drill=replace(DRILL, expects=())))
+
+    scores = totals([good, missed, confused, silent])
+
+    assert scores["recall"] == 0.3333
+    assert scores["precision"] == 0.5
+    assert scores["attribution"] == 1.0
+    assert scores["pages_per_fault"] == 0.6667
+    assert scores["quiet_pages"] == 0
+    assert scores["detect_seconds_p50"] == 40.0
+    assert confusion([good, missed, confused])["DbPoolExhausted"] == {
+        "DbPoolExhausted": 1,
+        "no page": 1,
+        "PostgresDown": 1,
+    }
+
+
+def test_a_percentile_is_one_of_the_values() -> None:
+    assert percentile([3.0, 1.0, 2.0], 0.5) == 2.0
+    assert percentile([], 0.5) == 0.0
+
+
+def test_a_condition_has_held_only_without_an_interruption() -> None:
+    values = [(0.0, 1.0), (5.0, 1.0), (10.0, 0.0), (15.0, 1.0), (20.0, 1.0), (25.0, 1.0)]
+
+    assert held_since(values, 10.0) == 25.0
+    assert held_since(values, 11.0) is None
+    assert held_since(values, 0.0) == 0.0

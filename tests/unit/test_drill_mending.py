@@ -1,0 +1,78 @@
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from loadtests.drills.runner import mending
+from stack.settings import ROOT
+from tests.stack.waiting import until
+
+RUNNER = """
+import sys, time
+from pathlib import Path
+from loadtests.drills.runner import mending
+local = Path(sys.argv[1])
+with mending.Guard(local, clean=False):
+    broken = local / "broken"
+    mending.write_down(local, [{"kind": "restore", "file": str(broken), "content": "whole"}])
+    broken.write_text("broken")
+    print("broken", flush=True)
+    time.sleep(600)
+"""
+
+
+def restore(file: Path) -> mending.Mend:
+    return {"kind": "restore", "file": str(file), "content": "whole"}
+
+
+def test_what_is_to_mend_is_for_its_owner_only(tmp_path: Path) -> None:
+    mending.write_down(tmp_path, [restore(tmp_path / "a")])
+
+    assert mending.record_of(tmp_path).stat().st_mode & 0o777 == 0o600
+
+
+def test_mends_add_up_and_are_done_last_first_and_then_forgotten(tmp_path: Path) -> None:
+    same = tmp_path / "same"
+    mending.write_down(tmp_path, [{"kind": "restore", "file": str(same), "content": "first"}])
+    mending.write_down(tmp_path, [{"kind": "restore", "file": str(same), "content": "second"}])
+
+    failed = asyncio.run(mending.mend(tmp_path))
+
+    assert failed == []
+    assert same.read_text() == "first"
+    assert mending.to_mend(tmp_path) == []
+
+
+def test_what_cannot_be_mended_stays_written_down_and_the_rest_is_mended(tmp_path: Path) -> None:
+    mending.write_down(tmp_path, [restore(tmp_path / "a"), restore(tmp_path / "none" / "b")])
+
+    failed = asyncio.run(mending.mend(tmp_path))
+
+    assert [text.partition(":")[0] for text in failed] == ["restore"]
+    assert (tmp_path / "a").read_text() == "whole"
+    assert len(mending.to_mend(tmp_path)) == 2
+
+
+def test_a_runner_that_is_killed_is_mended_after(tmp_path: Path) -> None:
+    runner = subprocess.Popen(
+        [sys.executable, "-c", RUNNER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE
+    )
+    assert runner.stdout is not None
+    assert runner.stdout.readline() == b"broken\n"
+    assert (tmp_path / "broken").read_text() == "broken"
+
+    os.kill(runner.pid, signal.SIGKILL)
+    runner.wait()
+    runner.stdout.close()
+
+    until(lambda: (tmp_path / "broken").read_text() == "whole", "the mend")
+    until(lambda: not mending.record_of(tmp_path).exists(), "the end of the record")
+
+
+def test_a_runner_that_ends_well_leaves_the_guard_nothing_to_do(tmp_path: Path) -> None:
+    with mending.Guard(tmp_path, clean=False):
+        mending.write_down(tmp_path, [restore(tmp_path / "a")])
+
+    assert not (tmp_path / "a").exists()
