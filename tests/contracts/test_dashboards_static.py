@@ -228,3 +228,13 @@ def test_data_sources_are_provisioned_under_the_uids_that_links_name() -> None:
     for query in sources[TEMPO_UID]["jsonData"]["tracesToMetrics"]["queries"]:
         expr = query["query"].replace("$$__tags", 'http_route="/api/v1/profile"')
         assert problems(expr) == []
+
+
+def test_the_page_on_reading_them_quotes_panels_that_exist() -> None:
+    page = (FOLDER.parent / "docs" / "reading-the-dashboards.md").read_text(encoding="utf-8")
+    titles = [item["title"] for dashboard in DASHBOARDS.values() for item in dashboard["panels"]]
+
+    quoted = re.findall("“([^”]+)”", " ".join(page.split()))
+
+    assert quoted
+    assert [text for text in quoted if not any(text in title for title in titles)] == []
