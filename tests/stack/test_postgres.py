@@ -110,9 +110,9 @@ async def test_no_value_reaches_the_log(server: Postgres) -> None:
 
 async def test_the_server_never_runs_as_root(server: Postgres) -> None:
     owners = {
-        process.username()
-        for process in psutil.process_iter()
-        if str(server.home) in " ".join(process.cmdline())
+        process.info["username"]
+        for process in psutil.process_iter(["username", "cmdline"])
+        if str(server.home) in " ".join(process.info["cmdline"] or [])
     }
 
     assert owners == {postgres.account() or psutil.Process().username()}
