@@ -1,7 +1,7 @@
 """What each route promises and keeps: traffic, errors against the budget, latency, saturation."""
 
 from dashboards.foundation import models
-from dashboards.frame import INSTANCE, RATE, ROUTE, SCOPE, SERVICE, framed
+from dashboards.frame import HERE, INSTANCE, RATE, ROUTE, SCOPE, SERVICE, framed, quantile
 from dashboards.limits import burn_ratio, fast_within_seconds, limit
 from dashboards.links import dashboard_url, runbook_url, traces_url
 from dashboards.panels import (
@@ -54,11 +54,6 @@ def dashboard() -> models.Dashboard:
             ("Seen from outside, and by client", _outside()),
         ],
     )
-
-
-def _quantile(quantile: float, *, by: str = "") -> str:
-    labels = f"le, {by}" if by else "le"
-    return f"histogram_quantile({quantile}, sum by ({labels}) (rate({_ANSWERED}[{RATE}])))"
 
 
 def _traffic() -> list[Panel]:
@@ -130,9 +125,9 @@ def _latency() -> list[Panel]:
             "Latency: p50, p90, p99 without 5xx",
             "Good: p99 under the line, the promise of reads. p50 that moves with p99 is a slower dependency; "
             "p99 alone is a queue or a lock. A dot opens its trace.",
-            Query(_quantile(0.5), "p50"),
-            Query(_quantile(0.9), "p90"),
-            Query(_quantile(0.99), "p99", exemplar=True),
+            Query(quantile(0.5, _ANSWERED), "p50"),
+            Query(quantile(0.9, _ANSWERED), "p90"),
+            Query(quantile(0.99, _ANSWERED), "p99", exemplar=True),
             unit="s",
             width=HALF,
             limits=[Limit(fast_within_seconds())],
@@ -154,7 +149,7 @@ def _latency() -> list[Panel]:
             "p99 by route, without 5xx",
             "Good: flat. Which route is it? Calendar sync may take "
             f"{fast_within_seconds('slow'):g} s, sign-in 0.2 s of pure CPU.",
-            Query(_quantile(0.99, by="http_route"), "{{http_route}}", exemplar=True),
+            Query(quantile(0.99, _ANSWERED, by="http_route"), "{{http_route}}", exemplar=True),
             unit="s",
             width=HALF,
             limits=[Limit(fast_within_seconds())],
@@ -199,7 +194,7 @@ def _saturation() -> list[Panel]:
             "Good: under the limits of a replica (30 reads, 20 writes, 20 calendar, 4 logins). At the limit "
             "the service refuses what is too much, at once and with Retry-After.",
             Query(
-                f"sum by (class, instance) (http_server_admitted_requests{{{SERVICE},{INSTANCE}}})",
+                f"sum by (class, instance) (http_server_admitted_requests{{{HERE}}})",
                 "{{class}} {{instance}}",
             ),
             unit="short",
@@ -223,7 +218,7 @@ def _saturation() -> list[Panel]:
             "Good: a few milliseconds. Seconds of lag per second: above the line EventLoopBlocked opens a "
             "ticket, as some code computes or waits where it must not.",
             Query(
-                f"sum by (instance) (rate(event_loop_lag_seconds_sum{{{SERVICE},{INSTANCE}}}[{RATE}]))",
+                f"sum by (instance) (rate(event_loop_lag_seconds_sum{{{HERE}}}[{RATE}]))",
                 "{{instance}}",
             ),
             unit="s",
@@ -249,7 +244,7 @@ def _saturation() -> list[Panel]:
             "Good: flat after the first minutes. A slope that survives the night is a leak; a saw-tooth with "
             "ApiRestartLoop is a process that dies of it.",
             Query(
-                f"max by (instance) (process_resident_memory_bytes{{{SERVICE},{INSTANCE}}})",
+                f"max by (instance) (process_resident_memory_bytes{{{HERE}}})",
                 "{{instance}}",
             ),
             unit="bytes",
@@ -278,8 +273,12 @@ def _outside() -> list[Panel]:
             "Good: what callers see, network included. Slower here than in “Latency” means that the time is "
             "lost before the service's first line of code.",
             Query(
-                "histogram_quantile(0.9, sum by (le, http_route) (rate("
-                f"probe_duration_seconds_bucket{{{_PROBES}}}[1m])))",
+                quantile(
+                    0.9,
+                    f"probe_duration_seconds_bucket{{{_PROBES}}}",
+                    by="http_route",
+                    window="1m",
+                ),
                 "{{http_route}}",
             ),
             unit="s",
@@ -310,7 +309,7 @@ def _outside() -> list[Panel]:
             "Time since the last start",
             "Good: since the last deploy. Three starts in a quarter of an hour open ApiRestartLoop.",
             Query(
-                f"time() - max by (instance) (process_start_time_seconds{{{SERVICE},{INSTANCE}}})",
+                f"time() - max by (instance) (process_start_time_seconds{{{HERE}}})",
                 "{{instance}}",
             ),
             unit="s",

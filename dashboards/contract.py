@@ -1,5 +1,7 @@
 """The contract with callers: what is rejected (422), who is let in (401), what is taken for forged."""
 
+from collections.abc import Mapping, Sequence
+
 from dashboards.foundation import models
 from dashboards.frame import NO_PROBER, RATE, ROUTE, SCOPE, SERVICE, framed
 from dashboards.limits import limit
@@ -9,6 +11,7 @@ from dashboards.panels import (
     GREEN,
     HALF,
     RED,
+    THIRD,
     Limit,
     Link,
     Panel,
@@ -37,6 +40,32 @@ def dashboard() -> models.Dashboard:
             ("Whose change was it?", _attribution()),
             ("Callers and their tokens (401, 403)", _callers()),
         ],
+    )
+
+
+def rejected_fields(
+    title: str,
+    description: str,
+    *,
+    to_route: str,
+    column_links: Mapping[str, Sequence[Link]] | None = None,
+    width: int = THIRD,
+) -> Panel:
+    """The table of what was wrong with bodies. to_route: how the link to this dashboard is called."""
+    own = Link(to_route, dashboard_url(UID, route="${__data.fields.Route}"))
+    return rows(
+        title,
+        description,
+        Query(
+            "sort_desc(sum by (http_route, field, error_type) (increase("
+            f"http_request_validation_errors_total{{{SERVICE},{ROUTE}}}[$__range])) > 0)"
+        ),
+        columns={"http_route": "Route", "field": "Field", "error_type": "Error"},
+        value="Times",
+        decimals=0,
+        width=width,
+        column_links={"Route": [own], **(column_links or {})},
+        nothing="no request was rejected",
     )
 
 
@@ -85,24 +114,12 @@ def _validation() -> list[Panel]:
             stacked=True,
             links=[_TRACES],
         ),
-        rows(
+        rejected_fields(
             "Rejected fields over the range",
             "Good: short. The last word on what is wrong: route, field, type of error; never the value.",
-            Query(
-                "sort_desc(sum by (http_route, field, error_type) (increase("
-                f"http_request_validation_errors_total{{{SERVICE},{ROUTE}}}[$__range])) > 0)"
-            ),
-            columns={"http_route": "Route", "field": "Field", "error_type": "Error"},
-            value="Times",
-            decimals=0,
+            to_route="Only this route",
+            column_links={"Error": [_TRACES]},
             width=HALF,
-            column_links={
-                "Route": [
-                    Link("Only this route", dashboard_url(UID, route="${__data.fields.Route}"))
-                ],
-                "Error": [_TRACES],
-            },
-            nothing="no request was rejected",
         ),
     ]
 

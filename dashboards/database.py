@@ -1,9 +1,9 @@
 """The database as the service meets it: its pool, its statements, its schema, and the server behind."""
 
 from dashboards.foundation import models
-from dashboards.frame import INSTANCE, RATE, ROUTE, SCOPE, SERVICE, framed
+from dashboards.frame import HERE, RATE, ROUTE, SCOPE, TO_ROUTE, framed, quantile
 from dashboards.limits import limit, setting
-from dashboards.links import dashboard_url, runbook_url, traces_url
+from dashboards.links import runbook_url, traces_url
 from dashboards.panels import (
     AMBER,
     GREEN,
@@ -21,11 +21,7 @@ from dashboards.panels import (
 
 UID = "firedrill-database"
 
-_HERE = f"{SERVICE},{INSTANCE}"
 _SERVER = f'job="postgres",{SCOPE}'
-_TO_ROUTE = Link(
-    "This route", dashboard_url("firedrill-api", route="${__field.labels.http_route}")
-)
 _EXHAUSTED = Link(
     "Requests that got none", traces_url('span.app.failure.code = "db_pool_exhausted"')
 )
@@ -53,11 +49,11 @@ def _pool() -> list[Panel]:
             f"{limit('DbPoolSaturationHigh', 'db_client_connection_count'):.0%} for ten minutes; callers "
             "that wait are what DbPoolExhausted pages about. Who holds them: “Connections held, by route”.",
             Query(
-                f"sum by (db_client_connection_state) (db_client_connection_count{{{_HERE}}})",
+                f"sum by (db_client_connection_state) (db_client_connection_count{{{HERE}}})",
                 "{{db_client_connection_state}}",
             ),
-            Query(f"sum(db_client_connection_pending_requests{{{_HERE}}})", "pending"),
-            Query(f"sum(db_client_connection_max{{{_HERE}}})", "max"),
+            Query(f"sum(db_client_connection_pending_requests{{{HERE}}})", "pending"),
+            Query(f"sum(db_client_connection_max{{{HERE}}})", "max"),
             unit="short",
             colors={"used": AMBER, "idle": GREEN, "pending": RED},
             dashed=["max"],
@@ -68,14 +64,12 @@ def _pool() -> list[Panel]:
             "Good: p95 of a few milliseconds. The line is the pool's timeout, where waiting ends as 503. A "
             "dot is a request that waited: its trace shows who it was.",
             Query(
-                "histogram_quantile(0.95, sum by (le) (rate("
-                f"db_client_connection_wait_time_seconds_bucket{{{_HERE}}}[{RATE}])))",
+                quantile(0.95, f"db_client_connection_wait_time_seconds_bucket{{{HERE}}}"),
                 "p95",
                 exemplar=True,
             ),
             Query(
-                "histogram_quantile(0.5, sum by (le) (rate("
-                f"db_client_connection_wait_time_seconds_bucket{{{_HERE}}}[{RATE}])))",
+                quantile(0.5, f"db_client_connection_wait_time_seconds_bucket{{{HERE}}}"),
                 "p50",
             ),
             unit="s",
@@ -88,9 +82,9 @@ def _pool() -> list[Panel]:
             "Good: zero. timeout: waited in vain. waiter_limit: the queue was full. connect_gate: connecting "
             "failed a moment ago, so nobody tries. The first two are a full pool, the third a server that is "
             "not there.",
-            Query(f"sum(rate(db_client_connection_timeouts_total{{{_HERE}}}[{RATE}]))", "timeout"),
+            Query(f"sum(rate(db_client_connection_timeouts_total{{{HERE}}}[{RATE}]))", "timeout"),
             Query(
-                f"sum by (reason) (rate(db_client_connection_refused_total{{{_HERE}}}[{RATE}]))",
+                f"sum by (reason) (rate(db_client_connection_refused_total{{{HERE}}}[{RATE}]))",
                 "{{reason}}",
             ),
             unit="ops",
@@ -104,12 +98,12 @@ def _pool() -> list[Panel]:
             "full, the route at the top is the cause and the others its victims.",
             Query(
                 "sum by (http_route) (rate("
-                f"db_client_connection_use_time_seconds_sum{{{_HERE},{ROUTE}}}[{RATE}]))",
+                f"db_client_connection_use_time_seconds_sum{{{HERE},{ROUTE}}}[{RATE}]))",
                 "{{http_route}}",
             ),
             unit="short",
             stacked=True,
-            links=[_TO_ROUTE],
+            links=[TO_ROUTE],
         ),
         graph(
             "Oldest connection in use, by route",
@@ -117,24 +111,25 @@ def _pool() -> list[Panel]:
             "the panel on the left it also sees what has not come back yet: a lock, a leak, a hang.",
             Query(
                 "max by (http_route) "
-                f"(db_client_connection_oldest_checkout_seconds{{{_HERE},{ROUTE}}})",
+                f"(db_client_connection_oldest_checkout_seconds{{{HERE},{ROUTE}}})",
                 "{{http_route}}",
             ),
             unit="s",
             limits=[Limit(limit("DbPoolLeakSuspected", "oldest_checkout"))],
-            links=[_TO_ROUTE],
+            links=[TO_ROUTE],
         ),
         graph(
             "Opening a connection, and failing to",
             "Good: rare and quick. Failures by reason: auth is a password, too_many the server's limit, "
             "refused and timeout the way there. DbAuthenticationFailed pages at three of them.",
             Query(
-                "histogram_quantile(0.95, sum by (le) (rate("
-                f"db_client_connection_create_time_seconds_bucket{{{_HERE}}}[5m])))",
+                quantile(
+                    0.95, f"db_client_connection_create_time_seconds_bucket{{{HERE}}}", window="5m"
+                ),
                 "p95 of opening",
             ),
             Query(
-                f"sum by (reason) (rate(db_connect_failures_total{{{_HERE}}}[{RATE}])) > 0",
+                f"sum by (reason) (rate(db_connect_failures_total{{{HERE}}}[{RATE}])) > 0",
                 "failed per second: {{reason}}",
             ),
             unit="short",
@@ -150,8 +145,11 @@ def _statements() -> list[Panel]:
             "Good: milliseconds. SELECT up with all others flat is a plan or a lock on one table; all up "
             "together is the server.",
             Query(
-                "histogram_quantile(0.95, sum by (le, db_operation_name) (rate("
-                f"db_client_operation_duration_seconds_bucket{{{_HERE}}}[{RATE}])))",
+                quantile(
+                    0.95,
+                    f"db_client_operation_duration_seconds_bucket{{{HERE}}}",
+                    by="db_operation_name",
+                ),
                 "{{db_operation_name}}",
             ),
             unit="s",
@@ -163,7 +161,7 @@ def _statements() -> list[Panel]:
             "statement_timeout a plan; undefined a migration that is missing; disconnect the network.",
             Query(
                 "sum by (error_type) (rate(db_client_operation_duration_seconds_count"
-                f'{{{_HERE},error_type!=""}}[{RATE}]))',
+                f'{{{HERE},error_type!=""}}[{RATE}]))',
                 "{{error_type}}",
             ),
             unit="ops",
@@ -181,10 +179,10 @@ def _statements() -> list[Panel]:
             "minutes pages (DbCommitFailures): what was answered 200 until then is safe, "
             "what follows is not.",
             Query(
-                f"sum by (outcome) (rate(db_transactions_total{{{_HERE}}}[{RATE}]))", "{{outcome}}"
+                f"sum by (outcome) (rate(db_transactions_total{{{HERE}}}[{RATE}]))", "{{outcome}}"
             ),
             Query(
-                f"sum by (reason) (rate(db_retries_total{{{_HERE}}}[{RATE}])) > 0",
+                f"sum by (reason) (rate(db_retries_total{{{HERE}}}[{RATE}])) > 0",
                 "retried: {{reason}}",
             ),
             unit="ops",
@@ -199,7 +197,7 @@ def _server() -> list[Panel]:
             "Database answers, by instance",
             "Good: up everywhere. Readiness' own connection, asked every five seconds, so that a full pool "
             "does not look like a dead server. Down on every instance for 25 s is PostgresDown.",
-            Query(f"max by (instance) (db_up{{{_HERE}}})", "{{instance}}"),
+            Query(f"max by (instance) (db_up{{{HERE}}})", "{{instance}}"),
             words={"1": ("up", GREEN), "0": ("down", RED)},
             width=8,
             height=8,
@@ -257,7 +255,7 @@ def _schema() -> list[Panel]:
             "Revision of the schema, needed and there",
             "Good: one line an instance, both the same. Different: the migration ran before or after the "
             "code; a few minutes of that belong to a deploy.",
-            Query(f"max by (instance, expected, actual) (schema_revision_info{{{_HERE}}}) > 0"),
+            Query(f"max by (instance, expected, actual) (schema_revision_info{{{HERE}}}) > 0"),
             columns={"instance": "Instance", "expected": "Needed", "actual": "There"},
             value=None,
             width=8,
@@ -268,7 +266,7 @@ def _schema() -> list[Panel]:
             "Objects that differ, by kind",
             "Good: none. column, table, type or nullability will fail requests (DbSchemaMismatchErrors); "
             "index only slows them; extra is left over. SchemaDriftDetected opens a ticket after a minute.",
-            Query(f"max by (drift_kind) (schema_drift_objects{{{_HERE}}}) > 0"),
+            Query(f"max by (drift_kind) (schema_drift_objects{{{HERE}}}) > 0"),
             columns={"drift_kind": "Kind"},
             value="Objects",
             width=8,
@@ -283,7 +281,7 @@ def _schema() -> list[Panel]:
             "says nothing.",
             Query(
                 "time() - min by (instance) "
-                f"(schema_check_last_success_timestamp_seconds{{{_HERE}}})",
+                f"(schema_check_last_success_timestamp_seconds{{{HERE}}})",
                 "{{instance}}",
             ),
             unit="s",
@@ -296,7 +294,7 @@ def _schema() -> list[Panel]:
             "Good: none. The service goes on without a group of columns that is missing, and says so in "
             "`degraded`.",
             Query(
-                f"sum by (group) (rate(degraded_responses_total{{{_HERE}}}[{RATE}]))", "{{group}}"
+                f"sum by (group) (rate(degraded_responses_total{{{HERE}}}[{RATE}]))", "{{group}}"
             ),
             unit="reqps",
             width=4,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from dashboards import links
 from dashboards.foundation import Builder, dashboard, models
-from dashboards.panels import DATASOURCE, Panel
+from dashboards.panels import DATASOURCE, Link, Panel
 
 TAG = "firedrill"
 SCOPE = 'env=~"$env",service=~"$service"'
@@ -13,11 +13,24 @@ SERVICE = f'job="service",{SCOPE}'
 """Matchers of what the service itself exports: the job keeps other programs out, as in the rules."""
 ROUTE = 'http_route=~"$route"'
 INSTANCE = 'instance=~"$instance"'
+HERE = f"{SERVICE},{INSTANCE}"
+"""Matchers of one process, where its instance can be chosen."""
 RATE = "$__rate_interval"
 NO_PROBER = 'client_version!~"prober.*"'
 
+TO_ROUTE = Link(
+    "This route", links.dashboard_url("firedrill-api", route="${__field.labels.http_route}")
+)
+"""From a series of a route to that route's own dashboard."""
+
 Section = tuple[str, Sequence[Panel]]
 """A heading, empty for none, and the panels below it."""
+
+
+def quantile(share: float, buckets: str, *, by: str = "", window: str = RATE) -> str:
+    """Return the PromQL of a quantile; buckets: a histogram's `_bucket` with its matchers."""
+    labels = f"le, {by}" if by else "le"
+    return f"histogram_quantile({share}, sum by ({labels}) (rate({buckets}[{window}])))"
 
 
 def framed(

@@ -4,8 +4,9 @@ Their order is the order of the questions at three in the morning. Each leads on
 route to its own dashboard, a code to its traces.
 """
 
+from dashboards.contract import rejected_fields
 from dashboards.foundation import models
-from dashboards.frame import RATE, ROUTE, SCOPE, SERVICE, framed
+from dashboards.frame import RATE, ROUTE, SCOPE, SERVICE, TO_ROUTE, framed, quantile
 from dashboards.limits import burn_ratio, fast_within_seconds, limit, setting
 from dashboards.links import dashboard_url, runbook_url, traces_url
 from dashboards.panels import (
@@ -28,7 +29,6 @@ _REQUESTS = f"http_server_request_duration_seconds_count{{{SERVICE},{ROUTE}}}"
 _BUDGET = f"service_route:http_server_error_budget:ratio{{{SCOPE},{ROUTE}}}"
 _TO_CLASS = "on (env, service, http_route) group_left (slo_class)"
 
-TO_ROUTE = Link("This route", dashboard_url("firedrill-api", route="${__field.labels.http_route}"))
 TO_TRACES = Link(
     "Traces of this route", traces_url('span.http.route = "${__field.labels.http_route}"')
 )
@@ -120,9 +120,12 @@ def _symptoms() -> list[Panel]:
             f"{fast_within_seconds('slow'):g} s). Fast refusals are left out, because they hide slowness. "
             "A dot is a request: it opens its trace.",
             Query(
-                "histogram_quantile(0.99, sum by (le, http_route) (rate("
-                f"http_server_request_duration_seconds_bucket{{{SERVICE},{ROUTE},"
-                f'http_response_status_code!~"5.."}}[{RATE}])))',
+                quantile(
+                    0.99,
+                    f"http_server_request_duration_seconds_bucket{{{SERVICE},{ROUTE},"
+                    'http_response_status_code!~"5.."}',
+                    by="http_route",
+                ),
                 "{{http_route}}",
                 exemplar=True,
             ),
@@ -186,8 +189,9 @@ def _causes() -> list[Panel]:
             "Good: a few milliseconds. The line is the pool's timeout: waits that reach it become 503 "
             "db_pool_exhausted.",
             Query(
-                "histogram_quantile(0.99, sum by (le, instance) (rate("
-                f"db_client_connection_wait_time_seconds_bucket{pool}[{RATE}])))",
+                quantile(
+                    0.99, f"db_client_connection_wait_time_seconds_bucket{pool}", by="instance"
+                ),
                 "{{instance}}",
                 exemplar=True,
             ),
@@ -225,26 +229,11 @@ def _causes() -> list[Panel]:
 
 def _promises() -> list[Panel]:
     return [
-        rows(
+        rejected_fields(
             "Fields behind the 422s",
             "Good: a few callers' mistakes. One field at the top with one type of error is a contract that "
             "moved: `missing` after a release of a client, `extra_forbidden` after one of ours.",
-            Query(
-                "sort_desc(sum by (http_route, field, error_type) (increase("
-                f"http_request_validation_errors_total{{{SERVICE},{ROUTE}}}[$__range])) > 0)"
-            ),
-            columns={"http_route": "Route", "field": "Field", "error_type": "Error"},
-            value="Times",
-            decimals=0,
-            column_links={
-                "Route": [
-                    Link(
-                        "Contract",
-                        dashboard_url("firedrill-contract", route="${__data.fields.Route}"),
-                    )
-                ]
-            },
-            nothing="no request was rejected",
+            to_route="Contract",
         ),
         number(
             "Error budget left, and age of the monitoring",

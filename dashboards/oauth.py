@@ -1,7 +1,7 @@
 """OAuth grants and the calendar: one refresh at a time, and whose fault it is when it fails."""
 
 from dashboards.foundation import models
-from dashboards.frame import INSTANCE, RATE, SERVICE, framed
+from dashboards.frame import HERE, RATE, framed, quantile
 from dashboards.limits import limit
 from dashboards.links import runbook_url, traces_url
 from dashboards.panels import (
@@ -19,8 +19,7 @@ from dashboards.panels import (
 
 UID = "firedrill-oauth"
 
-_HERE = f"{SERVICE},{INSTANCE}"
-_REFRESHES = f"oauth_refresh_total{{{_HERE}}}"
+_REFRESHES = f"oauth_refresh_total{{{HERE}}}"
 _TRACES = Link("Traces of refreshes", traces_url('name = "oauth.refresh"'))
 _PROVIDER = Link("Runbook: provider down", runbook_url("CalendarProviderDown"))
 
@@ -66,7 +65,7 @@ def _refreshes() -> list[Panel]:
             "we lost; provider above the line pages CalendarProviderDown.",
             *(
                 Query(
-                    f'sum(increase(oauth_refresh_total{{{_HERE},outcome=~"{outcomes}"}}[5m]))'
+                    f'sum(increase(oauth_refresh_total{{{HERE},outcome=~"{outcomes}"}}[5m]))'
                     f" / {everything}",
                     who,
                 )
@@ -86,7 +85,7 @@ def _refreshes() -> list[Panel]:
             "Good: ok, with some expiring on their way to a refresh. reauth_required in a wave is a mass "
             "revocation (OAuthGrantRevocationSpike); misconfigured is ours. Every replica counts the same "
             "database, so this is a maximum, not a sum.",
-            Query(f"max by (status) (oauth_grants{{{_HERE}}})", "{{status}}"),
+            Query(f"max by (status) (oauth_grants{{{HERE}}})", "{{status}}"),
             unit="short",
             stacked=True,
             colors={
@@ -106,7 +105,7 @@ def _concurrency() -> list[Panel]:
             "Good: as many as arrive together, and one call to the provider for each grant. process: waited "
             "in this replica; cluster: for another replica's lease.",
             Query(
-                f"sum by (scope) (rate(oauth_refresh_coalesced_total{{{_HERE}}}[{RATE}]))",
+                f"sum by (scope) (rate(oauth_refresh_coalesced_total{{{HERE}}}[{RATE}]))",
                 "{{scope}}",
             ),
             unit="ops",
@@ -117,10 +116,10 @@ def _concurrency() -> list[Panel]:
             "Good: a few in flight, no take-over. A take-over means that a replica died, or stood still, in "
             "the middle of a refresh: its user's token may be lost (OAuthRotationLost).",
             Query(
-                f"sum by (instance) (oauth_refresh_in_flight{{{_HERE}}})", "in flight {{instance}}"
+                f"sum by (instance) (oauth_refresh_in_flight{{{HERE}}})", "in flight {{instance}}"
             ),
             Query(
-                f"sum by (instance) (increase(oauth_lease_takeovers_total{{{_HERE}}}[{RATE}]))",
+                f"sum by (instance) (increase(oauth_lease_takeovers_total{{{HERE}}}[{RATE}]))",
                 "taken over by {{instance}}",
             ),
             unit="short",
@@ -132,13 +131,11 @@ def _concurrency() -> list[Panel]:
             "Good: one call to the provider plus a few milliseconds of lease and storage. Callers of "
             "calendar routes wait this long, others never.",
             Query(
-                "histogram_quantile(0.5, sum by (le) (rate("
-                f"oauth_refresh_duration_seconds_bucket{{{_HERE}}}[5m])))",
+                quantile(0.5, f"oauth_refresh_duration_seconds_bucket{{{HERE}}}", window="5m"),
                 "p50",
             ),
             Query(
-                "histogram_quantile(0.99, sum by (le) (rate("
-                f"oauth_refresh_duration_seconds_bucket{{{_HERE}}}[5m])))",
+                quantile(0.99, f"oauth_refresh_duration_seconds_bucket{{{HERE}}}", window="5m"),
                 "p99",
                 exemplar=True,
             ),
@@ -150,7 +147,7 @@ def _concurrency() -> list[Panel]:
 
 
 def _provider() -> list[Panel]:
-    calls = f"http_client_request_duration_seconds_count{{{_HERE}}}"
+    calls = f"http_client_request_duration_seconds_count{{{HERE}}}"
     return [
         states(
             "Circuit breaker, by instance",
@@ -158,8 +155,8 @@ def _provider() -> list[Panel]:
             "time; half open lets one through to see. Each process has a breaker of its own.",
             Query(
                 "max by (breaker, instance) ("
-                f'2 * circuit_breaker_state{{{_HERE},state="open"}}'
-                f' + ignoring (state) circuit_breaker_state{{{_HERE},state="half_open"}})',
+                f'2 * circuit_breaker_state{{{HERE},state="open"}}'
+                f' + ignoring (state) circuit_breaker_state{{{HERE},state="half_open"}})',
                 "{{breaker}} {{instance}}",
             ),
             words={"0": ("closed", GREEN), "1": ("half open", AMBER), "2": ("open", RED)},
@@ -172,13 +169,13 @@ def _provider() -> list[Panel]:
             "Good: as ever. No database connection is held meanwhile; a provider that hangs costs calendar "
             "routes their deadline and nobody else anything.",
             Query(
-                "histogram_quantile(0.5, sum by (le, peer) (rate("
-                f"http_client_request_duration_seconds_bucket{{{_HERE}}}[{RATE}])))",
+                quantile(0.5, f"http_client_request_duration_seconds_bucket{{{HERE}}}", by="peer"),
                 "p50 {{peer}}",
             ),
             Query(
-                "histogram_quantile(0.99, sum by (le, peer) (rate("
-                f"http_client_request_duration_seconds_bucket{{{_HERE}}}[{RATE}])))",
+                quantile(
+                    0.99, f"http_client_request_duration_seconds_bucket{{{HERE}}}", by="peer"
+                ),
                 "p99 {{peer}}",
                 exemplar=True,
             ),
@@ -200,7 +197,7 @@ def _provider() -> list[Panel]:
             "Good: none. What callers see of it: 503 provider_circuit_open with Retry-After, at once.",
             Query(
                 "sum by (http_route) (rate("
-                f'app_failures_total{{{_HERE},code="provider_circuit_open"}}[{RATE}]))',
+                f'app_failures_total{{{HERE},code="provider_circuit_open"}}[{RATE}]))',
                 "{{http_route}}",
             ),
             unit="reqps",
@@ -212,7 +209,7 @@ def _provider() -> list[Panel]:
             "Good: few, and succeeded. exhausted and no_budget: repeating does not help, and the budget "
             "keeps us from making the provider's trouble worse.",
             Query(
-                f"sum by (operation, outcome) (rate(retry_attempts_total{{{_HERE}}}[{RATE}]))",
+                f"sum by (operation, outcome) (rate(retry_attempts_total{{{HERE}}}[{RATE}]))",
                 "{{operation}} {{outcome}}",
             ),
             unit="ops",
@@ -223,11 +220,11 @@ def _provider() -> list[Panel]:
             "Good: none. user is one user's limit; project is the quota of all of us "
             "(ProviderQuotaExhausted). Unusable answers break the provider's own contract.",
             Query(
-                f"sum by (scope) (rate(upstream_rate_limited_total{{{_HERE}}}[{RATE}]))",
+                f"sum by (scope) (rate(upstream_rate_limited_total{{{HERE}}}[{RATE}]))",
                 "limit of the {{scope}}",
             ),
             Query(
-                f"sum by (why) (rate(upstream_bad_responses_total{{{_HERE}}}[{RATE}]))",
+                f"sum by (why) (rate(upstream_bad_responses_total{{{HERE}}}[{RATE}]))",
                 "unusable: {{why}}",
             ),
             unit="ops",
@@ -243,7 +240,7 @@ def _calendar() -> list[Panel]:
             "Good: the shape of the day. A wave of deleted is the provider answering an empty calendar, or a "
             "sync token that was thrown away.",
             Query(
-                f"sum by (change) (rate(calendar_sync_events_total{{{_HERE}}}[{RATE}]))",
+                f"sum by (change) (rate(calendar_sync_events_total{{{HERE}}}[{RATE}]))",
                 "{{change}}",
             ),
             unit="ops",
@@ -257,7 +254,7 @@ def _calendar() -> list[Panel]:
             Query(
                 "sum by (http_route, http_response_status_code) (rate("
                 "http_server_request_duration_seconds_count"
-                f'{{{_HERE},http_route=~"/api/v1/calendar/.*"}}[{RATE}])) > 0',
+                f'{{{HERE},http_route=~"/api/v1/calendar/.*"}}[{RATE}])) > 0',
                 "{{http_response_status_code}} {{http_route}}",
             ),
             unit="reqps",

@@ -93,12 +93,7 @@ def graph(
         .show_points(common_models.VisibilityMode.NEVER)
         .span_nulls(False)
         .axis_soft_min(0)
-        .legend(
-            common.VizLegendOptions()
-            .display_mode(common_models.LegendDisplayMode.LIST)
-            .placement(common_models.LegendPlacement.BOTTOM)
-            .show_legend(True)
-        )
+        .legend(_legend())
         .tooltip(
             common.VizTooltipOptions()
             .mode(common_models.TooltipDisplayMode.MULTI)
@@ -313,12 +308,7 @@ def states(
         .show_value(common_models.VisibilityMode.AUTO)
         .row_height(0.8)
         .mappings([_words(words)])
-        .legend(
-            common.VizLegendOptions()
-            .display_mode(common_models.LegendDisplayMode.LIST)
-            .placement(common_models.LegendPlacement.BOTTOM)
-            .show_legend(True)
-        )
+        .legend(_legend())
     )
     return _dressed(
         panel, title, description, queries, unit="none", width=width, height=height, links=links
@@ -381,6 +371,15 @@ def _dressed(
             target.exemplar(True)
         panel.with_target(target)
     return panel
+
+
+def _legend() -> common.VizLegendOptions:
+    return (
+        common.VizLegendOptions()
+        .display_mode(common_models.LegendDisplayMode.LIST)
+        .placement(common_models.LegendPlacement.BOTTOM)
+        .show_legend(True)
+    )
 
 
 def _steps(base: str, limits: Sequence[Limit]) -> list[models.Threshold]:

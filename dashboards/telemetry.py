@@ -1,7 +1,7 @@
 """The pipeline that watches, watched: scrapes, spans, logs, rules, notifications, the dead-man."""
 
 from dashboards.foundation import models
-from dashboards.frame import INSTANCE, RATE, SERVICE, framed
+from dashboards.frame import HERE, RATE, framed
 from dashboards.limits import limit
 from dashboards.links import runbook_url
 from dashboards.panels import (
@@ -20,7 +20,6 @@ from dashboards.panels import (
 
 UID = "firedrill-telemetry"
 
-_HERE = f"{SERVICE},{INSTANCE}"
 _ENV = 'env=~"$env"'
 _PROMETHEUS = f'job="prometheus",{_ENV}'
 _ALERTMANAGER = f'job="alertmanager",{_ENV}'
@@ -125,7 +124,7 @@ def _scrapes() -> list[Panel]:
             "Good: flat. Above the line TelemetryCardinalityHigh opens a ticket; at 10,000 the scrape is "
             "refused as a whole. A slope is a label that grows with its callers.",
             Query(
-                f"max by (instance) (scrape_samples_post_metric_relabeling{{{_HERE}}})",
+                f"max by (instance) (scrape_samples_post_metric_relabeling{{{HERE}}})",
                 "{{instance}}",
             ),
             unit="short",
@@ -157,9 +156,7 @@ def _scrapes() -> list[Panel]:
             "Bugs of the telemetry itself",
             "Good: none, ever. Errors of our own instrumentation, swallowed so that no request fails for "
             "being measured.",
-            Query(
-                f"sum by (where) (rate(telemetry_errors_total{{{_HERE}}}[{RATE}]))", "{{where}}"
-            ),
+            Query(f"sum by (where) (rate(telemetry_errors_total{{{HERE}}}[{RATE}]))", "{{where}}"),
             unit="ops",
             colors={".*": RED},
         ),
@@ -173,8 +170,8 @@ def _exports() -> list[Panel]:
             "Good: a few. Above the line TelemetryExportFailing opens a ticket; at 100 % spans are dropped, "
             "and requests go on unharmed.",
             Query(
-                f"max by (instance) (telemetry_queue_spans{{{_HERE}}}"
-                f" / telemetry_queue_capacity_spans{{{_HERE}}})",
+                f"max by (instance) (telemetry_queue_spans{{{HERE}}}"
+                f" / telemetry_queue_capacity_spans{{{HERE}}})",
                 "{{instance}}",
             ),
             unit="percentunit",
@@ -186,7 +183,7 @@ def _exports() -> list[Panel]:
             "Spans by what became of them",
             "Good: exported. What is made is exported, dropped or waiting: nothing is lost uncounted.",
             Query(
-                f"sum by (result) (rate(telemetry_spans_total{{{_HERE}}}[{RATE}]))", "{{result}}"
+                f"sum by (result) (rate(telemetry_spans_total{{{HERE}}}[{RATE}]))", "{{result}}"
             ),
             unit="ops",
             stacked=True,
@@ -197,7 +194,7 @@ def _exports() -> list[Panel]:
             "Good: written, none dropped. Lines are dropped when whoever reads our output stands still, "
             "instead of the service standing still with it.",
             Query(
-                f"sum by (level, result) (rate(log_records_total{{{_HERE}}}[{RATE}])) > 0",
+                f"sum by (level, result) (rate(log_records_total{{{HERE}}}[{RATE}])) > 0",
                 "{{level}} {{result}}",
             ),
             unit="ops",
