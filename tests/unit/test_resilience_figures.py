@@ -13,6 +13,15 @@ from loadtests.resilience.report import page, write
 from loadtests.resilience.traffic import MIX, Outcome, arrivals, every
 
 PHASES = Phases(broken=10.0, mended=20.0, end=30.0)
+ABOUT: dict[str, Any] = {
+    "command": "make resilience",
+    "date": "2026-11-20",
+    "machine": "2 cores",
+    "versions": {"python": "3.11"},
+    "seconds_per_fault": 60,
+    "requests_per_second": 40,
+    "seed": 1,
+}
 ROUTE, OTHER = "GET /broken", "GET /other"
 
 
@@ -152,16 +161,7 @@ def test_extra_requests_come_at_even_distances_within_the_fault() -> None:
 
 def test_the_page_shows_each_row_of_each_configuration() -> None:
     row = judged(steady(outcome(15, seconds=9.0, status=503, code="db_unavailable")))
-    part = {
-        "command": "make resilience",
-        "date": "2026-11-20",
-        "machine": "2 cores",
-        "versions": {"python": "3.11"},
-        "seconds_per_fault": 60,
-        "requests_per_second": 40,
-        "seed": 1,
-        "rows": [vars(row)],
-    }
+    part = ABOUT | {"rows": [vars(row)]}
 
     text = page({"firedrill": part, "plain": part})
 
@@ -173,20 +173,11 @@ def test_the_page_shows_each_row_of_each_configuration() -> None:
 
 
 def test_a_fault_that_is_measured_again_replaces_its_row_only(tmp_path: Path) -> None:
-    about = {
-        "command": "make resilience",
-        "date": "2026-11-20",
-        "machine": "2 cores",
-        "versions": {"python": "3.11"},
-        "seconds_per_fault": 60,
-        "requests_per_second": 40,
-        "seed": 1,
-    }
     first, again = judged(steady()), judged(steady(outcome(15, seconds=9.0)))
     rows = [replace(first, fault=name) for name in ("none", "table_locked")]
-    write(rows, "firedrill", about, tmp_path)
+    write(rows, "firedrill", ABOUT, tmp_path)
 
-    write([replace(again, fault="none")], "firedrill", about, tmp_path)
+    write([replace(again, fault="none")], "firedrill", ABOUT, tmp_path)
 
     record = json.loads((tmp_path / "resilience.json").read_text())["firedrill"]["rows"]
     assert [(row["fault"], row["requests"]) for row in record] == [
@@ -194,7 +185,7 @@ def test_a_fault_that_is_measured_again_replaces_its_row_only(tmp_path: Path) ->
         ("table_locked", first.requests),
     ]
 
-    write(rows[:1], "firedrill", about | {"seed": 2}, tmp_path)
+    write(rows[:1], "firedrill", ABOUT | {"seed": 2}, tmp_path)
 
     record = json.loads((tmp_path / "resilience.json").read_text())["firedrill"]["rows"]
     assert [row["fault"] for row in record] == ["none"]

@@ -33,7 +33,7 @@ class Drill:
     deadline_seconds: from the break to the page. also: alerts that may come with it, as an update of
     the same page or as a ticket. tickets: those that must come. evidence: PromQL that is above 0 as
     soon as a scrape shows the fault. holds_seconds: how long the fault lasts at least; a silent drill
-    lasts for so long. proxied: the ports of the stack that stand behind a fault proxy.
+    lasts for so long.
     """
 
     name: str
@@ -50,7 +50,6 @@ class Drill:
     watch_after_seconds: float = 30.0
     rates: Mapping[str, float] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
-    proxied: frozenset[str] = frozenset()
 
     @property
     def is_silent(self) -> bool:

@@ -12,12 +12,13 @@ from loadtests.drills.runner.watch import Notice
 def row_of(course: Course) -> dict[str, Any]:
     """The record of a drill, as docs/drills.json holds it."""
     drill = course.drill
-    rang = watch.pages(course.found, since=course.injected)
+    rang = course.rang
     first = rang[0] if rang else None
     expected = drill.expects[0] if drill.expects else None
     right = [page for page in rang if set(page.alerts) & set(drill.expects)]
     hops = course.fired.get(expected or "", {})
     named = {name for page in rang for name in page.alerts}
+    came = arrivals(course)
 
     def seconds(at: float | None) -> float | None:
         return None if at is None else round(at - course.injected, 1)
@@ -43,8 +44,8 @@ def row_of(course: Course) -> dict[str, Any]:
         "mended_seconds": seconds(course.mended),
         "resolve_seconds": _resolve_seconds(course),
         "pages": len(rang),
-        "pages_missed": sum(one.seconds is None for one in arrivals(course)),
-        "pages_late": sum(one.is_late for one in arrivals(course)),
+        "pages_missed": sum(one.seconds is None for one in came),
+        "pages_late": sum(one.is_late for one in came),
         "wrong_pages": len(rang) - len(right),
         "pages_after_mend": sum(page.at > course.mended for page in rang),
         "other_alerts": sorted(
@@ -71,7 +72,7 @@ def row_of(course: Course) -> dict[str, Any]:
 
 def _resolve_seconds(course: Course) -> float | None:
     """From the mend until the last page was resolved; None: there was none, or it never was."""
-    opened = watch.pages(course.found, since=course.injected)
+    opened = course.rang
     if not opened or open_groups(course.found, since=course.injected):
         return None
     groups = {page.group for page in opened}
@@ -94,7 +95,7 @@ class Arrival:
 def arrivals(course: Course) -> list[Arrival]:
     """The pages that the drill demands; the nth is that of the nth break."""
     drill = course.drill
-    rang = watch.pages(course.found, since=course.injected)
+    rang = course.rang
     found = []
     for number, alert in enumerate(drill.expects):
         page = next((page for page in rang if alert in page.alerts), None)
@@ -107,11 +108,12 @@ def arrivals(course: Course) -> list[Arrival]:
 def problems(course: Course) -> list[str]:
     """What was not as the drill demands; empty: it passed."""
     drill = course.drill
-    rang = watch.pages(course.found, since=course.injected)
-    said = [f"{one.alert} did not page" for one in arrivals(course) if one.seconds is None]
+    rang = course.rang
+    came = arrivals(course)
+    said = [f"{one.alert} did not page" for one in came if one.seconds is None]
     said += [
         f"{one.alert} after {one.seconds:.0f} s, target {one.deadline_seconds:.0f} s"
-        for one in arrivals(course)
+        for one in came
         if one.seconds is not None and one.is_late
     ]
     if len(rang) > len(drill.expects):

@@ -49,6 +49,11 @@ class Course:
     first_bad: float | None = None
     references: dict[str, float | None] = field(default_factory=dict)
 
+    @property
+    def rang(self) -> list[Notice]:
+        """The pages since the break, oldest first."""
+        return watch.pages(self.found, since=self.injected)
+
 
 async def carry_out(
     drill: Drill, stage: Stage, *, seed: int, say: Say, at_page: AtPage | None = None
@@ -93,9 +98,8 @@ async def _on(
             await _quiet(stage, http)
             async with _broken(course, stage, say):
                 await _watch_pages(course, stage, http, say)
-                rang = watch.pages(course.found, since=course.injected)
-                if at_page and rang:
-                    await at_page(rang[0])
+                if at_page and course.rang:
+                    await at_page(course.rang[0])
             await _watch_resolution(course, stage, http, say)
         course.ended = time.time()
         course.bins = by_time(load.outcomes)
