@@ -97,13 +97,15 @@ class Service:
         """Begin the background work; raises InstrumentationInactiveError rather than run blind."""
         self.loop_monitor.start()
         problems = await check.verify(self.tracing, self._ask_itself, self.statements)
-        problems += await self._statement_span_problems() or []
+        of_statement = await self._statement_span_problems()
+        problems += of_statement or []
         if problems:
             _log.error("instrumentation_inactive", problems=problems)
             raise InstrumentationInactiveError("; ".join(problems))
+        if of_statement is None:
+            self._begin(self._check_statement_span_later(), "statement-span")
         self._begin(self.schema.run(self.config.schema_check_seconds), "schema")
         self._begin(every(GRANTS_EVERY_SECONDS, "grants", self._count_grants), "grants")
-        self._begin(self._check_statement_span_later(), "statement-span")
         _log.info("service_started", port=self.config.service_port)
 
     async def stop(self) -> None:
@@ -211,7 +213,7 @@ class Service:
 
     async def _check_statement_span_later(self) -> None:
         """Where the database was away at start: a service that has callers by now is not ended."""
-        problems = await self._statement_span_problems()
+        problems = None
         while problems is None:
             await asyncio.sleep(1)
             problems = await self._statement_span_problems()

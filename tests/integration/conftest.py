@@ -3,6 +3,7 @@
 What goes over HTTP here is httpx's ASGI transport; tests of the server itself start it (`tests/stack`).
 """
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -67,6 +68,9 @@ async def service(migrated: Postgres, provider_url: str) -> AsyncIterator[Servic
     running = Service(config_of(migrated, provider_url))
     await running.start()
     running.health.phase = "running"
+    # What it does at its start is over: its statements are nobody's request.
+    while not running.capabilities.checked or running.database.pool.checkedout():
+        await asyncio.sleep(0.01)
     yield running
     await running.stop()
 

@@ -10,7 +10,6 @@ from structlog.testing import capture_logs
 
 from service.app import Service
 from service.pool import watch
-from service.telemetry import traces
 from stack.postgres import Postgres
 from stack.proxy import FaultProxy
 from tests.integration.conftest import Owner, Someone, config_of
@@ -27,16 +26,16 @@ async def proxy(migrated: Postgres) -> AsyncIterator[FaultProxy]:
 
 @pytest.fixture
 async def behind_proxy(
-    service: Service, migrated: Postgres, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+    service: Service, migrated: Postgres, proxy: FaultProxy
 ) -> AsyncIterator[Service]:
     """A second service, whose database can be cut off."""
-    # What a process has one of goes back to the service of the other tests.
-    monkeypatch.setattr(traces, "_current", service.tracing)
     second = Service(config_of(migrated, database_port=proxy.port, pool_size=2))
     yield second
     proxy.mode = "pass"
     await second.database.close()
     second.sign_in.close()
+    # What a process has one of goes back to the service of the other tests.
+    second.tracing.stop()
     watch(lambda: service.database.pool)
 
 
