@@ -10,8 +10,9 @@ import os
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 
@@ -50,15 +51,11 @@ def check(
     query: a selector of series; default: all. Raises httpx.HTTPError.
     """
     with httpx.Client(timeout=20) as client:
-        answer = client.get(
-            f"{prometheus_url}/api/v1/query_exemplars",
-            params={"query": query or '{__name__=~".+"}', "start": start, "end": end},
-        )
         exemplars = defaultdict(list)
-        for series in answer.raise_for_status().json()["data"]:
-            for exemplar in series["exemplars"]:
-                name = series["seriesLabels"]["__name__"]
-                exemplars[exemplar["labels"]["trace_id"]].append(name)
+        for labels, exemplar in asked(
+            client, prometheus_url, query or '{__name__=~".+"}', start=start, end=end
+        ):
+            exemplars[exemplar["labels"]["trace_id"]].append(labels["__name__"])
         report = Report(exemplars)
         # Traces seen to be whole are not asked for again while the last ones arrive.
         open_traces = set(exemplars)
@@ -73,6 +70,22 @@ def check(
             if open_traces:
                 time.sleep(0.5)
     return report
+
+
+def asked(
+    client: httpx.Client, prometheus_url: str, query: str, *, start: float, end: float
+) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
+    """Each exemplar with the labels of its series, between two times in seconds since the epoch.
+
+    Raises httpx.HTTPError.
+    """
+    answer = client.get(
+        f"{prometheus_url}/api/v1/query_exemplars",
+        params={"query": query, "start": start, "end": end},
+    )
+    for series in answer.raise_for_status().json()["data"]:
+        for exemplar in series["exemplars"]:
+            yield series["seriesLabels"], exemplar
 
 
 def _has(client: httpx.Client, viewer_url: str, trace_id: str) -> tuple[bool, bool]:

@@ -4,21 +4,29 @@ import json
 import platform
 import secrets
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlencode
+from typing import Any, TypeVar
 
 import httpx
 
+from stack import exemplars
 from stack.settings import ROOT, Settings
 
 PAGE = ROOT / "docs" / "request.md"
 ROUTE = "/api/v1/calendar/sync/auto"
 """It touches most: token, database, a grant that may have to be refreshed, the provider."""
 ARRIVAL_SECONDS = 30.0
-"""For the spans (exported every 5 s), the line and the scrape (every 5 s) to arrive."""
+"""For the spans (exported every 5 s) and the line."""
+EXEMPLAR_SECONDS = 8.0
+"""For the scrape, every 5 s."""
+TRIES = 5
+"""A bucket keeps its last exemplar only: another request may take the place before the scrape."""
+
+Found = TypeVar("Found")
 
 
 class NotArrivedError(Exception):
@@ -27,59 +35,74 @@ class NotArrivedError(Exception):
 
 def write_page(settings: Settings, token: str, page: Path = PAGE) -> None:
     """Send the request and replace the page. Raises NotArrivedError, httpx.HTTPError."""
-    # Its low half is below any base ratio, so the service decides to keep this trace.
-    trace_id = f"{secrets.token_hex(8)}{1:016x}"
+    with httpx.Client(timeout=5) as client:
+        for _ in range(TRIES):
+            # Its low half is below any base ratio, so the service decides to keep this trace.
+            trace_id = f"{secrets.token_hex(8)}{1:016x}"
+            sent_at = time.time()
+            answer = _send(client, settings, token, trace_id)
+            trace = _awaited(partial(_trace, client, settings, trace_id), ARRIVAL_SECONDS)
+            if trace is None:
+                raise NotArrivedError(
+                    f"trace {trace_id} with its line did not arrive: `make doctor`"
+                )
+            samples = _awaited(
+                partial(_samples, client, settings, trace_id, sent_at), EXEMPLAR_SECONDS
+            )
+            if samples:
+                break
+        else:
+            raise NotArrivedError(f"no exemplar of {TRIES} requests in Prometheus: `make doctor`")
+    page.parent.mkdir(exist_ok=True)
+    page.write_text(_page(answer, trace, samples), encoding="utf-8")
+
+
+def _send(client: httpx.Client, settings: Settings, token: str, trace_id: str) -> httpx.Response:
     headers = {
         "Authorization": f"Bearer {token}",
         "traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01",
         "X-Client-Version": "walkthrough/1.0",
     }
-    url = f"http://127.0.0.1:{settings.ports['service']}{ROUTE}"
-    sent_at = time.time()
-    answer = httpx.post(url, headers=headers, timeout=20)
-    trace = _trace(settings, trace_id)
-    exemplars = _exemplars(settings, trace_id, sent_at)
-    page.parent.mkdir(exist_ok=True)
-    page.write_text(_page(answer, trace, exemplars), encoding="utf-8")
+    return client.post(settings.url("service", ROUTE), headers=headers, timeout=20)
 
 
-def _trace(settings: Settings, trace_id: str) -> dict[str, Any]:
-    url = f"http://127.0.0.1:{settings.ports['viewer']}/api/traces/{trace_id}"
-    deadline = time.monotonic() + ARRIVAL_SECONDS
+def _awaited(look: Callable[[], Found | None], seconds: float) -> Found | None:
+    """What look finds, as soon as it finds something; None: not in this time."""
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        answer = httpx.get(url)
-        if answer.status_code == 200:
-            trace: dict[str, Any] = answer.json()
-            kinds = {span["kind"] for span in trace["spans"]}
-            if "SERVER" in kinds and trace["logs"]:
-                return trace
-        time.sleep(0.5)
-    raise NotArrivedError(f"trace {trace_id} with its log line did not arrive: `make doctor`")
-
-
-def _exemplars(settings: Settings, trace_id: str, sent_at: float) -> list[dict[str, Any]]:
-    """Return series and value of each sample that names the trace."""
-    deadline = time.monotonic() + ARRIVAL_SECONDS
-    while time.monotonic() < deadline:
-        asked = {
-            "query": f'{{job="service",http_route="{ROUTE}"}}',
-            "start": sent_at - 1,
-            "end": time.time() + 1,
-        }
-        url = f"http://127.0.0.1:{settings.ports['prometheus']}/api/v1/query_exemplars"
-        found = [
-            {"series": series["seriesLabels"], "seconds": float(exemplar["value"])}
-            for series in httpx.get(f"{url}?{urlencode(asked)}").raise_for_status().json()["data"]
-            for exemplar in series["exemplars"]
-            if exemplar["labels"].get("trace_id") == trace_id
-        ]
-        if found:
+        if found := look():
             return found
         time.sleep(0.5)
-    raise NotArrivedError(f"no exemplar of trace {trace_id} in Prometheus: `make doctor`")
+    return None
 
 
-def _page(answer: httpx.Response, trace: dict[str, Any], exemplars: list[dict[str, Any]]) -> str:
+def _trace(client: httpx.Client, settings: Settings, trace_id: str) -> dict[str, Any] | None:
+    answer = client.get(settings.url("viewer", f"/api/traces/{trace_id}"))
+    if answer.status_code != httpx.codes.OK:
+        return None
+    trace: dict[str, Any] = answer.json()
+    has_server = any(span["kind"] == "SERVER" for span in trace["spans"])
+    return trace if has_server and trace["logs"] else None
+
+
+def _samples(
+    client: httpx.Client, settings: Settings, trace_id: str, sent_at: float
+) -> list[dict[str, Any]]:
+    """Series and value of each sample that names the trace."""
+    return [
+        {"series": labels, "seconds": float(exemplar["value"])}
+        for labels, exemplar in exemplars.asked(
+            client,
+            settings.url("prometheus"),
+            f'{{job="service",http_route="{ROUTE}"}}',
+            start=sent_at - 1,
+            end=time.time() + 1,
+        )
+        if exemplar["labels"].get("trace_id") == trace_id
+    ]
+
+
+def _page(answer: httpx.Response, trace: dict[str, Any], samples: list[dict[str, Any]]) -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in ("fastapi", "sqlalchemy"))
     line = next(line for line in trace["logs"] if line["event"] == "request_finished")
     return f"""# One request, in every signal
@@ -120,7 +143,7 @@ Samples whose exemplar names this trace; a click on one in a dashboard leads to 
 
 | series | seconds |
 | --- | --- |
-{chr(10).join(_sample(item) for item in exemplars)}
+{chr(10).join(_sample(item) for item in samples)}
 """
 
 
