@@ -106,12 +106,12 @@ def _status(settings: Settings, _: argparse.Namespace) -> int:
 def _doctor(settings: Settings, _: argparse.Namespace) -> int:
     from stack import doctor  # noqa: PLC0415 - loads what only the round trips need
 
-    running = _running(settings)
-    started_at = max(process.started_at for process in read_state(settings).alive.values())
+    running, state = lifecycle.running(settings)
+    started_at = max(process.started_at for process in state.alive.values())
     hops = doctor.examine(
         running,
         settled_at=started_at + doctor.SETTLE_SECONDS,
-        has_collector=read_state(settings).has_collector,
+        has_collector=state.has_collector,
     )
     for hop in hops:
         print(f"{'DEAD' if hop.problem else 'ok':<5} {hop.name:<15} {hop.problem}".rstrip())
@@ -124,7 +124,7 @@ def _programs(_settings: Settings, _: argparse.Namespace) -> int:
 
 
 def _psql(settings: Settings, _: argparse.Namespace) -> int:
-    running = _running(settings)
+    running, _state = lifecycle.running(settings)
     password = load_credentials(settings.local).postgres_owner
     environment = os.environ | {"PGPASSWORD": password}  # an argument would show in `ps`
     psql = str(postgres.programs(postgres.home_of(settings.local)) / "psql")
@@ -158,7 +158,7 @@ def _token(settings: Settings, given: argparse.Namespace) -> int:
 def _request(settings: Settings, _: argparse.Namespace) -> int:
     from stack import demo, request  # noqa: PLC0415 - as above
 
-    running = _running(settings)
+    running, _state = lifecycle.running(settings)
     user = demo.email_of(1)
     token = asyncio.run(demo.mint_token(_service_config(settings), user, legacy=False))
     try:
@@ -173,16 +173,9 @@ def _service_config(settings: Settings) -> "Config":
     """The configuration of the running stack's service."""
     from service.config import read_config  # noqa: PLC0415 - as above
 
-    os.environ.update(service_environment(_running(settings), load_credentials(settings.local)))
+    running, _ = lifecycle.running(settings)
+    os.environ.update(service_environment(running, load_credentials(settings.local)))
     return read_config()
-
-
-def _running(settings: Settings) -> Settings:
-    """The settings of the stack that is up. Raises StackError."""
-    state = read_state(settings)
-    if not state.alive:
-        raise StackError("nothing is running; `make up` starts it")
-    return lifecycle.settings_of_running(settings, state)
 
 
 def _say(message: object, exit_code: int) -> int:

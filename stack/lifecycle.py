@@ -74,6 +74,14 @@ def settings_of_running(settings: Settings, state: State) -> Settings:
     return replace(settings, ports=ports, replicas=max(replicas, state.replicas))
 
 
+def running(settings: Settings) -> tuple[Settings, State]:
+    """The settings and the state of the stack that is up. Raises StackError."""
+    state = read_state(settings)
+    if not state.alive:
+        raise StackError("nothing is running; `make up` starts it")
+    return settings_of_running(settings, state), state
+
+
 def programs_of_running(programs: Programs, state: State) -> Programs:
     """The programs without a collector that was built after the stack was started without one."""
     if not state.alive or state.has_collector:

@@ -19,6 +19,13 @@ class PortTaken(Exception):
     """Somebody listens there already."""
 
 
+def free_port() -> int:
+    """A loopback port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def listen(port: int) -> socket.socket:
     """A listening socket on 127.0.0.1. Raises PortTaken."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)

@@ -1,7 +1,6 @@
 """What tests of every kind share: Hypothesis profiles, free ports and a real PostgreSQL."""
 
 import os
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,19 +8,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from stack.postgres import Postgres
+from stack.serving import free_port
 
 settings.register_profile(
     "default", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 settings.register_profile("thorough", settings.get_profile("default"), max_examples=50_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
-
-
-def free_port() -> int:
-    """Return a loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

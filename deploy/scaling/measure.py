@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,8 +30,8 @@ from stack import demo, lifecycle
 from stack.credentials import load_credentials
 from stack.lifecycle import StackError
 from stack.parts import service_environment
+from stack.serving import free_port
 from stack.settings import Settings, read_settings
-from stack.state import read_state
 
 ROUNDS = 100
 MIX = (
@@ -79,12 +77,6 @@ class _Receive(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Nothing: standard output is for the result."""
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def metrics(port: int) -> tuple[Counter[str], int, int]:
@@ -200,10 +192,7 @@ def _await_export(sink: Sink) -> None:
 
 def _environment(settings: Settings) -> dict[str, str]:
     """Of a service of the stack that runs. Raises StackError."""
-    state = read_state(settings)
-    if not state.alive:
-        raise StackError("nothing is running; `make up` starts it")
-    running = lifecycle.settings_of_running(settings, state)
+    running, _ = lifecycle.running(settings)
     credentials = load_credentials(settings.local)
     return os.environ | service_environment(running, credentials)
 

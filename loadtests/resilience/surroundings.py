@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
@@ -22,6 +21,7 @@ from stack import demo
 from stack.postgres import Postgres, Role
 from stack.provider.app import Settings, serving
 from stack.proxy import FaultProxy
+from stack.serving import free_port
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 10.0
@@ -199,13 +199,6 @@ async def connections_left(process: Process, around: Surroundings) -> dict[str, 
 async def versions(around: Surroundings) -> dict[str, str]:
     """Return the version of the database server, as `SHOW server_version` says it."""
     return {"postgresql": await around.superuser.fetchval("SHOW server_version")}
-
-
-def free_port() -> int:
-    """Return a loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def _connect(postgres: Postgres, role: Role) -> Connection:

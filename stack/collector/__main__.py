@@ -15,10 +15,10 @@ from pathlib import Path
 
 import yaml
 
-from stack.programs import TOOLS
+from stack.programs import COLLECTOR, TOOLS
 
 MANIFEST = Path(__file__).with_name("builder.yaml")
-PROGRAM = TOOLS / "otelcol"
+PROGRAM = TOOLS / COLLECTOR
 BUILDER = "go.opentelemetry.io/collector/cmd/builder"
 
 

@@ -16,7 +16,7 @@ import yaml
 
 from alerting.catalogue import load_alerts
 from alerting.routing import render
-from tests.conftest import free_port
+from stack.serving import free_port
 
 _UNIT_MILLISECONDS = {"s": 1000, "m": 60_000, "h": 3_600_000}
 _RULES = {alert.name: alert.rules for alert in load_alerts()}

@@ -22,8 +22,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from stack.collector.__main__ import find_go
 from stack.programs import COLLECTOR, find_programs
+from stack.serving import free_port
 from stack.settings import ROOT
-from tests.conftest import free_port
 from tests.stack.waiting import until
 
 CONFIG = ROOT / "otel-collector.yaml"

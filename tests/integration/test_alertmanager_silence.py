@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import stamina
 
-from tests.conftest import free_port
+from stack.serving import free_port
 from tests.integration.alertmanager_process import running_alertmanager, shipped, write_config
 from tests.integration.pager_process import running_pager
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from stack.postgres import Postgres
-from tests.conftest import free_port
+from stack.serving import free_port
 
 ROOT = Path(__file__).parents[2]
 UNINSTALLED = """

@@ -18,7 +18,7 @@ from service.config import Config
 from service.health import FAILURES_TO_DOWN, SUCCESSES_TO_UP, Health, Hysteresis, InternalServer
 from stack.postgres import Postgres
 from stack.proxy import FaultProxy
-from tests.conftest import free_port
+from stack.serving import free_port
 from tests.integration.conftest import Owner, config_of
 
 Answer = tuple[int, dict[str, Any]]

@@ -10,7 +10,7 @@ import pytest
 
 from stack import postgres
 from stack.postgres import Postgres, PostgresError, Role
-from tests.conftest import free_port
+from stack.serving import free_port
 
 
 @pytest.fixture(scope="module")
