@@ -56,7 +56,9 @@ class Google:
 
 @pytest.fixture
 async def google(provider_url: str) -> AsyncIterator[Google]:
-    async with httpx.AsyncClient(base_url=provider_url, timeout=20) as http:
+    # A connection each: the server closes one that was idle for 5 s, which is what a slow sync takes.
+    limits = httpx.Limits(max_keepalive_connections=0)
+    async with httpx.AsyncClient(base_url=provider_url, timeout=20, limits=limits) as http:
         simulator = Google(http)
         await simulator.reset()
         yield simulator
