@@ -1,4 +1,4 @@
-"""How our small servers are served: loopback only, one line of JSON per event, a quick stop."""
+"""How our small servers are served: on loopback, one line of JSON per event, a quick stop."""
 
 import logging
 import socket
@@ -14,6 +14,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+LOOPBACK = "127.0.0.1"
+HOST_HELP = "address to listen on; anything but loopback is for containers alone"
+
 
 class PortTaken(Exception):
     """Somebody listens there already."""
@@ -26,16 +29,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def listen(port: int) -> socket.socket:
-    """A listening socket on 127.0.0.1. Raises PortTaken."""
+def listen(port: int, host: str = LOOPBACK) -> socket.socket:
+    """A listening socket. Raises PortTaken."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind(("127.0.0.1", port))
+        listener.bind((host, port))
         listener.listen(256)
     except OSError as error:
         listener.close()
-        raise PortTaken(f"cannot listen on port {port}: {error.strerror}") from error
+        raise PortTaken(f"cannot listen on {host}:{port}: {error.strerror}") from error
     return listener
 
 
@@ -85,11 +88,11 @@ def metrics_route(registry: CollectorRegistry, path: str = "/metrics") -> Route:
     return Route(path, expose)
 
 
-def serve(app: ASGIApp, ports: Sequence[int]) -> None:
-    """Serve one app on every port until SIGTERM or SIGINT. Exits 2 when a port is taken."""
+def serve(app: ASGIApp, ports: Sequence[int], *, host: str = LOOPBACK) -> None:
+    """Serve one app on every port until SIGTERM or SIGINT. Exits 2 when it cannot listen."""
     disable_created_metrics()  # type: ignore[no-untyped-call]
     try:
-        listeners = [listen(port) for port in ports]
+        listeners = [listen(port, host) for port in ports]
     except PortTaken as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None

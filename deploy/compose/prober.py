@@ -6,18 +6,16 @@ and the variables of `stack.prober` say where those are.
 """
 
 import os
-import socket
 import sys
 
 import httpx
-from prometheus_client import disable_created_metrics
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from stack.prober.app import Surroundings, create_app
-from stack.serving import configure_logs, server
+from stack.serving import configure_logs, serve
 
 PORT = 9096
 ANSWER_SECONDS = 3.0
@@ -91,7 +89,6 @@ def application(environment: dict[str, str], client: httpx.AsyncClient) -> Starl
 
 
 def main() -> int:
-    disable_created_metrics()  # type: ignore[no-untyped-call]
     configure_logs()
     client = httpx.AsyncClient(timeout=ANSWER_SECONDS)
     try:
@@ -99,8 +96,7 @@ def main() -> int:
     except KeyError as missing:
         sys.stderr.write(f"prober: set {missing.args[0]}\n")
         return 2
-    with socket.create_server(("", PORT)) as listener:
-        server(app).run(sockets=[listener])
+    serve(app, [PORT], host="0.0.0.0")  # noqa: S104 - the container's interface
     return 0
 
 

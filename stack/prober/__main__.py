@@ -8,11 +8,12 @@ import os
 import sys
 
 from stack.prober.app import Surroundings, create_app
-from stack.serving import configure_logs, serve
+from stack.serving import HOST_HELP, LOOPBACK, configure_logs, serve
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stack.prober", description=__doc__)
+    parser.add_argument("--host", default=LOOPBACK, help=HOST_HELP)
     parser.add_argument("--port", type=int, required=True)
     given = parser.parse_args()
     try:
@@ -28,7 +29,7 @@ def main() -> None:
         print(f"prober: set {missing.args[0]}", file=sys.stderr)
         raise SystemExit(2) from None
     configure_logs()
-    serve(create_app(surroundings), [given.port])
+    serve(create_app(surroundings), [given.port], host=given.host)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from stack.proxy.faults import MODES, FaultProxy, Mode
+from stack.serving import HOST_HELP, LOOPBACK
 
 
 class Change(BaseModel):
@@ -71,27 +72,32 @@ def host_and_port(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-async def run(listen_port: int, target: tuple[str, int], control_port: int, mode: Mode) -> None:
+async def run(
+    host: str, listen_port: int, target: tuple[str, int], control_port: int, mode: Mode
+) -> None:
     """Serve until SIGINT or SIGTERM, which uvicorn handles."""
-    async with FaultProxy(*target, listen_port=listen_port, mode=mode) as proxy:
+    async with FaultProxy(*target, host=host, listen_port=listen_port, mode=mode) as proxy:
         config = uvicorn.Config(
-            control_app(proxy), host="127.0.0.1", port=control_port, log_level="warning"
+            control_app(proxy), host=host, port=control_port, log_level="warning"
         )
         await uvicorn.Server(config).serve()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stack.proxy", description=__doc__)
-    parser.add_argument("--listen", type=int, required=True, help="port on 127.0.0.1")
+    parser.add_argument("--host", default=LOOPBACK, help=HOST_HELP)
+    parser.add_argument("--listen", type=int, required=True, help="port of the traffic")
     parser.add_argument("--target", type=host_and_port, required=True, help="host:port")
-    parser.add_argument("--control", type=int, required=True, help="port on 127.0.0.1")
+    parser.add_argument("--control", type=int, required=True, help="port of the mode")
     parser.add_argument("--mode", choices=MODES, default="pass")
     given = parser.parse_args()
     with contextlib.suppress(KeyboardInterrupt):
         try:
-            asyncio.run(run(given.listen, given.target, given.control, given.mode))
+            asyncio.run(run(given.host, given.listen, given.target, given.control, given.mode))
         except OSError as error:
-            print(f"cannot listen on port {given.listen}: {error.strerror}", file=sys.stderr)
+            print(
+                f"cannot listen on {given.host}:{given.listen}: {error.strerror}", file=sys.stderr
+            )
             sys.exit(2)
 
 

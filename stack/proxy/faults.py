@@ -12,6 +12,8 @@ import struct
 from types import TracebackType
 from typing import Literal, Self, get_args
 
+from stack.serving import LOOPBACK
+
 Mode = Literal["pass", "refuse", "blackhole", "reset", "latency", "slow"]
 """What happens to the traffic.
 
@@ -31,7 +33,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class FaultProxy:
-    """Forward 127.0.0.1:`port` to a target, with a fault.
+    """Forward `host`:`port` to a target, with a fault.
 
     async with FaultProxy("127.0.0.1", 5432) as proxy:
         proxy.mode = "blackhole"
@@ -46,11 +48,13 @@ class FaultProxy:
         target_port: int,
         *,
         listen_port: int = 0,
+        host: str = LOOPBACK,
         mode: Mode = "pass",
         latency_seconds: float = 0.2,
         bytes_per_second: int = 1024,
     ) -> None:
         self.target = (target_host, target_port)
+        self.host = host
         self.port = listen_port
         self.latency_seconds = latency_seconds
         self.bytes_per_second = bytes_per_second
@@ -117,7 +121,7 @@ class FaultProxy:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setblocking(False)
         try:
-            listener.bind(("127.0.0.1", self.port))
+            listener.bind((self.host, self.port))
             listener.listen(128)
         except OSError:
             listener.close()
