@@ -34,9 +34,9 @@ from service.failures import Failure
 from service.health import Health, every
 from service.resilience.admission import Admission
 from service.resilience.deadline import Deadline
-from service.routes import Policy, RouteTable, table_of
+from service.routes import Policy, RouteTable, policy_of, table_of
 from service.schema import Capabilities, SchemaWatch
-from service.security import Authentication, Security
+from service.security import Authentication, Security, openapi
 from service.telemetry import check, guard
 from service.telemetry.describe import describe
 from service.telemetry.http import Edge, SpanMarks
@@ -269,13 +269,15 @@ def _report_telemetry_error(where: str, error: Exception) -> None:
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
-    """Return the document with the one schema that all problems share."""
+    """Return the document with the one schema that all problems share, and how to sign in."""
     if not app.openapi_schema:
         document = get_openapi(title=app.title, version=app.version, routes=app.routes)
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schemas["Problem"] = responses.PROBLEM_SCHEMA
-        for operations in document["paths"].values():
-            for operation in operations.values():
+        components = document.setdefault("components", {})
+        components.setdefault("schemas", {})["Problem"] = responses.PROBLEM_SCHEMA
+        components["securitySchemes"] = openapi.schemes(app.state.security.cookies)
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
+                operation["security"] = openapi.requirements(policy_of(method.upper(), path))
                 # FastAPI's own 422 describes a body that this service never sends.
                 described = operation["responses"].get("422", {}).get("content", {})
                 if "application/json" in described:

@@ -128,3 +128,23 @@ async def test_each_problem_type_is_a_page_that_says_what_to_do(service: Service
         unknown = await client.get("/problems/no_such_code")
 
     assert (unknown.status_code, unknown.json()["code"]) == (404, "not_found")
+
+
+async def test_the_document_asks_for_what_the_service_asks_for(service: Service) -> None:
+    """Without a caller's proof a route answers 401 exactly where the document names one."""
+    schemes = service.app.openapi()["components"]["securitySchemes"]
+    transport = httpx.ASGITransport(service.asgi)
+    async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
+        for method, template, operation in operations(service):
+            path = re.sub(r"\{[^}]*\}", "validation_failed", template)
+            asked = operation["security"]
+            named = {name for way in asked for name in way}
+
+            assert named <= schemes.keys()
+            assert ((await client.request(method, path)).status_code == 401) is bool(asked)
+            if asked:
+                # A session alone changes nothing: its answer without a CSRF token is 403.
+                cookie = {"Cookie": f"{schemes['session']['name']}={'s' * 43}"}
+                if "csrf_header" in named:
+                    answer = await client.request(method, path, headers=cookie)
+                    assert answer.status_code == 403

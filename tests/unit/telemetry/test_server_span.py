@@ -32,6 +32,7 @@ async def test_one_request_leaves_one_server_span_named_by_the_template() -> Non
         attributes = attributes_of(server)
         assert attributes["http.route"] == "/things/{thing_id}"
         assert attributes["http.response.status_code"] == 200
+        assert (attributes["server.address"], attributes["server.port"]) == ("127.0.0.1", 8000)
         assert attributes["app.trace.keep"] is False
         assert server.status.status_code is StatusCode.UNSET
 
