@@ -149,6 +149,8 @@ def _viewer(settings: Settings, *, has_collector: bool) -> Part:
     port, otlp = settings.ports["viewer"], settings.ports["otlp"]
     command: list[str | int | Path] = ["stack.viewer", "--port", port]
     command += ["--db", settings.local / "viewer" / "traces.db"]
+    command += ["--prometheus", settings.url("prometheus")]
+    command += ["--alertmanager", settings.url("alertmanager")]
     ports = [(variable("viewer"), port)]
     if not has_collector:
         command += ["--otlp-port", otlp, "--logs", settings.logs]
@@ -158,8 +160,8 @@ def _viewer(settings: Settings, *, has_collector: bool) -> Part:
         command=_python(*command),
         is_ready=answers(port, "/healthz"),
         ports=ports,
-        url=f"http://127.0.0.1:{port}/api/traces",
-        look_at="add /<trace_id>: its spans and log lines",
+        url=settings.url("viewer", "/"),
+        look_at="dashboards, alerts with their runbooks, traces",
         log_suffix="jsonl",
     )
 

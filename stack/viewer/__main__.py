@@ -17,10 +17,15 @@ def main() -> None:
     parser.add_argument("--otlp-port", type=int, help="also serve here; without a collector, 4318")
     parser.add_argument("--db", type=Path, required=True, help="SQLite file, made when missing")
     parser.add_argument("--logs", type=Path, help="directory of *.jsonl; without a collector")
+    parser.add_argument("--prometheus", default="http://127.0.0.1:9090", metavar="URL")
+    parser.add_argument("--alertmanager", default="http://127.0.0.1:9093", metavar="URL")
     given = parser.parse_args()
     configure_logs()
     ports = [given.port] if given.otlp_port is None else [given.port, given.otlp_port]
-    serve(create_app(given.db, given.logs), ports)
+    app = create_app(
+        given.db, given.logs, prometheus=given.prometheus, alertmanager=given.alertmanager
+    )
+    serve(app, ports)
 
 
 if __name__ == "__main__":

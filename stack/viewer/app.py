@@ -1,13 +1,14 @@
-"""The viewer's HTTP: OTLP in, traces out, its own metrics."""
+"""The viewer's HTTP: OTLP in, traces out, its pages, its own metrics."""
 
 import asyncio
 import contextlib
 import re
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
+import httpx
 import structlog
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
@@ -19,10 +20,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from stack.serving import metrics_route
+from stack.viewer import pages
 from stack.viewer.logs import LogReader
 from stack.viewer.otlp import NotOtlp, TooLarge, read_spans, unpack
 from stack.viewer.otlp_logs import read_lines
-from stack.viewer.store import TraceStore
+from stack.viewer.store import Search, TraceStore
 from stack.viewer.traces import Signals, Traces
 
 BODY_BYTES = 4 * 1024 * 1024
@@ -32,18 +34,24 @@ SWEEP_SECONDS = 5.0
 PROTOBUF = "application/x-protobuf"
 HOSTS = ["127.0.0.1", "localhost"]
 """Names we answer to: a page of another origin that points its own name at loopback is refused."""
-LIST_MAX = 1000
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 _log = structlog.get_logger("viewer")
 
 
 def create_app(
-    store_file: Path, logs: Path | None, *, clock: Callable[[], float] = time.time
+    store_file: Path,
+    logs: Path | None,
+    *,
+    prometheus: str = "http://127.0.0.1:9090",
+    alertmanager: str = "http://127.0.0.1:9093",
+    hosts: Sequence[str] = (),
+    clock: Callable[[], float] = time.time,
 ) -> Starlette:
     """The viewer.
 
-    logs: directory whose *.jsonl are read; None where a collector sends them. clock: seconds since
-    the epoch.
+    logs: directory whose *.jsonl are read; None where a collector sends them. prometheus,
+    alertmanager: where the pages read. hosts: further names it answers to. clock: seconds since the
+    epoch.
     """
     signals = Signals()
 
@@ -56,12 +64,16 @@ def create_app(
         tasks = [asyncio.create_task(_sweep(traces, clock))]
         if logs is not None:
             tasks.append(asyncio.create_task(_read_logs(LogReader(logs), traces, clock)))
+        app.state.prometheus = httpx.AsyncClient(base_url=prometheus, timeout=pages.ASK_SECONDS)
+        app.state.alertmanager = httpx.AsyncClient(base_url=alertmanager, timeout=3.0)
         try:
             yield
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await app.state.prometheus.aclose()
+            await app.state.alertmanager.aclose()
             store.close()
 
     app = Starlette(
@@ -72,8 +84,12 @@ def create_app(
             Route("/api/traces/{trace_id}", _one),
             metrics_route(signals.registry),
             Route("/healthz", _healthy),
+            *pages.routes(),
         ],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)],
+        middleware=[
+            Middleware(pages.SafeHeaders),
+            Middleware(TrustedHostMiddleware, allowed_hosts=[*HOSTS, *hosts]),
+        ],
         exception_handlers={sqlite3.Error: _unavailable},
         lifespan=lifespan,
     )
@@ -125,10 +141,12 @@ async def _one(request: Request) -> Response:
 
 
 async def _latest(request: Request) -> Response:
-    text = request.query_params.get("limit", "50")
-    if not re.fullmatch("[0-9]{1,4}", text) or not 1 <= int(text) <= LIST_MAX:
-        return _error(400, f"limit: 1 to {LIST_MAX}")
-    return JSONResponse({"traces": request.app.state.store.latest(int(text))})
+    """The traces kept last, or those of them that a search asks for: see Search."""
+    try:
+        search = Search.read(request.query_params)
+    except ValueError as error:
+        return _error(400, str(error))
+    return JSONResponse({"traces": request.app.state.store.latest(search)})
 
 
 async def _healthy(_: Request) -> Response:

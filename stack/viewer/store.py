@@ -1,8 +1,10 @@
 """Kept traces in SQLite: their spans and log lines, for two hours and up to a size."""
 
+import dataclasses
 import json
+import re
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,54 @@ CREATE TABLE IF NOT EXISTS lines (
     trace_id TEXT NOT NULL, line TEXT NOT NULL, PRIMARY KEY (trace_id, line)
 ) WITHOUT ROWID;
 """
+
+
+LIST_MAX = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """Which traces a list shows; None: any.
+
+    status, status_last: first and last HTTP status. min_ms: duration in milliseconds. start, end:
+    seconds since the epoch at which a trace was kept, which is up to 30 s after it began.
+    """
+
+    limit: int = 50
+    route: str | None = None
+    code: str | None = None
+    status: int | None = None
+    status_last: int | None = None
+    min_ms: float | None = None
+    start: float = 0.0
+    end: float = 1e12
+
+    @classmethod
+    def read(cls, given: Mapping[str, str]) -> "Search":
+        """From a query string; `status` is 503 or 5xx. Raises ValueError saying what to send."""
+        limit, status = given.get("limit") or "50", given.get("status") or ""
+        if not re.fullmatch("[0-9]{1,4}", limit) or not 1 <= int(limit) <= LIST_MAX:
+            raise ValueError(f"limit: 1 to {LIST_MAX}")
+        if not re.fullmatch("([1-5]([0-9]{2}|xx))?", status):
+            raise ValueError("status: a number such as 503, or 5xx")
+        first = int(status.replace("x", "0")) if status else None
+        last = int(status.replace("x", "9")) if status else None
+        numbers = {}
+        for name, default in (("min_ms", None), ("start", 0.0), ("end", 1e12)):
+            text = given.get(name)
+            if text and not re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,9})?", text):
+                raise ValueError(f"{name}: a number")
+            numbers[name] = float(text) if text else default
+        return cls(
+            limit=int(limit),
+            route=given.get("route") or None,
+            code=given.get("code") or None,
+            status=first,
+            status_last=last,
+            min_ms=numbers["min_ms"],
+            start=numbers["start"] or 0.0,
+            end=numbers["end"] or 1e12,
+        )
 
 
 class TraceStore:
@@ -95,12 +145,17 @@ class TraceStore:
             ),
         }
 
-    def latest(self, limit: int) -> list[dict[str, Any]]:
-        """The traces kept last, newest first."""
+    def latest(self, search: Search) -> list[dict[str, Any]]:
+        """The traces kept last that the search asks for, newest first."""
         rows = self._database.execute(
             "SELECT trace_id, summary FROM traces WHERE summary IS NOT NULL"
-            " ORDER BY kept_at DESC LIMIT ?",
-            (limit,),
+            " AND (:route IS NULL OR summary ->> 'http_route' = :route)"
+            " AND (:code IS NULL OR summary ->> 'code' = :code)"
+            " AND (:status IS NULL OR summary ->> 'status' BETWEEN :status AND :status_last)"
+            " AND (:min_ms IS NULL OR summary ->> 'duration_ms' >= :min_ms)"
+            " AND kept_at >= :start AND kept_at <= :end"
+            " ORDER BY kept_at DESC LIMIT :limit",
+            dataclasses.asdict(search),
         )
         return [{"trace_id": trace_id, **json.loads(found)} for trace_id, found in rows]
 
