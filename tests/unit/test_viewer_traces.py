@@ -12,7 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 from stack.viewer.logs import LogReader
 from stack.viewer.otlp import NotOtlp, TooLarge, read_spans, unpack
-from stack.viewer.store import KEEP_SECONDS, TraceStore
+from stack.viewer.store import KEEP_SECONDS, Search, TraceStore
 from stack.viewer.traces import DECISION_SECONDS, Signals, Traces
 
 TRACE, OTHER = "a" * 32, "b" * 32
@@ -200,7 +200,9 @@ def test_a_stored_span_shows_what_was_sent() -> None:
             "links": [{"trace_id": OTHER, "span_id": "0000000000000007", "attributes": {}}],
         }
     ]
-    assert [found["http_route"] for found in viewer.store.latest(10)] == ["/api/v1/profile"]
+    assert [found["http_route"] for found in viewer.store.latest(Search(limit=10))] == [
+        "/api/v1/profile"
+    ]
 
 
 @pytest.mark.parametrize("body", [b"no protobuf", b"\xff" * 50, b"{}"])

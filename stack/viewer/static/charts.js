@@ -84,7 +84,7 @@ function extent(panel, lines, dots, stacked) {
   const lowest = Math.min(0, custom.axisSoftMin ?? 0, ...lines.flatMap(({ y }) => y).filter((value) => value !== null));
   let highest = Math.max(custom.axisSoftMax ?? -Infinity, ...values.map((value) => value * 1.06));
   if (!(highest > lowest)) highest = lowest + (thresholds?.steps?.at(-1)?.value || 1);
-  return [lowest, highest];
+  return [lowest - (highest - lowest) * 0.015, highest]; // a line at zero stays in sight
 }
 
 function marks(regions, high) {

@@ -59,8 +59,8 @@ export class Panel {
     const { type } = this.definition;
     const { series } = this.data;
     if (CHARTS[type]) {
-      await this.chart();
       if (type === "timeseries") this.legend.replaceChildren(...series.map((item) => this.legendItem(item)));
+      await this.chart();
     } else if (type === "stat") this.body.replaceChildren(...this.stats());
     else if (type === "table") this.body.replaceChildren(this.table());
     else if (type === "state-timeline") this.body.replaceChildren(...this.states());
@@ -74,6 +74,7 @@ export class Panel {
     this.empty.textContent = this.data.series.length ? "" : this.definition.fieldConfig.defaults.noValue || "no data in this range";
     await CHARTS[this.definition.type](this.definition, this.plot, this.data, this.board.range, this.hidden);
     if (!first) return;
+    new ResizeObserver(() => this.plot.offsetParent && Plotly.Plots.resize(this.plot)).observe(this.body);
     this.plot.on("plotly_relayout", (change) => {
       if (change["xaxis.range[0]"] === undefined) return;
       this.board.setRange({

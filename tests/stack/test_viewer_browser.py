@@ -1,0 +1,161 @@
+"""The viewer in headless Chromium, on the running stack."""
+
+import re
+import shutil
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+
+from tests.stack.conftest import Stack
+from tests.stack.waiting import until
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+BOARDS = ("landing", "api", "contract", "database", "oauth", "telemetry")
+DRAWN = ".main-svg, table, .stat strong, .state, .none"
+HAS_EXEMPLARS = "node => node.data.some((trace) => trace.name === 'trace')"
+PLACE_OF_LAST_EXEMPLAR = """node => {
+    const dots = node.data.find((trace) => trace.name === "trace");
+    const {xaxis, yaxis, _size: size} = node._fullLayout;
+    const box = node.getBoundingClientRect();
+    return [
+        box.left + size.l + xaxis.d2p(dots.x.at(-1)), box.top + size.t + yaxis.d2p(dots.y.at(-1)),
+    ];
+}"""
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium"
+)
+
+
+@pytest.fixture(scope="module")
+def browser(stack: Stack, api: httpx.Client) -> Iterator[Browser]:
+    """A browser, after enough traffic for every latency panel to have an exemplar."""
+    for _ in range(5):
+        api.get("/api/v1/profile").raise_for_status()
+        api.put("/api/v1/profile", json={"display_name": 7})
+    query = {"query": 'http_server_request_duration_seconds_bucket{http_route="/api/v1/profile"}'}
+
+    def has_exemplars() -> bool:
+        asked = query | {"start": str(time.time() - 300), "end": str(time.time())}
+        answer = httpx.get(stack.url("prometheus", "/api/v1/query_exemplars"), params=asked)
+        return bool(answer.json()["data"])
+
+    until(has_exemplars, "no exemplar of a read in Prometheus")
+    with sync_playwright() as playwright:
+        # Chromium refuses its sandbox to root; the pages are our own.
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, stack: Stack) -> Iterator[Page]:
+    """A page that must have asked no other host and said no error when the test is over."""
+    wrong: list[str] = []
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 900}, base_url=stack.url("viewer")
+    )
+    page = context.new_page()
+    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on(
+        "request",
+        lambda asked: (
+            None if asked.url.startswith(stack.url("viewer", "/")) else wrong.append(asked.url)
+        ),
+    )
+    yield page
+    context.close()
+    # What a test answers with 502 by itself, Chromium reports as an error of the page.
+    assert [text for text in wrong if "status of 502" not in text and "data:," not in text] == []
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_every_panel_of_a_dashboard_is_drawn(page: Page, board: str) -> None:
+    page.goto(f"/d/firedrill-{board}?from=now-15m&to=now&refresh=0s")
+    panels = page.locator(".panel")
+    expect(panels.first).to_be_visible()
+
+    for panel in panels.all():
+        panel.scroll_into_view_if_needed()
+        expect(panel).to_have_attribute("data-state", re.compile("data|empty"), timeout=15_000)
+        assert panel.locator(DRAWN).count() > 0, panel.get_attribute("aria-label")
+    assert page.locator('.panel[data-state="data"]').count() >= panels.count() / 2
+
+
+def test_an_exemplar_leads_to_its_trace_with_its_log_lines(page: Page) -> None:
+    page.goto("/d/firedrill-landing?from=now-5m&to=now&refresh=5s&var-route=/api/v1/profile")
+    panel = page.locator('.panel[aria-label^="p99 by route"]')
+    panel.scroll_into_view_if_needed()
+    expect(panel).to_have_attribute("data-state", "data", timeout=30_000)
+    plot = panel.locator(".plot")
+    until(lambda: plot.evaluate(HAS_EXEMPLARS), "no exemplar on the panel")
+    x, y = plot.evaluate(PLACE_OF_LAST_EXEMPLAR)
+    page.mouse.move(x - 3, y)
+    page.mouse.move(x, y)
+    page.mouse.click(x, y)
+
+    page.wait_for_url("**/trace/*")
+    expect(page.locator(".span").first).to_contain_text("/api/v1/profile")
+    expect(page.locator(".line").first).to_be_visible()
+
+
+def test_an_alert_opens_its_runbook(page: Page) -> None:
+    page.goto("/alerts")
+    page.get_by_text(re.compile("All [0-9]+ runbooks")).click()
+    page.get_by_role("link", name="DbPoolExhausted", exact=True).click()
+
+    page.wait_for_url("**/runbooks/DbPoolExhausted")
+    expect(page.locator(".runbook h2").first).to_have_text("Meaning")
+
+
+def test_a_search_finds_the_traces_of_a_status(page: Page) -> None:
+    page.goto("/traces")
+    page.get_by_label("Status, 503 or 5xx").fill("422")
+    page.get_by_role("button", name="search").click()
+
+    page.wait_for_url("**/traces?*status=422*")
+    expect(page.locator("tbody tr").first).to_contain_text("422")
+
+
+def test_a_label_that_is_html_stays_text(page: Page) -> None:
+    evil = "<img src=x onerror=document.title='owned'><script>1</script>"
+    now = int(time.time())
+    result = [{"metric": {"http_route": evil}, "values": [[now - 60, "1"], [now - 30, "2"]]}]
+    answer = {"status": "success", "data": {"resultType": "matrix", "result": result}}
+    page.route("**/api/prometheus/query_range?*", lambda route: route.fulfill(json=answer))
+    page.goto("/d/firedrill-landing?from=now-5m&to=now&refresh=0s")
+
+    panel = page.locator('.panel[aria-label^="Failed requests"]')
+    expect(panel.locator(".legend")).to_contain_text(evil)
+    panel.locator(".nsewdrag").hover()
+    expect(page.locator("main img, main script")).to_have_count(0)
+    assert page.title() != "owned"
+
+
+def test_an_error_is_said_on_the_panel_and_mends_itself(page: Page) -> None:
+    def refuse(route: Route) -> None:
+        route.fulfill(status=502, json={"error": "Prometheus cannot be reached"})
+
+    page.route("**/api/prometheus/query_range?*", refuse)
+    page.goto("/d/firedrill-landing?from=now-5m&to=now&refresh=0s")
+    panel = page.locator('.panel[aria-label^="Traffic by class"]')
+    expect(panel.locator(".panel-error")).to_have_text("Prometheus cannot be reached")
+
+    page.unroute("**/api/prometheus/query_range?*")
+    page.keyboard.press("r")
+    expect(panel.locator(".panel-error")).to_be_hidden()
+    expect(panel).to_have_attribute("data-state", "data")
+
+
+def test_it_fits_a_phone_and_the_keyboard_moves_the_range(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto("/d/firedrill-landing?from=now-1h&to=now&refresh=0s")
+    expect(page.locator('.panel[data-state="data"]').first).to_be_visible(timeout=15_000)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+    page.keyboard.press("+")
+    page.wait_for_url("**from=now-1800s*")
