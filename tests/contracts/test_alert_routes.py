@@ -137,6 +137,14 @@ def test_the_pager_forgets_no_group_that_alertmanager_still_repeats() -> None:
             assert lapse > int(hours[1]) * 3600
 
 
+@pytest.mark.parametrize("receiver", ["pager", "second_channel"])
+def test_what_pages_is_resolved_within_half_a_minute_of_its_alert(receiver: str) -> None:
+    """A route without an interval of its own waits for the root's, which is meant for tickets."""
+    (route,) = (route for route in ROUTES if route["receiver"] == receiver)
+
+    assert route["group_interval"] == "30s"
+
+
 def test_watchdog_is_repeated_faster_than_it_is_grouped() -> None:
     """Alertmanager rounds repeat_interval up to the next group_interval: 20 s here, not 40."""
     watchdog = CONFIG["route"]["routes"][0]
