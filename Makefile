@@ -55,12 +55,16 @@ manifests: $(INSTALLED)  ## rebuild what deploy/ makes of the rules, dashboards,
 	@$(PY) -m deploy.image.lock
 	@$(PY) -m deploy.kubernetes.build
 
-.PHONY: dashboards prove-dashboards
+.PHONY: dashboards prove-dashboards screenshots
 dashboards: $(INSTALLED)  ## rebuild the dashboards' JSON from their code
 	@$(PY) -m dashboards.build
 
 prove-dashboards: $(INSTALLED)  ## ask the running Prometheus every query of every dashboard
 	@$(PY) -m dashboards.prove
+
+screenshots: $(INSTALLED)  ## photograph the viewer before and during a real fault, for docs/images
+	@$(PY) -m stack programs
+	@$(PY) -m loadtests.drills.runner.screenshots
 
 .PHONY: tools exemplars
 tools: $(INSTALLED)  ## build the OpenTelemetry Collector into .tools (needs Go; minutes, the first time)

@@ -1,0 +1,147 @@
+"""`python -m loadtests.drills.runner.screenshots`: the pictures of the README, taken of a real fault.
+
+Carries the drill `db_pool_exhausted` out on a stack of its own, and photographs the viewer before the
+fault and when its page has come. Needs Chromium.
+"""
+
+import argparse
+import asyncio
+import shutil
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import httpx
+from playwright.async_api import Browser, Page, async_playwright
+
+from loadtests.drills.runner import run
+from loadtests.drills.runner.drill import catalogue
+from loadtests.drills.runner.stage import Stage, StageError, own_stage
+from loadtests.drills.runner.watch import Notice
+from stack.programs import ProgramsMissing
+from stack.settings import ROOT, SettingsError
+
+DRILL = "db_pool_exhausted"
+WARM_SECONDS = 120.0
+"""Long enough for the healthy pictures to show a minute of load."""
+IMAGES = ROOT / "docs" / "images"
+WIDTH, HEIGHT = 1280, 900
+BUSY = 25.0
+"""Requests a second over a minute: the load of the drill has arrived in the rates."""
+DRAWN = """() => {
+    const panels = [...document.querySelectorAll('.panel')];
+    const seen = panels.filter((panel) => panel.getBoundingClientRect().top < innerHeight);
+    return seen.length > 0 && seen.every((panel) => panel.dataset.state !== 'waiting');
+}"""
+
+
+@asynccontextmanager
+async def chromium(program: str) -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        # Chromium refuses its sandbox to root; the pages are our own.
+        browser = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        await browser.close()
+
+
+class Camera:
+    """Photographs pages of one viewer."""
+
+    def __init__(self, browser: Browser, stage: Stage) -> None:
+        self._browser = browser
+        self._url = stage.settings.url("viewer")
+
+    async def take(self, name: str, address: str, ready: str = DRAWN) -> None:
+        """Write docs/images/NAME.png and say how long the page took to be drawn."""
+        page: Page = await self._browser.new_page(
+            viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="dark"
+        )
+        began = time.monotonic()
+        await page.goto(self._url + address)
+        await page.wait_for_function(ready, timeout=20_000)
+        took = time.monotonic() - began
+        await page.screenshot(path=IMAGES / f"{name}.png")
+        await page.close()
+        print(f"{name}.png: drawn after {took:.1f} s")
+
+
+async def take(program: str) -> None:
+    """All pictures. Raises what `run.carry_out` raises."""
+    stage = own_stage()
+    drill = replace(catalogue()[DRILL], warm_seconds=WARM_SECONDS)
+    async with chromium(program) as browser:
+        camera = Camera(browser, stage)
+        healthy = asyncio.create_task(_healthy(stage, camera))
+
+        async def at_page(page: Notice) -> None:
+            await healthy
+            await _broken(stage, camera, page)
+
+        try:
+            await run.carry_out(drill, stage, seed=1, say=print, at_page=at_page)
+        finally:
+            healthy.cancel()
+    if not healthy.done() or healthy.cancelled():
+        raise StageError("no page came, so nothing was broken to be photographed")
+
+
+async def _healthy(stage: Stage, camera: Camera) -> None:
+    query = 'sum(rate(http_server_request_duration_seconds_count{job="service"}[1m]))'
+    async with httpx.AsyncClient(trust_env=False, timeout=5) as http:
+        # What is awaited is a server: there is no event to wait for.
+        while not await _above(http, stage.settings.url("prometheus"), query, BUSY):  # noqa: ASYNC110
+            await asyncio.sleep(run.LOOK_SECONDS)
+    await asyncio.sleep(WARM_SECONDS / 4)  # of load, for the pictures to show
+    await camera.take("landing-healthy", "/d/firedrill-landing?from=now-15m&to=now&refresh=0s")
+    await camera.take("oauth-refresh", "/d/firedrill-oauth?from=now-5m&to=now&refresh=0s")
+
+
+async def _above(http: httpx.AsyncClient, url: str, query: str, least: float) -> bool:
+    try:
+        answer = await http.get(f"{url}/api/v1/query", params={"query": query})
+        result = answer.json()["data"]["result"]
+    except (httpx.HTTPError, ValueError, KeyError):
+        return False  # not up yet
+    return bool(result) and float(result[0]["value"][1]) > least
+
+
+async def _broken(stage: Stage, camera: Camera, page: Notice) -> None:
+    """The way from the page to the trace."""
+    last = "from=now-5m&to=now&refresh=0s"
+    await camera.take("landing-pool-exhausted", f"/d/firedrill-landing?{last}")
+    await camera.take("database-pool-exhausted", f"/d/firedrill-database?{last}")
+    runbook = f"/runbooks/{page.runbook.rpartition('/')[2]}"
+    await camera.take(
+        "alerts",
+        runbook,
+        "() => document.querySelector('.alert') && document.querySelector('.runbook h2')",
+    )
+    async with httpx.AsyncClient(base_url=stage.settings.url("viewer"), trust_env=False) as http:
+        found = await http.get("/api/traces", params={"status": "503", "limit": 1})
+        for trace in found.json()["traces"]:
+            drawn = "() => document.querySelector('.span') && document.querySelector('.line')"
+            await camera.take("trace", f"/trace/{trace['trace_id']}", drawn)
+
+
+def main(arguments: Sequence[str]) -> int:
+    argparse.ArgumentParser(prog="screenshots", description=__doc__).parse_args(arguments)
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        print("screenshots: no chromium here: apt-get install chromium", file=sys.stderr)
+        return 2
+    IMAGES.mkdir(exist_ok=True)
+    asyncio.run(take(program))
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (SettingsError, StageError, ProgramsMissing, run.MendingFailedError) as error:
+        print(f"screenshots: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("screenshots: interrupted; what was broken is mended", file=sys.stderr)
+        sys.exit(130)
