@@ -31,7 +31,7 @@ export async function alerts(name, bar, main, navigate) {
     const { labels, annotations } = alert;
     const title = labels.alertname;
     const named = (id) => names.get(id) || "a silence";
-    return el("section", { className: `alert ${alert.state} ${labels.severity}`, data: { alert: title } },
+    return el("section", { className: `alert ${alert.state} is-${labels.severity}`, data: { alert: title } },
       el("header", {},
         el("a", { href: `/runbooks/${title}`, onclick: (event) => { event.preventDefault(); history.pushState(null, "", `/runbooks/${title}`); open(title); } }, title),
         el("time", { title: alert.since }, `for ${ago(now - Date.parse(alert.since) / 1000)}`)),

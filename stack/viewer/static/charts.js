@@ -61,7 +61,8 @@ function line(panel, item, step, stacked) {
     type: "scatter", mode: y.length === 1 ? "markers" : "lines", name: escaped(item.name), x, y,
     line: { color: options.shade, width: options.custom.lineWidth ?? 1.5, dash },
     marker: { color: options.shade, size: 5 },
-    fill: stacked ? "tonexty" : opacity ? "tozeroy" : "none",
+    // Plotly fills across a gap what it does not draw across it: then rather no fill.
+    fill: stacked ? "tonexty" : opacity && !y.includes(null) ? "tozeroy" : "none",
     fillcolor: faded(options.shade, stacked ? Math.max(opacity, 0.3) : opacity),
     stackgroup: stacked ? "all" : undefined,
     text: y.map((value) => format(value, options.unit)),
