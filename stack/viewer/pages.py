@@ -29,7 +29,7 @@ from starlette.responses import (
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from alerting.catalogue import ALERTS_FOLDER, load_alerts
+from alerting.catalogue import load_alerts
 from service.failures import MODES
 
 DASHBOARDS = Path(__file__).parents[2] / "dashboards"
@@ -218,9 +218,8 @@ async def _alerts(request: Request) -> Response:
         for item in answers[1]
         if item["state"] == "pending"
     ]
-    names = [alert.name for alert in load_alerts()]
     return JSONResponse(
-        {"alerts": found, "problems": problems, "runbooks": names, "now": time.time()}
+        {"alerts": found, "problems": problems, "runbooks": [*_runbooks()], "now": time.time()}
     )
 
 
@@ -252,16 +251,21 @@ async def _runbook_page(request: Request) -> Response:
 
 async def _runbook(request: Request) -> Response:
     name = request.path_params["name"]
-    for alert in load_alerts():
-        if alert.name == name:
-            text = (ALERTS_FOLDER / alert.snake_name / "runbook.md").read_text()
-            return HTMLResponse(_rendered(text))
+    file = _runbooks().get(name)
+    if file is not None:
+        return HTMLResponse(_rendered(file.read_text()))
     mode = MODES.get(name)
     if mode is None:
         return _error(404, "no alert and no code of that name")
     return HTMLResponse(
         _rendered(f"## {mode.title}\n\n{mode.explanation}\n\n{mode.detail}\n\nNo alert owns it.")
     )
+
+
+@cache
+def _runbooks() -> Mapping[str, Path]:
+    """By alert, found once: a page of alerts asks every 5 s, and the rules are many files."""
+    return {alert.name: alert.folder / "runbook.md" for alert in load_alerts()}
 
 
 def _rendered(markdown: str) -> str:

@@ -38,7 +38,7 @@ export async function alerts(name, bar, main, navigate) {
       el("p", {}, annotations.summary || "", " ", annotations.description || ""),
       el("footer", {}, LABELS.filter((label) => labels[label]).map((label) => el("span", { title: label }, labels[label])),
         alert.by.length ? el("span", {}, `held back by ${alert.by.map(named).join(", ")}`) : null,
-        annotations.dashboard_url ? link(new URL(annotations.dashboard_url, location.origin).pathname + new URL(annotations.dashboard_url, location.origin).search, "dashboard") : null));
+        annotations.dashboard_url ? link(annotations.dashboard_url.replace(/^https?:\/\/[^/]+/, ""), "dashboard") : null));
   }
 
   async function refresh() {

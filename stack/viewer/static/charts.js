@@ -8,7 +8,7 @@ import { resolve, wall } from "./range.js";
 const CONFIG = { displayModeBar: false, doubleClick: false, responsive: false };
 const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
-function frame(range, unit) {
+function frame(range) {
   const { start, end } = resolve(range);
   const font = { family: "inherit", size: 11, color: cssColor("muted") };
   return {
@@ -21,7 +21,7 @@ function frame(range, unit) {
         { dtickrange: [null, 60000], value: "%H:%M:%S" }, { dtickrange: [60000, 86400000], value: "%H:%M" },
         { dtickrange: [86400000, null], value: "%d %b" }],
     },
-    yaxis: { gridcolor: cssColor("grid"), zeroline: false, fixedrange: true, nticks: 5, unit },
+    yaxis: { gridcolor: cssColor("grid"), zeroline: false, fixedrange: true, nticks: 5 },
   };
 }
 
@@ -102,19 +102,18 @@ function marks(regions, high) {
 }
 
 export function timeseries(panel, node, data, range, hidden) {
-  const { step } = resolve(range);
+  const { step, start, end } = resolve(range);
   const { custom = {}, thresholds, unit } = panel.fieldConfig.defaults;
   const stacked = custom.stacking?.mode === "normal";
   const lines = data.series.filter((item) => !hidden.has(item.name)).map((item) => line(panel, item, step, stacked));
   const [low, high] = extent(panel, lines, data.exemplars, stacked);
-  const layout = frame(range, unit);
+  const layout = frame(range);
   Object.assign(layout.yaxis, { range: [low, high] }, ticks(low, high, unit));
   layout.hovermode = "x unified";
   const { shapes, flags } = marks(data.regions, high);
   if (custom.thresholdsStyle && custom.thresholdsStyle.mode !== "off") {
     for (const limit of thresholds?.steps || []) {
       if (limit.value === null || limit.value > high) continue;
-      const { start, end } = resolve(range);
       shapes.push({
         type: "line", x0: wall(start), x1: wall(end), y0: limit.value, y1: limit.value,
         line: { color: color(limit.color), width: 1.2, dash: "dash" },
@@ -147,7 +146,7 @@ export function heatmap(panel, node, data, range) {
   }));
   const unit = panel.options?.yAxis?.unit;
   const names = buckets.map((item) => (item.labels.le === "+Inf" ? "more" : format(Number(item.labels.le), unit)));
-  const layout = frame(range, unit);
+  const layout = frame(range);
   Object.assign(layout.yaxis, { type: "category", nticks: 8 });
   const dots = data.exemplars.map((dot) => ({
     x: wall(dot.time), id: dot.traceId,

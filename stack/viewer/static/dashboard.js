@@ -31,9 +31,8 @@ export class Board {
     this.rangeSelect = el("select", { ariaLabel: "Time range", onchange: (event) => this.setRange({ from: `now-${event.target.value}`, to: "now" }) });
     this.refreshSelect = el("select", { ariaLabel: "Refresh", onchange: (event) => this.setRefresh(Number(event.target.value)) },
       REFRESH_SECONDS.map((seconds) => el("option", { value: seconds, selected: seconds === this.every }, seconds ? `every ${seconds} s` : "no refresh")));
-    const extra = this.definition.links.filter((item) => item.type === "link" && item.title !== "Alerts");
+    this.extra = this.definition.links.filter((item) => item.type === "link" && item.title !== "Alerts");
     this.links = el("span", { className: "links" });
-    this.extra = extra;
     bar.replaceChildren(...this.selects, el("span", { className: "space" }), this.links, this.rangeSelect, this.refreshSelect);
     const rows = this.definition.panels.filter((panel) => panel.type === "row").map((row) =>
       el("h1", { className: "row", style: { gridRow: `${row.gridPos.y + 1}` } }, row.title));
@@ -78,7 +77,7 @@ export class Board {
     clearTimeout(this.timer);
     if (!this.every) return;
     this.timer = setTimeout(async () => {
-      if (!document.hidden && this.range.to === "now" && !document.querySelector(".js-dragging")) await this.refresh();
+      if (!document.hidden && this.range.to === "now") await this.refresh();
       this.schedule();
     }, this.every * 1000);
   }

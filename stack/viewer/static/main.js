@@ -28,7 +28,7 @@ function toggleTheme() {
   page?.refresh?.();
 }
 
-export function navigate(address) {
+function navigate(address) {
   history.pushState(null, "", address);
   return show();
 }

@@ -59,7 +59,11 @@ export async function search(bar, main) {
 // Children under their parents, in order of their start; a span whose parent is not here is a root.
 function ordered(spans) {
   const ids = new Set(spans.map((span) => span.span_id));
-  const children = Map.groupBy ? Map.groupBy(spans, (span) => (ids.has(span.parent_span_id) ? span.parent_span_id : null)) : new Map();
+  const children = new Map();
+  for (const span of spans) {
+    const parent = ids.has(span.parent_span_id) ? span.parent_span_id : null;
+    children.set(parent, [...(children.get(parent) || []), span]);
+  }
   const walk = (parent, depth) => (children.get(parent) || []).flatMap((span) => [{ span, depth }, ...walk(span.span_id, depth + 1)]);
   return walk(null, 0);
 }
