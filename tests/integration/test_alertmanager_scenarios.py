@@ -53,6 +53,15 @@ def recovering(env: str, scope: str) -> Alert:
     return shipped("FaultRecovering", env, scope=scope)
 
 
+def just_mended(env: str, scope: str) -> Alert:
+    return shipped("FaultRecovering", env, scope=scope, holds="symptoms")
+
+
+def probe_failing(env: str, route: str = PROFILE) -> Alert:
+    scope = route.rpartition("/")[2]
+    return shipped("ApiProbeFailing", env, http_route=route, scope=scope)
+
+
 def doctor(check: str) -> Alert:
     labels = {"alertname": "FiredrillDoctor", "env": "doctor", "severity": "none", "check": check}
     return {"labels": labels, "annotations": {"summary": "Does an alert reach the pager?"}}
@@ -81,6 +90,14 @@ TIMELINE: list[tuple[float, Alert]] = [
     (0, burn("recovering_here", "p1")),
     (0, recovering("recovering_elsewhere", "calendar")),
     (0, burn("recovering_elsewhere", "p1")),
+    (0, just_mended("just_mended", "service")),
+    (0, burn("just_mended", "p0")),
+    (0, probe_failing("just_mended", SETTINGS)),
+    (0, just_mended("mended_then_broken", "service")),
+    (0, burn("mended_then_broken", "p0")),
+    (0, provider_down("mended_then_broken")),
+    (0, just_mended("just_mended_elsewhere", "calendar")),
+    (0, probe_failing("just_mended_elsewhere")),
     (0, shipped("DbPoolExhausted", "root")),
     (0, shipped("DbQueriesTimingOut", "root")),
     (0, shipped("ServiceOverloaded", "root")),
@@ -252,6 +269,24 @@ def test_recovery_in_one_scope_holds_back_that_scope_only(record: Record) -> Non
     (page,) = record.of("recovering_elsewhere")
 
     assert [alert["labels"]["burn_tier"] for alert in page["alerts"]] == ["p1"]
+
+
+def test_no_symptom_pages_right_after_the_mend(record: Record) -> None:
+    assert record.of("just_mended") == []
+    assert record.inhibited["just_mended"] == {"ApiErrorBudgetBurn", "ApiProbeFailing"}
+
+
+def test_another_cause_pages_right_after_the_mend(record: Record) -> None:
+    (page,) = record.of("mended_then_broken")
+
+    assert names(page) == ["CalendarProviderDown"]
+
+
+def test_a_mend_in_one_scope_hides_no_symptom_in_another(record: Record) -> None:
+    (page,) = record.of("just_mended_elsewhere")
+
+    assert names(page) == ["ApiProbeFailing"]
+    assert record.inhibited["just_mended_elsewhere"] == set()
 
 
 def test_a_database_that_is_down_explains_its_victims(record: Record) -> None:
