@@ -10,4 +10,6 @@ DRILL = Drill(
     expects=("DeadMansSwitch",),
     deadline_seconds=75,
     also=frozenset({"AlertDeliveryFailing"}),
+    # Longer than what is held back after the cause: a symptom that comes then is seen.
+    watch_after_seconds=240,
 )

@@ -10,4 +10,6 @@ DRILL = Drill(
     expects=("PostgresDown",),
     deadline_seconds=55,
     also=frozenset({"ApiProbeFailing", "ApiErrorBudgetBurn", "TargetDown"}),
+    # Longer than what is held back after the cause: a symptom that comes then is seen.
+    watch_after_seconds=240,
 )

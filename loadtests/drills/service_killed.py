@@ -11,4 +11,6 @@ DRILL = Drill(
     deadline_seconds=75,
     also=frozenset({"ApiProbeFailing", "ApiMetricsAbsent", "TargetDown"}),
     evidence='1 - min(up{job="service"})',
+    # Longer than what is held back after the cause: a symptom that comes then is seen.
+    watch_after_seconds=240,
 )

@@ -18,4 +18,6 @@ DRILL = Drill(
     expects=("CalendarProviderDown", "DbPoolExhausted"),
     deadline_seconds=210,
     also=frozenset({"ApiErrorBudgetBurn", "ApiProbeFailing"}),
+    # Longer than what is held back after the cause: a symptom that comes then is seen.
+    watch_after_seconds=240,
 )

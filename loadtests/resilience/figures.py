@@ -111,7 +111,7 @@ def figures(
         readyz=sorted(set(readyz)),
         checked_out=checked_out,
         idle_in_transaction=idle_in_transaction,
-        late_start_p99=_percentile([item.late_start_seconds for item in outcomes], 0.99),
+        late_start_p99=percentile([item.late_start_seconds for item in outcomes], 0.99),
     )
 
 
@@ -148,9 +148,9 @@ def _is_failed(item: Outcome) -> bool:
 
 def _p99(items: Iterable[Outcome]) -> float | None:
     seconds = [item.seconds for item in items]
-    return _percentile(seconds, 0.99) if seconds else None
+    return percentile(seconds, 0.99) if seconds else None
 
 
-def _percentile(values: Sequence[float], share: float) -> float:
+def percentile(values: Sequence[float], share: float) -> float:
     """Return the nearest-rank percentile; share: 0-1. Raises IndexError without values."""
     return round(sorted(values)[max(0, math.ceil(share * len(values)) - 1)], 4)

@@ -4,8 +4,9 @@ from loadtests.drills.runner.breaks import nothing
 from loadtests.drills.runner.drill import Drill
 from loadtests.drills.runner.judgement import problems, row_of
 from loadtests.drills.runner.run import Course
-from loadtests.drills.runner.scores import confusion, percentile, totals
+from loadtests.drills.runner.scores import confusion, totals
 from loadtests.drills.runner.watch import Notice, held_since
+from loadtests.resilience.figures import percentile
 
 DRILL = Drill("a_fault", "", (nothing("it"),), ("DbPoolExhausted",), 55)
 
@@ -59,7 +60,7 @@ def test_an_update_of_a_group_that_fires_is_no_page() -> None:
 
 
 def test_what_is_never_or_late_resolved_is_said() -> None:
-    assert problems(course(notice(140))) == ["not resolved within 420 s"]
+    assert problems(course(notice(140))) == ["not resolved 200 s after the mend"]
     late = problems(course(notice(140), notice(330, status="resolved")))
     assert late == ["resolved after 130 s, target 120 s"]
 
@@ -113,7 +114,7 @@ def test_totals_count_recall_precision_attribution_and_pages_per_fault() -> None
 
 def test_a_percentile_is_one_of_the_values() -> None:
     assert percentile([3.0, 1.0, 2.0], 0.5) == 2.0
-    assert percentile([], 0.5) == 0.0
+    assert percentile([4.0, 1.0, 3.0, 2.0], 0.5) == 2.0
 
 
 def test_a_condition_has_held_only_without_an_interruption() -> None:

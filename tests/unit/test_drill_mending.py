@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from loadtests.drills.runner import mending
 from stack.settings import ROOT
 from tests.stack.waiting import until
@@ -69,6 +71,31 @@ def test_a_runner_that_is_killed_is_mended_after(tmp_path: Path) -> None:
 
     until(lambda: (tmp_path / "broken").read_text() == "whole", "the mend")
     until(lambda: not mending.record_of(tmp_path).exists(), "the end of the record")
+
+
+def test_a_runner_whose_own_mending_is_interrupted_is_mended_after(tmp_path: Path) -> None:
+    mending.write_down(tmp_path, [restore(tmp_path / "a")])
+
+    with pytest.raises(KeyboardInterrupt), mending.Guard(tmp_path, clean=False):
+        raise KeyboardInterrupt
+
+    assert (tmp_path / "a").read_text() == "whole"
+    assert mending.to_mend(tmp_path) == []
+
+
+def test_a_start_that_takes_too_long_does_not_keep_the_rest_from_being_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def too_long() -> None:
+        raise subprocess.TimeoutExpired("up", 1)
+
+    monkeypatch.setitem(mending._KINDS, "up", too_long)
+    mending.write_down(tmp_path, [restore(tmp_path / "a"), {"kind": "up"}])
+
+    failed = asyncio.run(mending.mend(tmp_path))
+
+    assert [text.partition(":")[0] for text in failed] == ["up"]
+    assert (tmp_path / "a").read_text() == "whole"
 
 
 def test_a_runner_that_ends_well_leaves_the_guard_nothing_to_do(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from loadtests.drills.runner import watch
-from loadtests.drills.runner.run import RESOLVE_PATIENCE_SECONDS, Course, open_groups
+from loadtests.drills.runner.run import Course, open_groups
 from loadtests.drills.runner.watch import Notice
 
 
@@ -126,7 +126,7 @@ def problems(course: Course) -> list[str]:
 
 def _unresolved(course: Course, rang: Sequence[Notice]) -> list[str]:
     if rang and open_groups(course.found, since=course.injected):
-        return [f"not resolved within {RESOLVE_PATIENCE_SECONDS:.0f} s"]
+        return [f"not resolved {course.ended - course.mended:.0f} s after the mend"]
     took = _resolve_seconds(course)
     if took is not None and took > course.drill.resolve_seconds:
         return [f"resolved after {took:.0f} s, target {course.drill.resolve_seconds:.0f} s"]

@@ -27,6 +27,7 @@ Mend: TypeAlias = dict[str, Any]
 HOLDER = "firedrill-drill"
 """Application name of the connections that a drill breaks things through."""
 _CONNECT_SECONDS = 10
+_END_MILLISECONDS = 10_000
 _UP_SECONDS = 120
 
 
@@ -64,23 +65,37 @@ async def mend(local: Path) -> list[str]:
         arguments = {name: value for name, value in mend.items() if name != "kind"}
         try:
             await _KINDS[mend["kind"]](**arguments)
-        except (OSError, asyncpg.PostgresError, httpx.HTTPError, TimeoutError) as error:
-            failed.append(f"{mend['kind']}: {error!r}")
         except subprocess.CalledProcessError as error:
             failed.append(f"{mend['kind']}: {error.stderr or error}")
+        except (
+            OSError,
+            TimeoutError,
+            asyncpg.PostgresError,
+            httpx.HTTPError,
+            subprocess.TimeoutExpired,
+        ) as error:
+            failed.append(f"{mend['kind']}: {error!r}")
     if not failed:
         record_of(local).unlink(missing_ok=True)
     return failed
 
 
 async def _let_go(*, dsn: str) -> None:
-    """End the connections of drills: what they lock, they let go of."""
+    """End the connections of drills: what they lock, they let go of. Raises TimeoutError."""
     connection = await asyncpg.connect(dsn, timeout=_CONNECT_SECONDS)
     try:
+        # Without a time to wait the function returns when the signal is sent, the lock still held.
         await connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1",
+            "SELECT pg_terminate_backend(pid, $2) FROM pg_stat_activity WHERE application_name = $1",
             HOLDER,
+            _END_MILLISECONDS,
         )
+        left = await connection.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", HOLDER
+        )
+        if left:
+            message = f"{left} connections of a drill did not end"
+            raise TimeoutError(message)
     finally:
         await connection.close()
 
@@ -154,9 +169,11 @@ class Guard:
             start_new_session=True,
         )
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.write(b"done\n")
+            # A second Ctrl-C ends the mending itself: whatever raised, the guard looks once more.
+            if kind is None:
+                self._process.stdin.write(b"done\n")
             self._process.stdin.close()
             self._process.wait()
 

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -34,7 +35,7 @@ def held(*, seed: int) -> set[str]:
 def keep(row: Row) -> None:
     """Put a row into the record in place of its predecessor; another seed's is a repeat."""
     record = read()
-    dated = {**row, "date": datetime.now(UTC).strftime("%Y-%m-%d")}
+    dated = {**row, "date": datetime.now(UTC).strftime("%Y-%m-%d"), "machine": _machine()}
     first = next((one for one in record["drills"] if one["name"] == row["name"]), None)
     place = "drills" if first is None or first["seed"] == row["seed"] else "repeats"
     record[place] = [
@@ -93,10 +94,7 @@ def page(record: Mapping[str, Any], drills: Mapping[str, Drill]) -> str:
             " for the page,"
         ),
         "mends, and waits until it is resolved. Times count from the break to the pager.",
-        (
-            f"Machine: {os.cpu_count()} cores, {platform.system()}, Python"
-            f" {platform.python_version()}; scrape and evaluation 5 s, group_wait 20 s."
-        ),
+        f"Machine: {_machines(rows)}; scrape and evaluation 5 s, group_wait 20 s.",
         "",
         *_totals(record),
         *_table(rows),
@@ -107,6 +105,18 @@ def page(record: Mapping[str, Any], drills: Mapping[str, Drill]) -> str:
         *_each(rows),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _machine() -> str:
+    return f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
+
+
+def _machines(rows: Sequence[Row]) -> str:
+    """Where the drills ran, as the record has it; rows of before it was kept say so."""
+    ran_on: Counter[str] = Counter(row.get("machine", "not recorded") for row in rows)
+    if len(ran_on) == 1:
+        return next(iter(ran_on))
+    return "; ".join(f"{machine} ({count} drills)" for machine, count in ran_on.most_common())
 
 
 def _totals(record: Mapping[str, Any]) -> list[str]:

@@ -12,10 +12,10 @@ import httpx
 from loadtests.drills.runner import mending, watch
 from loadtests.drills.runner.drill import Break, Drill
 from loadtests.drills.runner.history import back_fill
-from loadtests.drills.runner.scores import percentile
 from loadtests.drills.runner.sending import RATES, by_time, due_for, load_on, signed_in
 from loadtests.drills.runner.stage import Stage, StageError, alone
 from loadtests.drills.runner.watch import Notice
+from loadtests.resilience.figures import percentile
 from loadtests.resilience.traffic import Load
 
 GIVE_UP_FACTOR = 2.0
@@ -104,7 +104,7 @@ async def _on(
         course.ended = time.time()
         course.bins = by_time(load.outcomes)
         late = [outcome.late_start_seconds for outcome in load.outcomes]
-        course.late_start_p99 = percentile(late, 0.99)
+        course.late_start_p99 = percentile(late, 0.99) if late else 0.0
         span = {"start": course.injected, "end": course.ended}
         course.fired = await watch.fired(stage, http, **span)
         course.first_bad = await watch.first_above_zero(stage, http, drill.evidence, **span)
@@ -208,13 +208,15 @@ def _all_came(course: Course) -> bool:
 async def _watch_resolution(
     course: Course, stage: Stage, http: httpx.AsyncClient, say: Say
 ) -> None:
-    """Until every page is resolved, and for a while after it: nothing may page any more."""
+    """Until every page is resolved, and for a while after it: nothing may page any more.
+
+    A page of that while is waited for as well: it may take until its own resolution.
+    """
     give_up = time.time() + RESOLVE_PATIENCE_SECONDS
-    while time.time() < give_up and open_groups(course.found, since=course.injected):
-        await asyncio.sleep(LOOK_SECONDS)
-        await _look(course, stage, http, say)
     end = time.time() + course.drill.watch_after_seconds
-    while time.time() < end:
+    while (now := time.time()) < end:
+        if now < give_up and open_groups(course.found, since=course.injected):
+            end = now + course.drill.watch_after_seconds
         await asyncio.sleep(LOOK_SECONDS)
         await _look(course, stage, http, say)
 

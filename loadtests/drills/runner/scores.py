@@ -4,15 +4,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from loadtests.resilience.figures import percentile
+
 Row = Mapping[str, Any]
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """Nearest rank; share: 0-1; 0 without values."""
-    if not values:
-        return 0.0
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def totals(rows: Sequence[Row]) -> dict[str, Any]:

@@ -1,0 +1,143 @@
+"""Each kind of break, left behind by a runner that was killed: the system is whole again."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import asyncpg
+import httpx
+import psutil
+import pytest
+
+from loadtests.drills.runner import mending
+from loadtests.drills.runner.breaks import lock
+from loadtests.drills.runner.stage import Stage, stage_at
+from stack.processes import is_alive
+from stack.settings import ROOT
+from tests.stack.conftest import Stack
+from tests.stack.waiting import until
+
+RUNNER = """
+import asyncio, sys, time
+from pathlib import Path
+from loadtests.drills.runner import breaks, mending
+from loadtests.drills.runner.stage import stage_at
+from stack.settings import read_settings
+settings = read_settings()
+stage = stage_at(settings.local, settings.ports)
+one = eval(sys.argv[1], vars(breaks))
+async def main():
+    mending.write_down(settings.local, one.mends(stage))
+    await one.cause(stage)
+    print("broken", flush=True)
+    await asyncio.sleep(600)
+with mending.Guard(settings.local, clean=False):
+    asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def stage(stack: Stack) -> Iterator[Stage]:
+    yield stage_at(stack.local, stack.ports, stack.variables)
+    # The record goes last, after the effect that a test has seen; a lock ends even before the mending,
+    # with the connection of the killed runner.
+    until(lambda: not mending.record_of(stack.local).exists(), "the end of the record")
+
+
+def run_and_kill(stack: Stack, one: str, is_broken: Callable[[], bool]) -> None:
+    """Break something by a runner, see that it is broken, and kill the runner."""
+    runner = subprocess.Popen(
+        [sys.executable, "-c", RUNNER, one],
+        cwd=ROOT,
+        env=stack.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert runner.stdout is not None
+    with runner.stdout:
+        assert runner.stdout.readline() == "broken\n"
+        until(is_broken, f"the effect of {one}")
+        os.kill(runner.pid, signal.SIGKILL)
+        runner.wait()
+
+
+def asked(stage: Stage, query: str) -> object:
+    async def ask() -> object:
+        connection = await asyncpg.connect(stage.dsn("superuser"))
+        try:
+            return await connection.fetchval(query)
+        finally:
+            await connection.close()
+
+    return asyncio.run(ask())
+
+
+LOCKS = (
+    "SELECT count(*) FROM pg_locks JOIN pg_class ON pg_class.oid = relation"
+    " WHERE relname = 'profiles' AND mode = 'AccessExclusiveLock' AND granted"
+)
+COLUMNS = (
+    "SELECT count(*) FROM information_schema.columns"
+    " WHERE table_name = 'profiles' AND column_name = 'locale'"
+)
+
+
+def test_a_lock_is_let_go(stack: Stack, stage: Stage) -> None:
+    run_and_kill(stack, 'lock("profiles")', lambda: asked(stage, LOCKS) == 1)
+
+    until(lambda: asked(stage, LOCKS) == 0, "the end of the lock")
+
+
+def test_a_lock_of_a_connection_that_lives_on_is_let_go(stack: Stack, stage: Stage) -> None:
+    async def held_and_mended() -> bool:
+        one = lock("profiles")
+        mending.write_down(stack.local, one.mends(stage))
+        await one.cause(stage)
+        assert await asyncio.to_thread(asked, stage, LOCKS) == 1
+        assert await mending.mend(stack.local) == []
+        return await asyncio.to_thread(asked, stage, LOCKS) == 0
+
+    assert asyncio.run(held_and_mended())
+
+
+def test_a_column_is_back(stack: Stack, stage: Stage) -> None:
+    one = 'column_away("profiles", "locale")'
+    run_and_kill(stack, one, lambda: asked(stage, COLUMNS) == 0)
+
+    until(lambda: asked(stage, COLUMNS) == 1, "the column")
+
+
+def test_the_provider_is_normal_again(stack: Stack, stage: Stage) -> None:
+    def refresh() -> int:
+        form = {"grant_type": "refresh_token"}
+        return httpx.post(stack.url("provider", "/token"), data=form).status_code
+
+    normal = refresh()
+    one = 'provider("503", token={"mode": "error_503"})'
+    run_and_kill(stack, one, lambda: refresh() == httpx.codes.SERVICE_UNAVAILABLE)
+
+    until(lambda: refresh() == normal, "the provider's normal answer")
+
+
+def test_a_frozen_part_runs_on_with_its_children(stack: Stack, stage: Stage) -> None:
+    parent = psutil.Process(stage.process("postgres").pid)
+    before = {parent, *parent.children(recursive=True)}
+
+    def stopped() -> list[psutil.Process]:
+        alive = [process for process in before if process.is_running()]
+        return [process for process in alive if process.status() == psutil.STATUS_STOPPED]
+
+    run_and_kill(stack, 'freeze("postgres")', lambda: len(stopped()) > 1)
+
+    until(lambda: not stopped(), "the end of the freeze")
+
+
+@pytest.mark.parametrize("part", ["pager", "prometheus"])
+def test_a_killed_part_is_started_again(stack: Stack, stage: Stage, part: str) -> None:
+    before = stage.process(part)
+    run_and_kill(stack, f'kill("{part}")', lambda: not is_alive(before))
+
+    until(lambda: stage.process(part) != before and is_alive(stage.process(part)), "the new one")
