@@ -4,6 +4,8 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
+LOAD_OPTIONS = $(foreach name,HOST RATE DURATION SEED WORKERS,$(if $($(name)),\
+  --$(shell echo $(name) | tr A-Z a-z) "$($(name))"))
 CODE := $(wildcard service stack alerting loadtests dashboards benchmarks deploy tests)
 
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
@@ -72,6 +74,16 @@ tools: $(INSTALLED)  ## build the OpenTelemetry Collector into .tools (needs Go;
 
 exemplars: $(INSTALLED)  ## follow every exemplar of the running stack to its trace and its log line
 	@$(PY) -m stack.exemplars
+
+.PHONY: load load-ui load-report
+load: $(INSTALLED)  ## open-loop load on the running system: SCENARIO=steady [HOST= RATE= DURATION=]
+	@$(PY) -m loadtests "$(or $(SCENARIO),steady)" $(LOAD_OPTIONS)
+
+load-ui: $(INSTALLED)  ## the same in Locust's web page, port 8089
+	@$(PY) -m loadtests "$(or $(SCENARIO),steady)" $(LOAD_OPTIONS) --web
+
+load-report: $(INSTALLED)  ## the scenarios beside a plain configuration, and write docs/load.md
+	@$(PY) -m loadtests.report
 
 .PHONY: demo drill drills drills-quick
 demo: $(INSTALLED)  ## three minutes: a real fault, its page, the trace behind it, the recovery

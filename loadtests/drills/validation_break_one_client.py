@@ -2,7 +2,7 @@
 
 from loadtests.drills.runner.breaks import alter
 from loadtests.drills.runner.drill import Drill
-from loadtests.drills.runner.sending import VERSIONS
+from loadtests.resilience.callers import VERSIONS
 
 DRILL = Drill(
     name="validation_break_one_client",

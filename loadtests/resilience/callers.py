@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import cycle
+from typing import Protocol
 
 import asyncpg
 import httpx
@@ -15,6 +16,21 @@ from stack.demo import USERS, email_of, password_of
 
 SIGN_INS_AT_ONCE = 4
 """As many as the service admits."""
+VERSIONS = ("web/1.8", "web/1.9", "ios/3.2")
+"""As real callers name themselves; a third of the requests each."""
+
+
+class Deadlines(Protocol):
+    """Seconds in which the contract promises an answer; the service's configuration has them."""
+
+    @property
+    def read_deadline_seconds(self) -> float: ...
+    @property
+    def write_deadline_seconds(self) -> float: ...
+    @property
+    def login_deadline_seconds(self) -> float: ...
+    @property
+    def calendar_deadline_seconds(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -52,7 +68,7 @@ class Callers:
         browser: SignedIn,
         leaving: list[SignedIn],
         codes: list[str],
-        config: Config,
+        config: Deadlines,
     ) -> None:
         """tokens: by number of the user; those with an odd number have a calendar. leaving: sessions,
         one for each sign-out. codes: of the provider, one for each connection.

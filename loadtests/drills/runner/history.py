@@ -10,7 +10,8 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from loadtests.drills.runner.sending import VERSIONS, route_of
+from loadtests.drills.runner.sending import route_of
+from loadtests.resilience.callers import VERSIONS
 from stack.discovery import ENVIRONMENT
 from stack.programs import require_programs
 from stack.settings import Settings

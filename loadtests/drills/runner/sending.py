@@ -11,11 +11,9 @@ import asyncpg
 
 from loadtests.drills.runner.stage import Stage
 from loadtests.resilience import callers
-from loadtests.resilience.callers import Callers, Request
+from loadtests.resilience.callers import VERSIONS, Callers, Request
 from loadtests.resilience.traffic import MIX, Load, Outcome, arrivals
 
-VERSIONS = ("web/1.8", "web/1.9", "ios/3.2")
-"""As real callers name themselves; a third of the requests each."""
 RATES: Mapping[str, float] = {
     # Each sign-out would need a session of its own, made before the clock starts.
     route: rate

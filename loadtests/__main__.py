@@ -1,0 +1,173 @@
+"""`python -m loadtests SCENARIO [--host URL] [--rate 40] [--duration S] [--seed 1] [--workers 1] [--web]`
+
+Without --host it meets the stack of this checkout, all replicas of it. Exit codes: 0 every limit held,
+1 one is broken (each is said with its figure), 2 could not run, or the generator was late and the result
+is void, 130 interrupted, and mended.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import NoReturn
+
+import asyncpg
+import httpx
+
+from loadtests import launch
+from loadtests.launch import Target
+from loadtests.scenarios import RATE, SCENARIOS
+from service.config import Config
+from service.security.tokens import TokenIssuer
+from stack.credentials import CredentialsError, load_credentials
+from stack.parts import service_environment
+from stack.postgres import dsn
+from stack.serving import free_port
+from stack.settings import Settings, SettingsError, read_settings
+from stack.state import read_state
+
+WEB_PORT = 8089
+
+
+class OneLine(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"load: {message}\n")
+
+
+def above_zero(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return value
+
+
+def whole(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 64:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to 64")
+    return int(text)
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = OneLine(
+        prog="load", description="Open-loop load, with limits that set the exit code."
+    )
+    names = "\n".join(f"  {name:16} {one.what}" for name, one in SCENARIOS.items())
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = f"scenarios:\n{names}"
+    parser.add_argument("scenario", metavar="SCENARIO", help="see below")
+    parser.add_argument("--host", metavar="URL", help="of the API (the stack of this checkout)")
+    parser.add_argument("--rate", type=above_zero, default=RATE, help=f"requests/s ({RATE:g})")
+    parser.add_argument("--duration", type=above_zero, help="seconds (the scenario's own)")
+    parser.add_argument("--seed", type=int, default=1, help="of the arrivals (1)")
+    parser.add_argument("--workers", type=whole, default=1, help="processes that send (1)")
+    parser.add_argument("--web", action="store_true", help="open Locust's web page instead")
+    given = parser.parse_args(arguments)
+    if given.scenario not in SCENARIOS:
+        parser.error(f"no scenario is called {given.scenario!r}: {', '.join(SCENARIOS)}")
+    if given.host and not given.host.startswith(("http://", "https://")):
+        parser.error(f"HOST={given.host}: a URL is needed, as http://127.0.0.1:8000")
+    return given
+
+
+def main(arguments: Sequence[str]) -> int:
+    given = parse(arguments)
+    settings = read_settings(os.environ)
+    host = (given.host or settings.url("service")).rstrip("/")
+    if not _answers(host):
+        hint = (
+            "HOST"
+            if given.host
+            else "`make up` starts the system here, HOST=http://... names another"
+        )
+        print(f"load: nothing answers at {host}: {hint}", file=sys.stderr)
+        return 2
+    with _target(host, settings, is_local=given.host is None) as target:
+        stamp = datetime.fromtimestamp(time.time()).strftime("%Y%m%d-%H%M%S")  # noqa: DTZ006 - for people
+        reports = settings.local / "reports" / f"{given.scenario}-{stamp}"
+        reports.parent.mkdir(parents=True, exist_ok=True)
+        words = launch.command(
+            given.scenario,
+            target,
+            rate=given.rate,
+            seconds=given.duration,
+            seed=given.seed,
+            processes=given.workers,
+            reports=reports,
+            web_port=WEB_PORT if given.web else None,
+        )
+        code = launch.run(words, target, record=reports.with_suffix(".json"))
+        if not given.web and code != 130:
+            print(f"reports: {reports}.html, .json and _stats.csv")
+        return code
+
+
+def _answers(host: str) -> bool:
+    try:
+        httpx.get(f"{host}/problems/not_found", timeout=5, trust_env=False)
+    except httpx.HTTPError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _target(host: str, settings: Settings, *, is_local: bool) -> Iterator[Target]:
+    """What is known of the system. While it lasts, Prometheus here shows the phases."""
+    if not is_local:
+        yield Target([host])
+        return
+    credentials = load_credentials(settings.local)
+    replicas = range(read_state(settings).replicas)
+    port, internal = settings.ports["service"], settings.ports["service_internal"]
+    targets = settings.prometheus / "targets" / "load.json"
+    owner_dsn = dsn("owner", credentials.roles["owner"], settings.ports["postgres"])
+    told = service_environment(settings, credentials)
+    config = Config.model_validate({name.lower(): value for name, value in told.items()})
+    with tempfile.TemporaryDirectory(prefix="loadtest-") as directory:
+        tokens = Path(directory) / "tokens.json"
+        tokens.write_text(json.dumps(asyncio.run(_older_tokens(owner_dsn, config))))
+        metrics_port = free_port()
+        labels = {"job": "loadtest", "service": "loadtest", "env": "local"}
+        group = {"targets": [f"127.0.0.1:{metrics_port}"], "labels": labels}
+        targets.write_text(json.dumps([group]) + "\n")
+        try:
+            yield Target(
+                [f"http://127.0.0.1:{port + number}" for number in replicas],
+                [f"http://127.0.0.1:{internal + number}" for number in replicas],
+                settings.url("provider"),
+                owner_dsn,
+                str(tokens),
+                metrics_port,
+            )
+        finally:
+            targets.unlink(missing_ok=True)
+
+
+async def _older_tokens(owner_dsn: str, config: Config) -> dict[str, str]:
+    """Tokens of the older format by e-mail address: no sign-in gives them any more."""
+    issuer = TokenIssuer(config, clock=time.time)
+    owner = await asyncpg.connect(owner_dsn, timeout=10)
+    try:
+        rows = await owner.fetch("SELECT id, email, role::text FROM accounts")
+    finally:
+        await owner.close()
+    return {row["email"]: issuer.legacy(row["id"], row["email"], row["role"]) for row in rows}
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (SettingsError, CredentialsError, asyncpg.PostgresError, OSError) as error:
+        print(f"load: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
