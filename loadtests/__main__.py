@@ -84,11 +84,7 @@ def main(arguments: Sequence[str]) -> int:
     settings = read_settings(os.environ)
     host = (given.host or settings.url("service")).rstrip("/")
     if not _answers(host):
-        hint = (
-            "HOST"
-            if given.host
-            else "`make up` starts the system here, HOST=http://... names another"
-        )
+        hint = "is it up?" if given.host else "`make up` starts it, HOST=http://... names another"
         print(f"load: nothing answers at {host}: {hint}", file=sys.stderr)
         return 2
     with _target(host, settings, is_local=given.host is None) as target:

@@ -1,0 +1,266 @@
+"""`python -m loadtests.report [--only SCENARIO ...]`: the scenarios, measured, as docs/load.md says them.
+
+On a system of its own: PostgreSQL, the provider, and as many replicas as the scenario needs, first the
+service as it is, then the plain configuration (`loadtests.resilience.plain_app`) for those scenarios that
+compare. A void run does not replace one that was not. Exit codes: 0, 1 a limit is broken, 2 a run is void
+or could not run.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from loadtests import launch
+from loadtests.launch import Target
+from loadtests.resilience import plain_app
+from loadtests.resilience.surroundings import (
+    ServiceNotReadyError,
+    Surroundings,
+    running,
+    surroundings,
+    versions,
+)
+from loadtests.scenarios import RATE, SCENARIOS
+from service.migrations.commands import Refused
+from service.security.tokens import TokenIssuer
+from stack.postgres import PostgresError
+from stack.settings import ROOT
+
+COMPARED = ("pool_exhaustion", "oauth_refresh")
+SECONDS: Mapping[str, float] = {"steady": 60.0}
+"""Of those whose own length is too long for a report."""
+LEFT_OUT = frozenset({"soak"})
+REPLICAS: Mapping[str, int] = {"oauth_refresh": 2}
+DOCS = ROOT / "docs"
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m loadtests.report", description=__doc__)
+    names = [name for name in SCENARIOS if name not in LEFT_OUT]
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="SCENARIO")
+    parser.add_argument("--rate", type=float, default=RATE, help=f"requests a second ({RATE:g})")
+    return parser.parse_args(arguments)
+
+
+async def main(options: argparse.Namespace) -> int:
+    codes = []
+    for configuration in ("firedrill", "plain"):
+        chosen = [
+            name for name in options.only if configuration == "firedrill" or name in COMPARED
+        ]
+        if not chosen:
+            continue
+        async with surroundings() as around:
+            about = _about(await versions(around))
+            for name in chosen:
+                row = await _run(name, configuration, around, rate=options.rate)
+                codes.append(_code(row) if configuration == "firedrill" else 0)
+                _keep(configuration, row | about)
+    return max(codes)
+
+
+def _code(row: Mapping[str, Any]) -> int:
+    if row["void"]:
+        return 2
+    return int(any(not limit["holds"] for limit in row["limits"]))
+
+
+async def _run(
+    name: str, configuration: str, around: Surroundings, *, rate: float
+) -> dict[str, Any]:
+    is_plain = configuration == "plain"
+    module = "loadtests.resilience.plain_app" if is_plain else "service"
+    environment = plain_app.ENVIRONMENT if is_plain else {}
+    print(f"\n{name}, {configuration}", flush=True)
+    async with AsyncExitStack() as stack:
+        replicas = [
+            await stack.enter_async_context(running(module, around, environment))
+            for _ in range(REPLICAS.get(name, 1))
+        ]
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="load-")))
+        tokens = directory / "tokens.json"
+        tokens.write_text(json.dumps(await _older_tokens(around)))
+        target = Target(
+            [f"http://127.0.0.1:{process.port}" for process in replicas],
+            [process.internal_url for process in replicas],
+            around.provider_url,
+            around.postgres.dsn("owner"),
+            str(tokens),
+        )
+        words = launch.command(
+            name, target, rate=rate, seconds=SECONDS.get(name), reports=directory / "locust"
+        )
+        record = directory / "record.json"
+        code = await asyncio.to_thread(
+            launch.run, [*words, "--only-summary"], target, record=record
+        )
+        if not record.exists():
+            raise ServiceNotReadyError(f"{name}: Locust ended with {code} and no record")
+        found: dict[str, Any] = json.loads(record.read_text())
+    return found | {"replicas": len(replicas)}
+
+
+async def _older_tokens(around: Surroundings) -> dict[str, str]:
+    issuer = TokenIssuer(around.config, clock=time.time)
+    rows = await around.owner.fetch("SELECT id, email, role::text FROM accounts")
+    return {row["email"]: issuer.legacy(row["id"], row["email"], row["role"]) for row in rows}
+
+
+def _about(found: Mapping[str, str]) -> dict[str, Any]:
+    libraries = ("locust", "fastapi", "uvicorn", "sqlalchemy", "asyncpg")
+    return {
+        "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
+        "versions": {
+            "python": platform.python_version(),
+            **found,
+            **{name: version(name) for name in libraries},
+        },
+    }
+
+
+def _keep(configuration: str, row: Mapping[str, Any], directory: Path = DOCS) -> None:
+    """Put the row into the record, unless it is void and there is one that is not; write the page."""
+    file = directory / "load.json"
+    record: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    rows = record.setdefault(configuration, {})
+    before = rows.get(row["scenario"])
+    if before is None or before["void"] or not row["void"]:
+        rows[row["scenario"]] = dict(row)
+    file.write_text(json.dumps(record, indent=1) + "\n")
+    (directory / "load.md").write_text(page(record))
+
+
+def page(record: Mapping[str, Mapping[str, Any]]) -> str:
+    """The record as Markdown."""
+    rows = record.get("firedrill", {})
+    plain = record.get("plain", {})
+    some = next(iter([*rows.values(), *plain.values()]))
+    told = ", ".join(f"{name} {number}" for name, number in some["versions"].items())
+    lines = [
+        "# Load: what the service does under it",
+        "",
+        "Written by `make load-report` from [load.json](load.json), never by hand. Arrivals are",
+        "open-loop, and time counts from when a request was due. Generator, service, PostgreSQL and",
+        "provider share one machine, so that the figures are those of the machine; the limits are",
+        "ratios within one run, or the contract's deadlines.",
+        "",
+        f"Machine: {some['machine']}. Versions: {told}.",
+        "",
+        "| scenario | what | date | requests | generator late, p99 | verdict |",
+        "|---|---|---|---|---|---|",
+        *(_summary(name, rows[name]) for name in SCENARIOS if name in rows),
+    ]
+    missing = [f"`{name}`" for name in SCENARIOS if name not in rows]
+    if missing:
+        lines += ["", f"Not in the record: {', '.join(missing)}."]
+    for name in COMPARED:
+        if name in rows and name in plain:
+            lines += _beside(name, rows[name], plain[name])
+    for name in SCENARIOS:
+        if name in rows:
+            lines += _each(name, rows[name])
+    return "\n".join(lines) + "\n"
+
+
+def _summary(name: str, row: Mapping[str, Any]) -> str:
+    late = max((phase.get("late_seconds_p99", 0.0) for phase in row["phases"]), default=0.0)
+    return (
+        f"| [{name}](#{name}) | {SCENARIOS[name].what} | {row['date'][:10]} | {row['requests']} |"
+        f" {late * 1000:.1f} ms | {_verdict(row)} |"
+    )
+
+
+def _verdict(row: Mapping[str, Any]) -> str:
+    if row["void"]:
+        return f"void: {row['void']}"
+    broken = [limit["name"] for limit in row["limits"] if not limit["holds"]]
+    return f"broken: {', '.join(broken)}" if broken else "as it should be"
+
+
+def _beside(name: str, row: Mapping[str, Any], plain: Mapping[str, Any]) -> list[str]:
+    figures = {limit["name"]: limit["figure"] for limit in plain["limits"]}
+    ours = {limit["name"]: limit for limit in row["limits"]}
+    names = [*ours, *(one for one in figures if one not in ours)]
+    lines = [
+        "",
+        f"## {name}: beside a plain configuration",
+        "",
+        "Plain: SQLAlchemy's pool as it comes (5 + 10 connections, 30 s), no deadline, no admission, no",
+        "breaker, and whoever finds a token expired refreshes it."
+        + (f" Void: {plain['void']}." if plain["void"] else ""),
+        "",
+        "| figure | limit | Firedrill | plain |",
+        "|---|---|---|---|",
+    ]
+    for one in names:
+        ours_figure = ours[one]["figure"] if one in ours else None
+        unit = ours[one]["unit"] if one in ours else ""
+        bound = _bound(ours[one]) if one in ours else ""
+        lines.append(
+            f"| {one}{f' ({unit})' if unit else ''} | {bound} | {_number(ours_figure)} |"
+            f" {_number(figures.get(one))} |"
+        )
+    return lines
+
+
+def _each(name: str, row: Mapping[str, Any]) -> list[str]:
+    replicas = f"{row['replicas']} replica{'s' * (row['replicas'] > 1)}"
+    told = f"{row['rate']:g} requests a second, seed {row['seed']}, {replicas}: {_verdict(row)}."
+    return [
+        "",
+        f"## {name}",
+        "",
+        f"`make load SCENARIO={name}`, {told}",
+        "",
+        "| figure | measured | limit |",
+        "|---|---|---|",
+        *(
+            f"| {limit['name']} | {_number(limit['figure'])} {limit['unit']} | {_bound(limit)} |"
+            for limit in row["limits"]
+        ),
+        "",
+        "| phase | requests | served/s | p50 s | p99 s | statuses | codes |",
+        "|---|---|---|---|---|---|---|",
+        *(_phase(phase) for phase in row["phases"] if phase["requests"]),
+    ]
+
+
+def _phase(phase: Mapping[str, Any]) -> str:
+    def counted(found: Mapping[str, int]) -> str:
+        return ", ".join(f"{name}: {count}" for name, count in found.items())
+
+    return (
+        f"| {phase['name']} | {phase['requests']} | {phase['goodput']} |"
+        f" {_number(phase.get('seconds_p50'))} | {_number(phase.get('seconds_p99'))} |"
+        f" {counted(phase['statuses'])} | {counted(phase['codes'])} |"
+    )
+
+
+def _bound(limit: Mapping[str, Any]) -> str:
+    if limit["most"] is not None and limit["most"] == limit["least"]:
+        return f"{limit['most']:g}"
+    if limit["most"] is not None:
+        return f"<= {limit['most']:g}"
+    return f">= {limit['least']:g}" if limit["least"] is not None else ""
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(asyncio.run(main(parse(sys.argv[1:]))))
+    except (PostgresError, Refused, ServiceNotReadyError) as error:
+        print(f"load-report: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,77 @@
+"""The generator against a server that stalls: a closed loop would wait with it and see nothing."""
+
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from loadtests import launch
+from loadtests.launch import Target
+
+STALL_SECONDS = 3.0
+SECONDS = 10.0
+
+
+class StallingServer:
+    """Answers everything with 200, and once, from its 100th request on, nothing for three seconds."""
+
+    def __init__(self) -> None:
+        self.app = FastAPI()
+        self.app.add_api_route(
+            "/{path:path}", self.answer, methods=["GET", "POST", "PUT"], response_model=None
+        )
+        self.answered = 0
+        self.traceparents: set[str] = set()
+
+    async def answer(self, request: Request) -> JSONResponse:
+        self.answered += 1
+        self.traceparents.add(request.headers.get("traceparent", ""))
+        if self.answered == 100:
+            time.sleep(STALL_SECONDS)  # noqa: ASYNC251 - the whole server, not one request
+        return JSONResponse({"access_token": "t"}, headers={"Set-Cookie": "session=s"})
+
+
+async def record_of(server: StallingServer, directory: Path) -> dict[str, Any]:
+    serving = uvicorn.Server(
+        uvicorn.Config(server.app, port=0, log_config=None, lifespan="off", access_log=False)
+    )
+    task = asyncio.create_task(asyncio.to_thread(serving.run))
+    while not serving.started:
+        await asyncio.sleep(0.01)
+    port = serving.servers[0].sockets[0].getsockname()[1]
+    target = Target([f"http://127.0.0.1:{port}"])
+    file = directory / "record.json"
+    words = launch.command("steady", target, rate=40, seconds=SECONDS)
+    process = await asyncio.create_subprocess_exec(
+        *words,
+        env={**os.environ, "LOADTEST_RECORD": str(file)},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    await process.wait()
+    serving.should_exit = True
+    await task
+    assert process.returncode in {1, 2}
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
+
+
+async def test_a_stall_of_three_seconds_is_in_the_percentiles(tmp_path: Path) -> None:
+    server = StallingServer()
+
+    record = await record_of(server, tmp_path)
+
+    (phase,) = record["phases"]
+    # 3 of 10 seconds of arrivals waited, 1.5 s in the mean; a closed loop of 20 users sees 20 of them.
+    assert phase["requests"] == sum(phase["statuses"].values()) > 300
+    assert phase["seconds_p95"] > STALL_SECONDS / 2
+    assert phase["seconds_p50"] < 1.0
+    broken = [limit["name"] for limit in record["limits"] if not limit["holds"]]
+    assert "answers beyond the deadline" in broken
+    assert len(server.traceparents) > 300

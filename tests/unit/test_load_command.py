@@ -1,0 +1,59 @@
+import pytest
+
+from loadtests import launch
+from loadtests.__main__ import parse
+from loadtests.launch import Target
+from loadtests.resilience.traffic import MIX
+from loadtests.scenarios import SCENARIOS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["stedy"], "no scenario is called 'stedy': steady, capacity"),
+        (["steady", "--rate", "x"], "'x' is no number above 0"),
+        (["steady", "--rate", "-1"], "'-1' is no number above 0"),
+        (["steady", "--duration", "0"], "'0' is no number above 0"),
+        (["steady", "--workers", "0"], "'0' is no whole number from 1 to 64"),
+        (["steady", "--host", "localhost:8000"], "HOST=localhost:8000: a URL is needed"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(arguments)
+
+    error = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert said in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_scenario_asks_only_routes_that_exist(name: str) -> None:
+    phases = SCENARIOS[name].at(40, None)
+    asked = {route for phase in phases for route in {*phase.rates, *phase.at_once, *phase.altered}}
+
+    assert asked <= MIX.keys()
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_phases_have_names_of_their_own(name: str) -> None:
+    names = [phase.name for phase in SCENARIOS[name].at(40, None)]
+
+    assert len(names) == len(set(names))
+
+
+def test_secrets_stay_out_of_the_command_line() -> None:
+    target = Target(["http://127.0.0.1:1"], owner_dsn="postgresql://owner:secret@127.0.0.1/x")
+
+    assert not [word for word in launch.command("steady", target) if "secret" in word]
+    assert "secret" not in repr(target)
+
+
+def test_replicas_are_met_in_turn() -> None:
+    words = launch.command("steady", Target(["http://a", "http://b", "http://c"]))
+
+    assert words[words.index("--host") + 1] == "http://a"
+    assert words[words.index("--also") + 1] == "http://b,http://c"

@@ -1,0 +1,157 @@
+"""Each limit, held and broken: the exit code of a load test hangs on them."""
+
+from dataclasses import replace
+
+import pytest
+
+from loadtests import limits
+from loadtests.limits import Limit, Run, Sample
+from loadtests.scenarios import BROKEN_VERSION, PROFILE, SCENARIOS, SYNC, UNRELATED
+
+GOOD = Sample(0.0, 0, PROFILE, 0.02, 200, "", 0.001, 2.0, "web/1.8.0", "0" * 32)
+
+
+def run_of(scenario: str, samples: list[Sample], **more: object) -> Run:
+    phases = SCENARIOS[scenario].at(40, None)
+    run = Run(scenario, [p.name for p in phases], [p.seconds for p in phases], samples)
+    for name, value in more.items():
+        setattr(run, name, value)
+    return run
+
+
+def limit(run: Run, name: str) -> Limit:
+    return next(one for one in limits.judge(run) if one.name == name)
+
+
+def phase(run: Run, name: str) -> int:
+    return list(run.phases).index(name)
+
+
+def pool_run() -> Run:
+    """What it should be: 503s at once in hold, calm before and after."""
+    run = run_of("pool_exhaustion", [])
+    calm, hold, after = (phase(run, name) for name in ("calm", "hold", "after hold"))
+    other = replace(GOOD, route="GET /api/v1/settings")
+    refused = replace(
+        GOOD, phase=hold, due=25.0, status=503, code="db_pool_exhausted", seconds=0.26
+    )
+    run.samples = [
+        *([replace(GOOD, route=UNRELATED), other] * 50),
+        *([replace(GOOD, route=UNRELATED, phase=hold), replace(other, phase=hold)] * 50),
+        *([refused] * 10),
+        *([replace(GOOD, phase=after, due=41.0)] * 20),
+    ]
+    run.mended = {"hold": 40.0}
+    assert calm == 0
+    return run
+
+
+def test_a_pool_that_refuses_at_once_holds_every_limit() -> None:
+    assert [str(one) for one in limits.judge(pool_run()) if not one.holds] == []
+
+
+def test_a_scenario_that_did_not_exhaust_the_pool_has_not_done_its_job() -> None:
+    run = pool_run()
+    run.samples = [replace(sample, code="") for sample in run.samples]
+
+    assert not limit(run, "db_pool_exhausted in hold").holds
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("p99 of 503", {"status": 503, "seconds": 0.4, "phase": 1}),
+        ("p99 of unrelated", {"route": UNRELATED, "seconds": 0.2, "phase": 1}),
+        ("recovery after hold", {"status": 503, "due": 42.5, "phase": 2}),
+        ("answers beyond the deadline", {"seconds": 2.3}),
+        ("answers beyond the deadline", {"status": 0}),
+    ],
+)
+def test_what_a_plain_pool_does_breaks_a_limit(name: str, change: dict[str, float]) -> None:
+    run = pool_run()
+    run.samples = [*run.samples, *([replace(GOOD, **change)] * 10)]  # type: ignore[arg-type]
+
+    assert not limit(run, name).holds
+
+
+def refresh_run(calls: int, reuse: int, status: int) -> Run:
+    caller = replace(GOOD, route=SYNC, is_at_once=True, deadline=15.0)
+    run = run_of("oauth_refresh", [])
+    rounds = [name for name in run.phases if name.startswith("round")]
+    run.samples = [replace(caller, phase=phase(run, name)) for name in rounds for _ in range(40)]
+    run.samples = [*run.samples[:-1], replace(run.samples[-1], status=status)]
+    run.judged = {
+        name: {"token_calls": calls, "reuse_seen": reuse, "grants": 10} for name in rounds
+    }
+    return run
+
+
+@pytest.mark.parametrize(
+    ("calls", "reuse", "status", "broken"),
+    [
+        (10, 0, 200, []),
+        (11, 0, 200, ["provider calls a grant"]),
+        (9, 0, 200, ["provider calls a grant"]),
+        (10, 1, 200, ["refresh tokens used twice"]),
+        (10, 0, 409, ["callers without an answer of success"]),
+    ],
+)
+def test_one_refresh_for_each_grant(
+    calls: int, reuse: int, status: int, broken: list[str]
+) -> None:
+    found = limits.judge(refresh_run(calls, reuse, status))
+
+    assert [one.name for one in found if not one.holds] == broken
+
+
+def test_422_of_a_sound_version_are_not_the_broken_ones() -> None:
+    refused = replace(GOOD, status=422, version=BROKEN_VERSION)
+
+    assert limit(run_of("bad_client", [refused]), "422 of sound versions").holds
+    sound = run_of("bad_client", [refused, replace(refused, version="web/1.8.0")])
+    assert not limit(sound, "422 of sound versions").holds
+
+
+def test_capacity_is_the_best_step() -> None:
+    run = run_of("capacity", [])
+    run.samples = [
+        *([replace(GOOD, phase=0)] * 200),
+        *([replace(GOOD, phase=1)] * 390),
+        *([replace(GOOD, phase=2)] * 300),
+        *([replace(GOOD, phase=2, status=503)] * 300),
+    ]
+
+    assert limit(run, "capacity").figure == 39
+
+
+def test_goodput_counts_what_came_in_time() -> None:
+    late = replace(GOOD, seconds=2.3)
+    run = run_of("spike", [GOOD, late, replace(GOOD, status=503)])
+
+    assert run.goodput("full") == pytest.approx(1 / 20)
+
+
+@pytest.mark.parametrize(
+    ("samples", "more", "said"),
+    [
+        ([GOOD] * 200, {}, None),
+        ([GOOD] * 197 + [replace(GOOD, late=0.02)] * 3, {}, "20 ms late"),
+        ([GOOD], {"dropped": 1}, "1 arrivals were dropped"),
+        ([GOOD], {"is_generator_busy": True}, "processor"),
+        ([], {}, "no request"),
+    ],
+)
+def test_a_generator_that_measured_itself_makes_the_result_void(
+    samples: list[Sample], more: dict[str, object], said: str | None
+) -> None:
+    reason = limits.void(run_of("steady", samples, **more))
+
+    assert reason is None if said is None else said in (reason or "")
+
+
+def test_a_barrier_is_late_on_purpose() -> None:
+    assert limits.void(run_of("steady", [replace(GOOD, late=0.5, is_at_once=True)])) is None
+
+
+def test_a_broken_limit_says_its_figure() -> None:
+    assert str(Limit("p99", 0.412, "s", most=0.35)) == "p99: 0.412 s, at most 0.35"
