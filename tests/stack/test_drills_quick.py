@@ -49,3 +49,8 @@ def test_each_fault_pages_once_by_its_own_name_and_is_resolved(
         assert tuple(row["first_page"]) == course.drill.expects
         assert pager[-1]["status"] == "resolved"
         assert row["pages_after_mend"] == 0
+        assert row["panels"]["unproven"] == []
+        assert (row["panels"]["errors"], row["panels"]["warnings"]) == ({}, {})
+        found = row["exemplars"]
+        assert found["count"] == found["with_trace"] == found["with_line"] > 0
+        assert row["memory_peak_bytes"]["service-1"] > 0

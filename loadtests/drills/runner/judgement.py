@@ -58,6 +58,8 @@ def row_of(course: Course) -> dict[str, Any]:
         "requests_failed": sum(one.get("5xx", 0) + one.get("no_answer", 0) for one in course.bins),
         "generator_late_p99_seconds": round(course.late_start_p99, 4),
         "references": course.references,
+        **course.signals,
+        "memory_peak_bytes": {**course.memory.parts, "all": course.memory.all_parts},
         "started_at": watch.clock(course.started),
         "injected_at_seconds": round(course.injected - course.started, 1),
         "bins": course.bins,

@@ -101,10 +101,67 @@ def page(record: Mapping[str, Any], drills: Mapping[str, Drill]) -> str:
         *_not_run(drills, ran),
         *_repeats(record["repeats"]),
         *_references(rows),
+        *_signals(rows),
+        *_memory(rows),
         *_confusion(rows),
         *_each(rows),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _signals(rows: Sequence[Row]) -> list[str]:
+    """What the drills left in dashboards and exemplars; of rows that have it."""
+    found = [row for row in rows if "panels" in row]
+    if not found:
+        return []
+    return [
+        "",
+        "## The signals after each drill",
+        "",
+        "Every query of every dashboard, asked after the drill: those that must have data (all but what",
+        "`dashboards/empty_when_healthy.yaml` lists for another drill), and every exemplar, followed to its",
+        "trace and its log line.",
+        "",
+        "| drill | queries | must have data, and have | without | exemplars | to a trace | to a line |",
+        "|---|---|---|---|---|---|---|",
+        *(_signal(row) for row in found),
+    ]
+
+
+def _signal(row: Row) -> str:
+    panels, exemplars = row["panels"], row["exemplars"]
+    wrong = [*panels["unproven"], *panels["errors"], *panels["warnings"]]
+    return (
+        f"| {row['name']} | {panels['queries']} | {panels['share_of_required_with_data']:.1%} |"
+        f" {'; '.join(wrong) or '-'} | {exemplars['count']} | {exemplars['with_trace']} |"
+        f" {exemplars['with_line']} |"
+    )
+
+
+def _memory(rows: Sequence[Row]) -> list[str]:
+    """The most that each part took in any of the drills that have it."""
+    peaks: dict[str, int] = {}
+    found = [row["memory_peak_bytes"] for row in rows if row.get("memory_peak_bytes")]
+    for one in found:
+        for part, count in one.items():
+            peaks[part] = max(peaks.get(part, 0), count)
+    if not peaks:
+        return []
+    everything = peaks.pop("all")
+    return [
+        "",
+        "## Memory at its peak",
+        "",
+        f"One sample a second over {len(found)} drills; a page that n processes share counts 1/n.",
+        "",
+        "| part | MB |",
+        "|---|---:|",
+        *(
+            f"| {part} | {count / 1e6:.0f} |"
+            for part, count in sorted(peaks.items(), key=lambda one: -one[1])
+        ),
+        f"| **all, at the same moment** | **{everything / 1e6:.0f}** |",
+    ]
 
 
 def _machine() -> str:

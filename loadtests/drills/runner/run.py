@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 
@@ -13,10 +14,13 @@ from loadtests.drills.runner import mending, watch
 from loadtests.drills.runner.drill import Break, Drill
 from loadtests.drills.runner.history import back_fill
 from loadtests.drills.runner.sending import RATES, by_time, due_for, load_on, signed_in
+from loadtests.drills.runner.signals import signals
 from loadtests.drills.runner.stage import Stage, StageError, alone
 from loadtests.drills.runner.watch import Notice
 from loadtests.resilience.figures import percentile
 from loadtests.resilience.traffic import Load
+from stack.memory import Peaks
+from stack.memory import watch as watch_memory
 
 GIVE_UP_FACTOR = 2.0
 """Of the deadline: until then a late page is waited for, so that the miss has a figure."""
@@ -48,6 +52,8 @@ class Course:
     fired: dict[str, dict[str, float]] = field(default_factory=dict)
     first_bad: float | None = None
     references: dict[str, float | None] = field(default_factory=dict)
+    signals: dict[str, Any] = field(default_factory=dict)
+    memory: Peaks = field(default_factory=Peaks)
 
     @property
     def rang(self) -> list[Notice]:
@@ -74,9 +80,15 @@ async def carry_out(
             say(f"three hours of quiet history back-filled: {samples} samples")
             await asyncio.to_thread(stage.up)
             say("the stack is up")
-            return await _on(drill, stage, seed=seed, say=say, at_page=at_page)
+            # Ends by itself with the last process of the stack.
+            memory = asyncio.create_task(
+                asyncio.to_thread(watch_memory, stage.settings, _longest(drill))
+            )
+            course = await _on(drill, stage, seed=seed, say=say, at_page=at_page)
         finally:
             await asyncio.to_thread(stage.clean)
+        course.memory = await memory
+        return course
 
 
 async def _on(
@@ -111,6 +123,7 @@ async def _on(
         course.references = await watch.references(
             stage, http, start=course.injected, end=course.mended
         )
+        course.signals = await signals(stage, drill.name, start=course.started, end=course.ended)
     return course
 
 
