@@ -6,7 +6,8 @@ from loadtests.drills.runner.drill import Drill
 DRILL = Drill(
     name="collector_down",
     what="The receiver of traces is killed: a ticket, no page, and no request fails.",
-    breaks=(kill("viewer"),),
+    # Whoever takes them: the collector where it is built, the viewer where it is not.
+    breaks=(kill("collector", "viewer"),),
     expects=(),
     tickets=frozenset({"TelemetryExportFailing"}),
     deadline_seconds=300,

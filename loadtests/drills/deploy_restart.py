@@ -7,10 +7,10 @@ from loadtests.drills.runner.drill import Drill
 
 DRILL = Drill(
     name="deploy_restart",
-    what="Two replicas are restarted one after the other: silent.",
+    what="Fifteen minutes of steady load, two replicas restarted one after the other: silent.",
     environment={"REPLICAS": "2"},
-    breaks=(replace(restart("service-1", "service-2"), after_seconds=5),),
+    breaks=(replace(restart("service-1", "service-2"), after_seconds=120),),
     expects=(),
     deadline_seconds=0,
-    holds_seconds=180,
+    holds_seconds=900,
 )

@@ -1,9 +1,10 @@
 """The ways to break something: locks and DDL, the provider's modes, signals, a broken release."""
 
 import asyncio
+import json
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -16,6 +17,7 @@ from loadtests.drills.runner.mending import HOLDER, Mend
 from loadtests.drills.runner.stage import Stage
 from stack.processes import Running, identity_of, stop
 from stack.settings import variable
+from stack.state import read_state
 
 LOCK_WAIT_SECONDS = 10
 """DDL waits for the requests in flight, and everybody behind it waits with it: not for long."""
@@ -99,11 +101,15 @@ def alter(
 
 
 def kill(*parts: str, number: signal.Signals = signal.SIGKILL) -> Break:
-    """End parts of the stack; the mend starts them again."""
+    """End those of the parts that there are; the mend starts them again. Raises KeyError for none."""
 
     async def cause(stage: Stage) -> None:
-        for part in parts:
-            os.kill(stage.process(part).pid, number)
+        running = read_state(stage.settings).alive
+        there = [running[part] for part in parts if part in running]
+        if not there:
+            raise KeyError(parts)
+        for process in there:
+            os.kill(process.pid, number)
 
     return Break(f"{', '.join(parts)} stopped ({number.name})", cause, _up)
 
@@ -124,15 +130,31 @@ def freeze(part: str) -> Break:
 
 def emptied(file: str, content: str) -> Break:
     """Replace the content of a file of the stack. file: relative to its directory."""
+    return _replaced(file, f"{file} says {content}", lambda _: content)
 
+
+def scraped_at(part: str) -> Break:
+    """Discovery names the port of another part as the service's: it answers, and counts nothing of it."""
+    file = "prometheus/targets/service.json"
+
+    def elsewhere(stage: Stage) -> str:
+        groups = json.loads((stage.settings.local / file).read_text())
+        for group in groups:
+            group["targets"] = [f"127.0.0.1:{stage.settings.ports[part]}"]
+        return json.dumps(groups)
+
+    return _replaced(file, f"Prometheus scrapes {part} in place of the service", elsewhere)
+
+
+def _replaced(file: str, what: str, content: Callable[[Stage], str]) -> Break:
     async def cause(stage: Stage) -> None:
-        await asyncio.to_thread((stage.settings.local / file).write_text, content)
+        await asyncio.to_thread((stage.settings.local / file).write_text, content(stage))
 
     def mends(stage: Stage) -> list[Mend]:
         path = stage.settings.local / file
         return [{"kind": "restore", "file": str(path), "content": path.read_text()}]
 
-    return Break(f"{file} says {content}", cause, mends)
+    return Break(what, cause, mends)
 
 
 def nothing(what: str) -> Break:

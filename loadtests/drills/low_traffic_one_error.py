@@ -1,0 +1,21 @@
+"""One error in an hour of ten requests is 10 % and no reason to wake anybody."""
+
+from loadtests.drills.runner.breaks import sql
+from loadtests.drills.runner.drill import Drill
+from loadtests.drills.runner.sending import RATES
+
+DRILL = Drill(
+    name="low_traffic_one_error",
+    what="A request in five minutes on each route, and four seconds of a locked table: silent.",
+    rates=dict.fromkeys(RATES, 0.003),
+    breaks=(
+        sql(
+            "the profiles are locked for four seconds",
+            "BEGIN; LOCK TABLE profiles IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(4); COMMIT",
+            mend="SELECT 1",
+        ),
+    ),
+    expects=(),
+    deadline_seconds=0,
+    holds_seconds=240,
+)

@@ -1,0 +1,14 @@
+"""The service works, and Prometheus looks elsewhere: every other alert is blind."""
+
+from loadtests.drills.runner.breaks import scraped_at
+from loadtests.drills.runner.drill import Drill
+
+DRILL = Drill(
+    name="metrics_absent",
+    what="Discovery names a port that is up and counts no requests.",
+    breaks=(scraped_at("prober"),),
+    expects=("ApiMetricsAbsent",),
+    # 15 s until discovery is read, two minutes without a count, one of waiting, 20 s of grouping.
+    deadline_seconds=240,
+    evidence='absent(http_server_request_duration_seconds_count{job="service"})',
+)
