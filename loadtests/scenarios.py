@@ -92,6 +92,8 @@ def _oauth_refresh(_rate: float) -> tuple[Phase, ...]:
                 at_once={SYNC: GRANTS * CALLERS_A_GRANT},
                 at_once_after=3,
                 breaks=("rotation strict", "expire"),
+                retries=3,
+                heeds_retry_after=True,
             )
             for number in range(1, ROUNDS + 1)
         ),

@@ -103,7 +103,7 @@ class Generator(FastHttpUser):
         at = due.at
         for attempt in range(phase.retries + 1):
             late = time.perf_counter() - started - at
-            status, code, trace_id = self._ask(request, version, started + at)
+            status, code, trace_id, retry_after = self._ask(request, version, started + at)
             seconds = time.perf_counter() - started - at
             course.samples.append(
                 Sample(
@@ -123,10 +123,12 @@ class Generator(FastHttpUser):
             )
             if status not in {0, 429, 503}:
                 return
+            if phase.heeds_retry_after:
+                gevent.sleep(retry_after)
             at = time.perf_counter() - started
 
-    def _ask(self, request: Request, version: str, due: float) -> tuple[int, str, str]:
-        """Return status (0: no answer), code of the problem and trace id."""
+    def _ask(self, request: Request, version: str, due: float) -> tuple[int, str, str, float]:
+        """Return status (0: no answer), code of the problem, trace id and seconds of `Retry-After`."""
         trace_id = f"{self._chance.getrandbits(128):032x}"
         headers = {
             **request.headers,
@@ -152,11 +154,12 @@ class Generator(FastHttpUser):
             answer.request_meta["response_time"] = (time.perf_counter() - due) * 1000
             status = answer.status_code or 0
             code = _code(status, answer)
+            retry_after = float((answer.headers or {}).get("retry-after") or 0)
             if code:
                 answer.failure(code)
             else:
                 answer.success()
-        return status, code, trace_id
+        return status, code, trace_id, retry_after
 
     def _number(self) -> int:
         """Of this generator among all: seeds differ by it."""

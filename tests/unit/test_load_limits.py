@@ -60,7 +60,7 @@ def test_a_scenario_that_did_not_exhaust_the_pool_has_not_done_its_job() -> None
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        ("p99 of 503", {"status": 503, "seconds": 0.4, "phase": 1}),
+        ("p99 of a refusal", {"status": 503, "code": "overloaded", "seconds": 0.4, "phase": 1}),
         ("p99 of unrelated", {"route": UNRELATED, "seconds": 0.2, "phase": 1}),
         ("recovery after hold", {"status": 503, "due": 42.5, "phase": 2}),
         ("answers beyond the deadline", {"seconds": 2.3}),
@@ -102,6 +102,15 @@ def test_one_refresh_for_each_grant(
     found = limits.judge(refresh_run(calls, reuse, status))
 
     assert [one.name for one in found if not one.holds] == broken
+
+
+def test_a_caller_that_is_refused_and_served_when_it_asks_again_is_served() -> None:
+    run = refresh_run(10, 0, 503)
+    again = replace(run.samples[-1], status=200, attempt=1)
+    run.samples = [*run.samples, again]
+
+    assert limit(run, "callers without an answer of success").holds
+    assert limit(run, "callers refused at first").figure == 1
 
 
 def test_422_of_a_sound_version_are_not_the_broken_ones() -> None:
