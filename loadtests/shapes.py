@@ -17,8 +17,9 @@ class Phase:
 
     rates: requests a second by route (`METHOD template`). at_once: requests by route that are all due
     together, `at_once_after` seconds into the phase: a barrier, closed on purpose. breaks: what is broken
-    while it lasts, as `python -m loadtests.breaks` names it. retries: how often a caller asks again after a
-    refusal: at once, or when `Retry-After` says so if it heeds_retry_after. altered: bodies by route that `altered_version` sends instead.
+    while it lasts, as `python -m loadtests.breaks` names it. retries: how often a caller asks again after
+    a refusal: at once, or when `Retry-After` says so if it heeds_retry_after. altered: bodies by route
+    that `altered_version` sends instead.
     """
 
     name: str
