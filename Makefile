@@ -75,6 +75,12 @@ tools: $(INSTALLED)  ## build the OpenTelemetry Collector into .tools (needs Go;
 exemplars: $(INSTALLED)  ## follow every exemplar of the running stack to its trace and its log line
 	@$(PY) -m stack.exemplars
 
+.PHONY: bench
+bench: $(INSTALLED)  ## seconds to the first data of each signal, and what the collector takes
+	@$(PY) -m stack programs
+	@$(PY) -m benchmarks.first_data
+	@$(PY) -m benchmarks.collector
+
 .PHONY: load load-ui load-report
 load: $(INSTALLED)  ## open-loop load on the running system: SCENARIO=steady [HOST= RATE= DURATION=]
 	@$(PY) -m loadtests "$(or $(SCENARIO),steady)" $(LOAD_OPTIONS)

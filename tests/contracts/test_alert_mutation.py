@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from alerting.build import render
 from alerting.document import read_yaml
 from alerting.mutants import mutants_of
-from alerting.mutate import SURVIVORS, all_cases
+from alerting.mutate import SURVIVORS, all_cases, main
 
 RULE = {
     "alert": "X",
@@ -49,3 +51,11 @@ def test_every_excused_survivor_is_a_mutant_that_exists(tmp_path: Path) -> None:
     titles = {case.title for case in all_cases(tmp_path)}
 
     assert set(read_yaml(SURVIVORS) or {}) - titles == set()
+
+
+@pytest.mark.slow
+def test_the_tests_notice_a_sample_of_mutants(capfd: pytest.CaptureFixture[str]) -> None:
+    """Sixty of them, the same ones each time; `make mutate` runs all."""
+    code = main(["--sample", "60", "--seed", "1"])
+
+    assert code == 0, capfd.readouterr()
