@@ -22,7 +22,7 @@ import asyncpg
 import httpx
 
 from loadtests import launch
-from loadtests.launch import Target
+from loadtests.launch import Target, above_zero
 from loadtests.scenarios import RATE, SCENARIOS
 from service.config import Config
 from service.security.tokens import TokenIssuer
@@ -39,16 +39,6 @@ WEB_PORT = 8089
 class OneLine(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"load: {message}\n")
-
-
-def above_zero(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
-    return value
 
 
 def whole(text: str) -> int:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,17 @@ from loadtests.scenarios import RATE
 from stack.settings import ROOT
 
 STOP_SECONDS = 30
+
+
+def above_zero(text: str) -> float:
+    """A rate or a duration of a command line. Raises argparse.ArgumentTypeError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        raise ArgumentTypeError(f"{text!r} is no number above 0")
+    return value
 
 
 @dataclass(frozen=True)

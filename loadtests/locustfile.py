@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from argparse import ArgumentTypeError
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from prometheus_client import CollectorRegistry, Gauge, start_http_server
 
 from loadtests import limits, record
+from loadtests.launch import above_zero
 from loadtests.limits import RISE_MIN, Run, Sample
 from loadtests.scenarios import BROKEN_VERSION, RATE, SCENARIOS, Scenario
 from loadtests.shapes import Phase, starts
@@ -95,16 +95,6 @@ class Course:
             self.resident_bytes,
             self.counted,
         )
-
-
-def above_zero(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e6:
-        raise ArgumentTypeError(f"{text!r}: a number above 0 is needed")
-    return value
 
 
 def _add_options(parser: Any, **_: Any) -> None:

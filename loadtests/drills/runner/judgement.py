@@ -33,7 +33,7 @@ def row_of(course: Course) -> dict[str, Any]:
         "first_page": list(first.alerts) if first else None,
         "first_page_text": first.text if first else None,
         "runbook": first.runbook if first else None,
-        "is_attributed": bool(first and expected and first.alerts[0] == expected),
+        "is_attributed": bool(first and first.alerts[0] in drill.expects),
         "detect_seconds": seconds(right[0].at) if right else None,
         "hops": {
             "first_bad_scrape": seconds(course.first_bad),

@@ -11,7 +11,7 @@ Row = Mapping[str, Any]
 
 def totals(rows: Sequence[Row]) -> dict[str, Any]:
     """recall: faults whose every expected page came within its deadline. precision: pages that a
-    drill lists. attribution: first pages that name the injected cause. pages_per_fault: of the drills
+    drill lists. attribution: first pages that name an injected cause. pages_per_fault: of the drills
     that expect a page, divided by the pages they expect.
     """
     faults = [row for row in rows if row["expected"]]
@@ -25,7 +25,7 @@ def totals(rows: Sequence[Row]) -> dict[str, Any]:
         "passed": sum(not row["problems"] for row in rows),
         "recall": _ratio(len(in_time), len(faults)),
         "precision": _ratio(pages - wrong, pages),
-        "attribution": _ratio(sum(row["is_attributed"] for row in paged), len(paged)),
+        "attribution": _ratio(sum(_is_attributed(row) for row in paged), len(paged)),
         "pages_per_fault": _ratio(
             sum(row["pages"] for row in faults), sum(len(row["expected"]) for row in faults)
         ),
@@ -42,6 +42,11 @@ def confusion(rows: Sequence[Row]) -> dict[str, Counter[str]]:
         named = row["first_page"][0] if row["first_page"] else "no page"
         matrix.setdefault(row["expected_alert"] or "nothing to page", Counter())[named] += 1
     return matrix
+
+
+def _is_attributed(row: Row) -> bool:
+    """Of two faults either may ring first."""
+    return bool(row["first_page"]) and row["first_page"][0] in row["expected"]
 
 
 def _is_late_or_missing(row: Row) -> bool:
