@@ -1,7 +1,8 @@
 """`python -m loadtests.drills.runner.screenshots`: the pictures of the README, taken of a real fault.
 
 Carries the drill `db_pool_exhausted` out on a stack of its own, and photographs the viewer before the
-fault and when its page has come. Needs Chromium.
+fault and when its page has come; then the load test `oauth_refresh` against two replicas. `--only` takes
+the pictures of one of them. Needs Chromium.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from playwright.async_api import Browser, Page, async_playwright
 
 from loadtests.drills.runner import run
 from loadtests.drills.runner.drill import catalogue
-from loadtests.drills.runner.stage import Stage, StageError, own_stage
+from loadtests.drills.runner.stage import Stage, StageError, alone, own_stage
 from loadtests.drills.runner.watch import Notice
 from stack.programs import ProgramsMissing
 from stack.settings import ROOT, SettingsError
@@ -95,7 +96,28 @@ async def _healthy(stage: Stage, camera: Camera) -> None:
             await asyncio.sleep(run.LOOK_SECONDS)
     await asyncio.sleep(WARM_SECONDS / 4)  # of load, for the pictures to show
     await camera.take("landing-healthy", "/d/firedrill-landing?from=now-15m&to=now&refresh=0s")
-    await camera.take("oauth-refresh", "/d/firedrill-oauth?from=now-5m&to=now&refresh=0s")
+
+
+async def take_refreshes(program: str) -> None:
+    """Forty callers at once on ten expired grants, five times. Raises StageError."""
+    stage = own_stage({"REPLICAS": "2"})
+    with alone(stage):
+        await asyncio.to_thread(stage.clean)
+        try:
+            await asyncio.to_thread(stage.up)
+            load = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "loadtests", "oauth_refresh"),
+                cwd=ROOT,
+                env=dict(stage.environment),
+                stdout=asyncio.subprocess.DEVNULL,
+            )
+            await load.wait()
+            async with chromium(program) as browser:
+                await Camera(browser, stage).take(
+                    "oauth-refresh", "/d/firedrill-oauth?from=now-2m&to=now&refresh=0s"
+                )
+        finally:
+            await asyncio.to_thread(stage.clean)
 
 
 async def _above(http: httpx.AsyncClient, url: str, query: str, least: float) -> bool:
@@ -126,13 +148,18 @@ async def _broken(stage: Stage, camera: Camera, page: Notice) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    argparse.ArgumentParser(prog="screenshots", description=__doc__).parse_args(arguments)
+    parser = argparse.ArgumentParser(prog="screenshots", description=__doc__)
+    parser.add_argument("--only", choices=["fault", "refreshes"], help="one of the two")
+    given = parser.parse_args(arguments)
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         print("screenshots: no chromium here: apt-get install chromium", file=sys.stderr)
         return 2
     IMAGES.mkdir(exist_ok=True)
-    asyncio.run(take(program))
+    if given.only != "refreshes":
+        asyncio.run(take(program))
+    if given.only != "fault":
+        asyncio.run(take_refreshes(program))
     return 0
 
 
