@@ -234,7 +234,9 @@ def _judgement(course: Course, number: int) -> dict[str, Any]:
         "token_calls": everyone["token_calls"],
         "reuse_seen": everyone["reuse_seen"],
         "grants": grants,
-        "callers": sum(one.phase == number and one.is_at_once for one in course.samples),
+        "callers": sum(
+            one.phase == number and one.is_at_once and one.attempt == 0 for one in course.samples
+        ),
     }
 
 

@@ -20,8 +20,9 @@ PAGE = Notice(0, "firing", "pager", "group", True, ("DbPoolExhausted",), "text",
 def watched(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Course]:
     """Watches the resolution on a clock of its own: mended at 0, one look a second."""
 
-    def watch(*notices: Notice) -> Course:
-        course = Course(DRILL, 1, injected=-100, found=[])
+    def watch(*notices: Notice, after: float = 30) -> Course:
+        drill = replace(DRILL, watch_after_seconds=after)
+        course = Course(drill, 1, injected=-100, found=[])
         clock = itertools.count()
         now = 0.0
 
@@ -62,3 +63,14 @@ def test_a_page_that_is_never_resolved_is_given_up(watched: Callable[..., Course
 
     assert open_groups(course.found, since=course.injected) == {"group"}
     assert course.ended == pytest.approx(run.RESOLVE_PATIENCE_SECONDS + 30, abs=3)
+
+
+def test_resolution_is_awaited_although_nothing_is_watched_after_it(
+    watched: Callable[..., Course],
+) -> None:
+    rings, ends = replace(PAGE, at=-10), replace(PAGE, at=90, status="resolved")
+
+    course = watched(rings, ends, after=0)
+
+    assert open_groups(course.found, since=course.injected) == set()
+    assert course.ended == pytest.approx(90, abs=2)

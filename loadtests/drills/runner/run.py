@@ -227,11 +227,14 @@ async def _watch_resolution(
     """
     give_up = time.time() + RESOLVE_PATIENCE_SECONDS
     end = time.time() + course.drill.watch_after_seconds
-    while (now := time.time()) < end:
+    while True:
+        await _look(course, stage, http, say)
+        now = time.time()
         if now < give_up and open_groups(course.found, since=course.injected):
             end = now + course.drill.watch_after_seconds
+        elif now >= end:
+            return
         await asyncio.sleep(LOOK_SECONDS)
-        await _look(course, stage, http, say)
 
 
 def open_groups(found: Sequence[Notice], *, since: float) -> set[str]:
