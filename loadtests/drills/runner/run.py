@@ -14,7 +14,7 @@ from loadtests.drills.runner import mending, watch
 from loadtests.drills.runner.drill import Break, Drill
 from loadtests.drills.runner.history import back_fill
 from loadtests.drills.runner.sending import RATES, by_time, due_for, load_on, signed_in
-from loadtests.drills.runner.signals import signals
+from loadtests.drills.runner.signals import empty_now, signals
 from loadtests.drills.runner.stage import Stage, StageError, alone
 from loadtests.drills.runner.watch import Notice
 from loadtests.resilience.figures import percentile
@@ -110,6 +110,7 @@ async def _on(
             await _quiet(stage, http)
             async with _broken(course, stage, say):
                 await _watch_pages(course, stage, http, say)
+                empty = await empty_now(stage, drill.name, start=course.started)
                 if at_page and course.rang:
                     await at_page(course.rang[0])
             await _watch_resolution(course, stage, http, say)
@@ -123,7 +124,9 @@ async def _on(
         course.references = await watch.references(
             stage, http, start=course.injected, end=course.mended
         )
-        course.signals = await signals(stage, drill.name, start=course.started, end=course.ended)
+        course.signals = await signals(
+            stage, drill.name, start=course.started, end=course.ended, empty_before=empty
+        )
     return course
 
 

@@ -11,12 +11,29 @@ from loadtests.drills.runner.stage import Stage
 from stack import exemplars
 
 
-async def signals(stage: Stage, drill: str, *, start: float, end: float) -> dict[str, Any]:
+async def empty_now(stage: Stage, drill: str, *, start: float) -> set[str] | None:
+    """Panels without data while the fault lasts; None: nobody answers. start: seconds since 1970."""
+    try:
+        figures = await asyncio.to_thread(_panels, stage, drill, seconds=int(time.time() - start))
+    except httpx.HTTPError:
+        return None
+    return set(figures["unproven"])
+
+
+async def signals(
+    stage: Stage, drill: str, *, start: float, end: float, empty_before: set[str] | None
+) -> dict[str, Any]:
     """What was found behind the panels and the exemplars between two times (seconds since 1970).
 
-    The panels that this drill is said to fill must have data too.
+    The panels that this drill is said to fill must have data too. empty_before: of `empty_now`; what had
+    data then, such as the page itself, needs none once all is mended.
     """
     panels = await asyncio.to_thread(_panels, stage, drill, seconds=int(time.time() - start))
+    if empty_before is not None:
+        panels["unproven"] = [place for place in panels["unproven"] if place in empty_before]
+        required = panels["queries"] - panels["empty_when_healthy"]
+        without = len(panels["unproven"]) + len(panels["errors"])
+        panels["share_of_required_with_data"] = round(1 - without / required, 4)
     found = await asyncio.to_thread(_exemplars, stage, start=start, end=end)
     return {"panels": panels, "exemplars": found}
 
@@ -24,7 +41,6 @@ async def signals(stage: Stage, drill: str, *, start: float, end: float) -> dict
 def _panels(stage: Stage, drill: str, *, seconds: int) -> dict[str, Any]:
     with httpx.Client(base_url=stage.settings.url("prometheus"), timeout=30) as client:
         get = prove.client_get(client)
-        # Before the page comes out, all callers of the drill have been there for minutes.
         found = prove.prove(get, now=time.time(), after=[drill], range_seconds=max(seconds, 60))
     return found.figures()
 
