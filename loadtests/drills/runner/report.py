@@ -115,7 +115,6 @@ def _signals(rows: Sequence[Row]) -> list[str]:
     if not found:
         return []
     return [
-        "",
         "## The signals after each drill",
         "",
         "Every query of every dashboard, asked after the drill: those that must have data (all but what",
@@ -125,6 +124,7 @@ def _signals(rows: Sequence[Row]) -> list[str]:
         "| drill | queries | must have data, and have | without | exemplars | to a trace | to a line |",
         "|---|---|---|---|---|---|---|",
         *(_signal(row) for row in found),
+        "",
     ]
 
 
@@ -149,7 +149,6 @@ def _memory(rows: Sequence[Row]) -> list[str]:
         return []
     everything = peaks.pop("all")
     return [
-        "",
         "## Memory at its peak",
         "",
         f"One sample a second over {len(found)} drills; a page that n processes share counts 1/n.",
@@ -161,6 +160,7 @@ def _memory(rows: Sequence[Row]) -> list[str]:
             for part, count in sorted(peaks.items(), key=lambda one: -one[1])
         ),
         f"| **all, at the same moment** | **{everything / 1e6:.0f}** |",
+        "",
     ]
 
 
