@@ -17,6 +17,8 @@ from typing import Any
 import httpx
 
 from loadtests.drills.runner.stage import Stage, StageError, alone, own_stage
+from stack.exemplars import asked
+from stack.prober import canary
 from stack.programs import ProgramsMissing
 from stack.settings import ROOT, SettingsError
 
@@ -39,13 +41,9 @@ def _query(promql: str) -> Has:
 
 def _exemplar(http: httpx.Client, stage: Stage) -> bool:
     now = time.time()
-    wanted: dict[str, Any] = {
-        "query": '{job="service"}',
-        "start": now - PATIENCE_SECONDS,
-        "end": now,
-    }
-    url = stage.settings.url("prometheus", "/api/v1/query_exemplars")
-    return bool(http.get(url, params=wanted).json()["data"])
+    url = stage.settings.url("prometheus")
+    found = asked(http, url, '{job="service"}', start=now - PATIENCE_SECONDS, end=now)
+    return any(True for _ in found)
 
 
 def _traces(http: httpx.Client, stage: Stage) -> list[dict[str, Any]]:
@@ -83,9 +81,10 @@ SIGNALS: Mapping[str, Has] = {
     "Watchdog at Alertmanager": _watchdog,
     **{
         f"the canary's {signal} came back": _query(
-            f'telemetry_canary_last_success_timestamp_seconds{{signal="{signal}"}} > 0'
+            # Its first value is the start of the canary.
+            f'changes(telemetry_canary_last_success_timestamp_seconds{{signal="{signal}"}}[5m]) > 0'
         )
-        for signal in ("metric", "log", "trace")
+        for signal in canary.SIGNALS
     },
 }
 
