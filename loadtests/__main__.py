@@ -12,7 +12,6 @@ import json
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -22,13 +21,13 @@ import asyncpg
 import httpx
 
 from loadtests import launch
+from loadtests.breaks import local_dsn
 from loadtests.launch import Target, above_zero
+from loadtests.resilience.callers import older_tokens
 from loadtests.scenarios import RATE, SCENARIOS
 from service.config import Config
-from service.security.tokens import TokenIssuer
 from stack.credentials import CredentialsError, load_credentials
 from stack.parts import service_environment
-from stack.postgres import dsn
 from stack.serving import free_port
 from stack.settings import Settings, SettingsError, read_settings
 from stack.state import read_state
@@ -78,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"load: nothing answers at {host}: {hint}", file=sys.stderr)
         return 2
     with _target(host, settings, is_local=given.host is None) as target:
-        stamp = datetime.fromtimestamp(time.time()).strftime("%Y%m%d-%H%M%S")  # noqa: DTZ006 - for people
+        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")  # noqa: DTZ005 - for people
         reports = settings.local / "reports" / f"{given.scenario}-{stamp}"
         reports.parent.mkdir(parents=True, exist_ok=True)
         words = launch.command(
@@ -115,7 +114,7 @@ def _target(host: str, settings: Settings, *, is_local: bool) -> Iterator[Target
     replicas = range(read_state(settings).replicas)
     port, internal = settings.ports["service"], settings.ports["service_internal"]
     targets = settings.prometheus / "targets" / "load.json"
-    owner_dsn = dsn("owner", credentials.roles["owner"], settings.ports["postgres"])
+    owner_dsn = local_dsn(settings)
     told = service_environment(settings, credentials)
     config = Config.model_validate({name.lower(): value for name, value in told.items()})
     with tempfile.TemporaryDirectory(prefix="loadtest-") as directory:
@@ -139,14 +138,11 @@ def _target(host: str, settings: Settings, *, is_local: bool) -> Iterator[Target
 
 
 async def _older_tokens(owner_dsn: str, config: Config) -> dict[str, str]:
-    """Tokens of the older format by e-mail address: no sign-in gives them any more."""
-    issuer = TokenIssuer(config, clock=time.time)
     owner = await asyncpg.connect(owner_dsn, timeout=10)
     try:
-        rows = await owner.fetch("SELECT id, email, role::text FROM accounts")
+        return await older_tokens(owner, config)
     finally:
         await owner.close()
-    return {row["email"]: issuer.legacy(row["id"], row["email"], row["role"]) for row in rows}
 
 
 if __name__ == "__main__":

@@ -77,6 +77,7 @@ class Breaks:
 
 
 def local_dsn(settings: Settings) -> str:
+    """The owner of the schema at the stack on this machine."""
     roles = load_credentials(settings.local).roles
     return dsn("owner", roles["owner"], settings.ports["postgres"])
 

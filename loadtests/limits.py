@@ -113,7 +113,7 @@ def p99(samples: Sequence[Sample]) -> float:
 def void(run: Run) -> str | None:
     """Why the result says nothing, or None: the generator itself was too slow."""
     counted = [s.late for s in run.samples if not s.is_at_once and s.attempt == 0]
-    if run.scenario == "capacity":
+    if run.scenario == "capacity" and run.samples:
         best = run.phases.index(_best(run))
         counted = [s.late for s in run.samples if s.phase <= best]
     reasons = []
@@ -176,8 +176,18 @@ def _pool_exhaustion(run: Run) -> list[Limit]:
         Limit("p99 of db_lock_timeout", p99(waited), "s"),
         Limit("p99 of unrelated", p99(run.of("hold", UNRELATED)) / calm, "x calm", most=2),
         Limit("p99 of others in the pool", p99(shared) / p99(shared_calm), "x calm"),
-        Limit("recovery after hold", _recovery(run, "hold", "after hold"), "s", most=2),
-        Limit("recovery after surge", _recovery(run, "surge", "after surge"), "s", most=2),
+        Limit(
+            "recovery after hold",
+            _recovery(run, "hold", "after hold"),
+            "s",
+            most=RECOVERY_MAX_SECONDS,
+        ),
+        Limit(
+            "recovery after surge",
+            _recovery(run, "surge", "after surge"),
+            "s",
+            most=RECOVERY_MAX_SECONDS,
+        ),
         _beyond_deadline(run),
     ]
 

@@ -68,7 +68,6 @@ class Course:
     judged: dict[str, dict[str, Any]] = field(default_factory=dict)
     resident_bytes: list[float] = field(default_factory=list)
     counted: dict[str, float] = field(default_factory=dict)
-    is_judged: bool = False
 
     @property
     def begins_at(self) -> float:
@@ -193,7 +192,8 @@ def _go_through(course: Course, breaking: "Breaking | None") -> None:
         _phase_info.clear()
         _phase_info.labels(course.scenario.name, phase.name).set(1)
         _log.info("phase %s: %.0f s%s", phase.name, phase.seconds, _told(phase))
-        _provider("/_judge/reset", {})
+        if course.scenario.is_refereed:
+            _provider("/_judge/reset", {})
         if breaking is not None:
             breaking.become(phase.breaks)
         _sleep_until(course, course.begins_at + start + phase.seconds)
@@ -201,9 +201,10 @@ def _go_through(course: Course, breaking: "Breaking | None") -> None:
             following = course.phases[number + 1 : number + 2]
             breaking.keep(following[0].breaks if following else ())
             course.mended[phase.name] = time.time() - course.begins_at
-        if course.scenario.name == "oauth_refresh":
+        if course.scenario.is_refereed:
             course.judged[phase.name] = _judgement(course, number)
-        course.resident_bytes.append(_counted().get("resident_bytes", 0.0))
+        if course.scenario.watches_memory and (counted := _counted()):
+            course.resident_bytes.append(counted["resident_bytes"])
         gone_through.append(number)
         if course.scenario.stops_when_full and _is_full(course, gone_through):
             return
@@ -337,9 +338,6 @@ def _end(environment: Any, **_: Any) -> None:
 def _say_verdict(environment: Any) -> None:
     """Print each limit with its figure, keep the record, set the exit code."""
     course: Course = environment.course
-    if course.is_judged:
-        return
-    course.is_judged = True
     runner = environment.runner
     run = course.run(is_busy=bool(runner.cpu_warning_emitted))
     void = course.problem or limits.void(run)

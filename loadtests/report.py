@@ -9,20 +9,18 @@ or could not run.
 import argparse
 import asyncio
 import json
-import os
-import platform
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from loadtests import launch
 from loadtests.launch import Target
 from loadtests.resilience import plain_app
+from loadtests.resilience.callers import older_tokens
+from loadtests.resilience.report import made_on
 from loadtests.resilience.surroundings import (
     ServiceNotReadyError,
     Surroundings,
@@ -32,7 +30,6 @@ from loadtests.resilience.surroundings import (
 )
 from loadtests.scenarios import RATE, SCENARIOS
 from service.migrations.commands import Refused
-from service.security.tokens import TokenIssuer
 from stack.postgres import PostgresError
 from stack.settings import ROOT
 
@@ -41,6 +38,7 @@ SECONDS: Mapping[str, float] = {"steady": 60.0}
 """Of those whose own length is too long for a report."""
 LEFT_OUT = frozenset({"soak"})
 REPLICAS: Mapping[str, int] = {"oauth_refresh": 2}
+LIBRARIES = ("locust", "fastapi", "uvicorn", "sqlalchemy", "asyncpg")
 DOCS = ROOT / "docs"
 
 
@@ -61,7 +59,7 @@ async def main(options: argparse.Namespace) -> int:
         if not chosen:
             continue
         async with surroundings() as around:
-            about = _about(await versions(around))
+            about = made_on(LIBRARIES, **await versions(around))
             for name in chosen:
                 row = await _run(name, configuration, around, rate=options.rate)
                 codes.append(_code(row) if configuration == "firedrill" else 0)
@@ -89,7 +87,7 @@ async def _run(
         ]
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="load-")))
         tokens = directory / "tokens.json"
-        tokens.write_text(json.dumps(await _older_tokens(around)))
+        tokens.write_text(json.dumps(await older_tokens(around.owner, around.config)))
         target = Target(
             [f"http://127.0.0.1:{process.port}" for process in replicas],
             [process.internal_url for process in replicas],
@@ -108,24 +106,6 @@ async def _run(
             raise ServiceNotReadyError(f"{name}: Locust ended with {code} and no record")
         found: dict[str, Any] = json.loads(record.read_text())
     return found | {"replicas": len(replicas)}
-
-
-async def _older_tokens(around: Surroundings) -> dict[str, str]:
-    issuer = TokenIssuer(around.config, clock=time.time)
-    rows = await around.owner.fetch("SELECT id, email, role::text FROM accounts")
-    return {row["email"]: issuer.legacy(row["id"], row["email"], row["role"]) for row in rows}
-
-
-def _about(found: Mapping[str, str]) -> dict[str, Any]:
-    libraries = ("locust", "fastapi", "uvicorn", "sqlalchemy", "asyncpg")
-    return {
-        "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
-        "versions": {
-            "python": platform.python_version(),
-            **found,
-            **{name: version(name) for name in libraries},
-        },
-    }
 
 
 def _keep(configuration: str, row: Mapping[str, Any], directory: Path = DOCS) -> None:

@@ -23,7 +23,6 @@ STEADY: Mapping[str, float] = {
     # Each of these uses something up: a session, or a code of the provider.
     if route not in {"POST /api/v1/auth/logout", "PUT /api/v1/calendar/connection"}
 }
-NO_DATABASE: Mapping[str, float] = {"GET /problems/{code}": 20.0, "GET /api/v1/auth/csrf": 0.0}
 PROFILE = "GET /api/v1/profile"
 SYNC = "POST /api/v1/calendar/sync/auto"
 SIGN_IN = "POST /api/v1/auth/token"
@@ -45,12 +44,17 @@ BROKEN_BODIES: Mapping[str, object] = {
 
 @dataclass(frozen=True)
 class Scenario:
-    """phases: of a rate. stops_when_full: ends after the first phase that serves no more than the best."""
+    """phases: of a rate. stops_when_full: ends after the first phase that serves no more than the best.
+
+    is_refereed: the provider's judge is asked about each phase. watches_memory: so is the service.
+    """
 
     name: str
     what: str
     phases: Callable[[float], tuple[Phase, ...]]
     stops_when_full: bool = False
+    is_refereed: bool = False
+    watches_memory: bool = False
 
     def at(self, rate: float, seconds: float | None) -> tuple[Phase, ...]:
         """The phases at a rate (requests a second), stretched to a length if one is given."""
@@ -165,13 +169,16 @@ SCENARIOS: Mapping[str, Scenario] = {
             _pool_exhaustion,
         ),
         Scenario(
-            "oauth_refresh", "callers released at once on grants just expired", _oauth_refresh
+            "oauth_refresh",
+            "callers released at once on grants just expired",
+            _oauth_refresh,
+            is_refereed=True,
         ),
         Scenario("provider_slow", "the provider hangs under calendar traffic", _provider_slow),
         Scenario("retry_storm", "callers that ask again at once, three times", _retry_storm),
         Scenario("login_storm", "sign-ins at five times the usual rate", _login_storm),
         Scenario("spike", "ten times the load for half a minute", _spike),
-        Scenario("soak", "an hour at 70 % of the capacity", _soak),
+        Scenario("soak", "an hour at 70 % of the capacity", _soak, watches_memory=True),
         Scenario("bad_client", "one client version breaks its bodies", _bad_client),
     )
 }

@@ -167,6 +167,15 @@ async def sign_in(
     return Callers(tokens, browser=browsers[0], leaving=browsers[1:], codes=codes, config=config)
 
 
+async def older_tokens(
+    owner: "asyncpg.Connection[asyncpg.Record]", config: Config
+) -> dict[str, str]:
+    """Tokens of the older format by e-mail address: no sign-in gives them any more."""
+    issuer = TokenIssuer(config, clock=time.time)
+    rows = await owner.fetch("SELECT id, email, role::text FROM accounts")
+    return {row["email"]: issuer.legacy(row["id"], row["email"], row["role"]) for row in rows}
+
+
 async def _session(http: httpx.AsyncClient, api_url: str, origin: str, number: int) -> SignedIn:
     form = {"username": email_of(number), "password": password_of(number)}
     answer = await http.post(f"{api_url}/api/v1/auth/token", data=form)

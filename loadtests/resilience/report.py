@@ -61,11 +61,18 @@ def about(
         "seconds_per_fault": seconds,
         "requests_per_second": rate,
         "seed": seed,
+        **made_on(LIBRARIES, postgresql=postgresql),
+    }
+
+
+def made_on(libraries: Sequence[str], **versions: str) -> dict[str, Any]:
+    """Return machine and versions, as the records of load keep them. versions: of what is no library."""
+    return {
         "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
         "versions": {
             "python": platform.python_version(),
-            "postgresql": postgresql,
-            **{name: version(name) for name in LIBRARIES},
+            **versions,
+            **{name: version(name) for name in libraries},
         },
     }
 

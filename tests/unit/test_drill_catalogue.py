@@ -7,12 +7,13 @@ from loadtests.drills.__main__ import QUICK
 from loadtests.drills.runner.drill import catalogue
 from stack.settings import ROOT
 
-ALERTS = {
-    rule["alert"]: rule
+RULES = [
+    rule
     for file in (ROOT / "alerting" / "alerts").glob("*/rule.yaml")
     for group in yaml.safe_load(file.read_text())["groups"]
     for rule in group["rules"]
-}
+]
+ALERTS = {rule["alert"]: rule for rule in RULES}
 BY_THE_PAGER = {"DeadMansSwitch"}
 BUDGET = {"ApiErrorBudgetBurn", "ApiLatencyBudgetBurn"}
 WITHOUT_A_DRILL = {
@@ -57,13 +58,7 @@ def test_each_break_of_a_drill_has_a_page_of_its_own_or_the_drill_is_silent() ->
 
 
 def test_each_alert_that_pages_has_a_drill_or_a_reason() -> None:
-    pages = {
-        rule["alert"]
-        for file in (ROOT / "alerting" / "alerts").glob("*/rule.yaml")
-        for group in yaml.safe_load(file.read_text())["groups"]
-        for rule in group["rules"]
-        if rule["labels"]["severity"] == "page"
-    }
+    pages = {rule["alert"] for rule in RULES if rule["labels"]["severity"] == "page"}
     drilled = {alert for drill in catalogue().values() for alert in drill.expects}
 
     assert pages - drilled == WITHOUT_A_DRILL
