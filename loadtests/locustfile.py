@@ -40,6 +40,8 @@ PRIORITY = -10
 PHASES_PORT = "LOADTEST_METRICS_PORT"
 INTERNAL_URLS = "LOADTEST_INTERNAL_URLS"
 PROVIDER_URL = "LOADTEST_PROVIDER_URL"
+OWNER_DSN = "LOADTEST_OWNER_DSN"
+ACCESS_NEEDED = f"it needs the local stack (no HOST), or {OWNER_DSN} and {PROVIDER_URL} of another"
 RECORD = "LOADTEST_RECORD"
 
 _log = logging.getLogger("loadtest")
@@ -164,9 +166,11 @@ def _begin(environment: Any, **_: Any) -> None:
 def _conduct(environment: Any) -> None:
     """Go through the phases; what was broken is mended whatever ends it."""
     course: Course = environment.course
-    breaking = Breaking() if any(phase.breaks for phase in course.phases) else None
+    breaking = None
     before = _counted()
     try:
+        if any(phase.breaks for phase in course.phases):
+            breaking = Breaking()
         _go_through(course, breaking)
     except BreakFailedError as error:
         course.fail(str(error))
@@ -249,6 +253,10 @@ class Breaking:
     """The process that breaks things. It is started before the clock, and mends when this one ends."""
 
     def __init__(self) -> None:
+        """Raises BreakFailedError where nobody has said what to break."""
+        if not (os.environ.get(OWNER_DSN) and os.environ.get(PROVIDER_URL)):
+            # It would find the stack of this checkout, which is not what is met.
+            raise BreakFailedError(f"the scenario breaks things: {ACCESS_NEEDED}")
         self._active: tuple[str, ...] = ()
         self._process = gevent_subprocess.Popen(
             [sys.executable, "-m", "loadtests.breaks"],
@@ -283,8 +291,7 @@ class Breaking:
         said = self._process.stdout.readline().strip()
         if said != f"{'broken' if order == 'break' else 'mended'} {what}":
             raise BreakFailedError(
-                f"cannot {order} {what} ({said or 'no access'}): breaking needs the local stack, or"
-                " LOADTEST_OWNER_DSN and LOADTEST_PROVIDER_URL of another"
+                f"cannot {order} {what} ({said or 'no access'}): {ACCESS_NEEDED}"
             )
 
 

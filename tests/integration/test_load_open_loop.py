@@ -37,7 +37,9 @@ class StallingServer:
         return JSONResponse({"access_token": "t"}, headers={"Set-Cookie": "session=s"})
 
 
-async def record_of(server: StallingServer, directory: Path) -> dict[str, Any]:
+async def record_of(
+    server: StallingServer, directory: Path, scenario: str = "steady"
+) -> dict[str, Any]:
     serving = uvicorn.Server(
         uvicorn.Config(server.app, port=0, log_config=None, lifespan="off", access_log=False)
     )
@@ -47,7 +49,7 @@ async def record_of(server: StallingServer, directory: Path) -> dict[str, Any]:
     port = serving.servers[0].sockets[0].getsockname()[1]
     target = Target([f"http://127.0.0.1:{port}"])
     file = directory / "record.json"
-    words = launch.command("steady", target, rate=40, seconds=SECONDS)
+    words = launch.command(scenario, target, rate=40, seconds=SECONDS)
     process = await asyncio.create_subprocess_exec(
         *words,
         env={**os.environ, "LOADTEST_RECORD": str(file)},
@@ -75,3 +77,11 @@ async def test_a_stall_of_three_seconds_is_in_the_percentiles(tmp_path: Path) ->
     broken = [limit["name"] for limit in record["limits"] if not limit["holds"]]
     assert "answers beyond the deadline" in broken
     assert len(server.traceparents) > 300
+
+
+async def test_nothing_is_broken_where_nobody_has_said_what(tmp_path: Path) -> None:
+    """The stack of this checkout must not be broken while another host is met."""
+    record = await record_of(StallingServer(), tmp_path, "pool_exhaustion")
+
+    assert "LOADTEST_OWNER_DSN" in record["void"]
+    assert record["requests"] == 0
