@@ -64,14 +64,20 @@ def settings_of_running(settings: Settings, state: State) -> Settings:
     if not state.alive:
         return settings
     ports = {**settings.ports, **state.ports}
-    for name in sorted(settings.explicit - {"replicas"}):
+    for name in sorted(settings.explicit - {"replicas", "proxies"}):
         if settings.ports[name] != ports[name]:
             raise StackError(
                 f"{variable(name)}: the running stack has {ports[name]}, not "
                 f"{settings.ports[name]}: run `make down` first"
             )
+    if "proxies" in settings.explicit and settings.proxies != state.proxies:
+        raise StackError(
+            f"FAULT_PROXIES: the running stack has {', '.join(state.proxies) or 'none'}: run"
+            " `make down` first"
+        )
     replicas = settings.replicas if "replicas" in settings.explicit else state.replicas
-    return replace(settings, ports=ports, replicas=max(replicas, state.replicas))
+    replicas = max(replicas, state.replicas)
+    return replace(settings, ports=ports, replicas=replicas, proxies=state.proxies)
 
 
 def running(settings: Settings) -> tuple[Settings, State]:
@@ -109,7 +115,8 @@ def up(settings: Settings) -> list[Part]:
             _check_disk(settings)
             _check_ports(missing)
             settings.logs.mkdir(exist_ok=True)
-        state = State(alive, dict(settings.ports), settings.replicas, COLLECTOR in programs)
+        shape = (dict(settings.ports), settings.replicas, COLLECTOR in programs, settings.proxies)
+        state = State(alive, *shape)
         with _all_or_nothing(settings, state) as attempt:
             _bring_up(settings, state, parts, attempt)
     return parts

@@ -69,22 +69,20 @@ def plan(settings: Settings, credentials: Credentials, programs: Programs) -> li
         _provider(settings),
         _postgres(settings, credentials),
         _postgres_exporter(settings, credentials, programs),
+        *(_proxy(settings, name) for name in settings.proxies),
         _prober(settings, after=("seed", *names)),
         _log_rotation(settings),
         _migrations(settings, credentials),
-        _seed(),
+        _seed(settings),
     ]
 
 
 def service_environment(settings: Settings, credentials: Credentials) -> dict[str, str]:
-    """What every program that uses the service's own code is told.
-
-    DATABASE_PORT and PROVIDER_URL may be set from outside: drills put a proxy there.
-    """
+    """What every program that uses the service's own code is told."""
     return {
-        "DATABASE_PORT": os.environ.get("DATABASE_PORT") or str(settings.ports["postgres"]),
+        "DATABASE_PORT": str(settings.port_for_others("postgres")),
         "DATABASE_PASSWORD": credentials.postgres_app,
-        "PROVIDER_URL": os.environ.get("PROVIDER_URL") or settings.url("provider"),
+        "PROVIDER_URL": settings.url_for_others("provider"),
         "OTLP_ENDPOINT": os.environ.get("OTLP_ENDPOINT", settings.url("otlp")),
         "PUBLIC_ORIGIN": settings.url("service"),
         "PROVIDER_REDIRECT_URI": settings.url("service", "/calendar/connected"),
@@ -114,7 +112,7 @@ def _service(settings: Settings, credentials: Credentials, index: int) -> Part:
             "SERVICE_INTERNAL_PORT": str(internal),
             "SERVICE_REVISION": os.environ.get("SERVICE_REVISION") or _revision(),
         },
-        after=("migrations",),
+        after=("migrations", *map(proxy_name, settings.proxies)),
         url=f"http://127.0.0.1:{port}/docs",
         look_at=f"the API; its metrics: port {internal}, /metrics",
         log_suffix="jsonl",
@@ -305,13 +303,10 @@ def _prober(settings: Settings, *, after: Sequence[str]) -> Part:
         is_ready=answers(port, "/healthz"),
         ports=((variable("prober"), port),),
         environment={
-            "SERVICE_URLS": ",".join(
-                f"http://127.0.0.1:{settings.ports['service'] + index}"
-                for index in range(settings.replicas)
-            ),
+            "SERVICE_URLS": ",".join(_service_urls(settings)),
             "OTLP_URL": settings.url("otlp"),
-            "VIEWER_URL": settings.url("viewer"),
-            "PROMETHEUS_URL": settings.url("prometheus"),
+            "VIEWER_URL": settings.url_for_others("viewer"),
+            "PROMETHEUS_URL": settings.url_for_others("prometheus"),
             "PROBE_USER": "user01@example.com",  # a demo user with a calendar grant
             "PROBE_PASSWORD": "firedrill-demo-01",
         },
@@ -319,6 +314,35 @@ def _prober(settings: Settings, *, after: Sequence[str]) -> Part:
         url=f"http://127.0.0.1:{port}/metrics",
         look_at="probes each critical route every 5 s",
         log_suffix="jsonl",
+    )
+
+
+def _service_urls(settings: Settings) -> list[str]:
+    """Every replica; behind a proxy the first one, for the proxy is the address of the service then."""
+    if "service" in settings.proxies:
+        return [settings.url_for_others("service")]
+    first = settings.ports["service"]
+    return [f"http://127.0.0.1:{first + index}" for index in range(settings.replicas)]
+
+
+def proxy_name(part: str) -> str:
+    return f"proxy-{part}"
+
+
+def _proxy(settings: Settings, part: str) -> Part:
+    """The fault proxy that others reach a part through. It lets all pass until it is told otherwise."""
+    port = settings.proxy_port(part)
+    control = port + 1
+    target = f"127.0.0.1:{settings.ports[part]}"
+    return Part(
+        name=proxy_name(part),
+        command=_python(
+            *("stack.proxy", "--listen", port, "--target", target, "--control", control)
+        ),
+        is_ready=answers(control, "/"),
+        ports=((variable("proxy"), port), (variable("proxy"), control)),
+        url=f"http://127.0.0.1:{control}/",
+        look_at=f'POST {{"mode": "blackhole"}} cuts {part} off',
     )
 
 
@@ -343,18 +367,22 @@ def _migrations(settings: Settings, credentials: Credentials) -> Part:
         command=_python("service.migrations", "upgrade"),
         is_ready=None,
         environment=service_environment(settings, credentials)
-        | {"MIGRATION_PASSWORD": credentials.postgres_owner},
+        | {
+            # Past any proxy: what mends a stack must not wait for what is broken in it.
+            "DATABASE_PORT": str(settings.ports["postgres"]),
+            "MIGRATION_PASSWORD": credentials.postgres_owner,
+        },
         after=("postgres",),
         prepare=create_roles,
     )
 
 
-def _seed() -> Part:
+def _seed(settings: Settings) -> Part:
     return Part(
         name="seed",
         command=_python("stack", "seed"),
         is_ready=None,
-        after=("migrations", "provider"),
+        after=("migrations", "provider", *map(proxy_name, settings.proxies)),
     )
 
 

@@ -1,7 +1,8 @@
 """Where one stack lives and on which ports, as the environment says.
 
-PORT_OFFSET moves every port, <PART>_PORT one, REPLICAS sets the number of service processes and
-FIREDRILL_LOCAL the run-time directory, so that a second stack can run out of the same checkout.
+PORT_OFFSET moves every port, <PART>_PORT one, REPLICAS sets the number of service processes,
+FAULT_PROXIES says before which parts a fault proxy stands, and FIREDRILL_LOCAL the run-time directory,
+so that a second stack can run out of the same checkout.
 """
 
 import os
@@ -29,7 +30,10 @@ DEFAULT_PORTS = {
     "collector_span_metrics": 8889,
     "collector_health": 13133,
     "viewer": 3000,
+    "proxy": 9910,
 }
+PROXIED = ("service", "postgres", "provider", "prometheus", "viewer")
+"""What a fault proxy can stand before. Each has two ports of its own from `proxy` on: traffic, control."""
 
 
 class SettingsError(Exception):
@@ -38,13 +42,17 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """One stack. ports: by the names of DEFAULT_PORTS; replica n of the service adds n to its two."""
+    """One stack. ports: by the names of DEFAULT_PORTS; replica n of the service adds n to its two.
+
+    proxies: those of PROXIED that others reach through a fault proxy.
+    """
 
     local: Path
     ports: Mapping[str, int]
     replicas: int
     explicit: frozenset[str]
-    """What the environment set itself: names of ports, and "replicas"."""
+    """What the environment set itself: names of ports, "replicas" and "proxies"."""
+    proxies: tuple[str, ...] = ()
 
     @property
     def logs(self) -> Path:
@@ -70,6 +78,17 @@ class Settings:
     def url(self, port: str, path: str = "") -> str:
         return f"http://127.0.0.1:{self.ports[port]}{path}"
 
+    def proxy_port(self, part: str) -> int:
+        """Port of the traffic to a part; the next one is that of the control."""
+        return self.ports["proxy"] + 2 * PROXIED.index(part)
+
+    def port_for_others(self, part: str) -> int:
+        """Where other parts and callers reach one: its own port, or that of the proxy before it."""
+        return self.proxy_port(part) if part in self.proxies else self.ports[part]
+
+    def url_for_others(self, part: str) -> str:
+        return f"http://127.0.0.1:{self.port_for_others(part)}"
+
 
 def variable(port: str) -> str:
     """The environment variable that moves a port."""
@@ -80,7 +99,12 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     """Raises SettingsError."""
     offset = _integer(environment, "PORT_OFFSET", 0, low=-1023, high=65535)
     replicas = _integer(environment, "REPLICAS", 1, low=1, high=REPLICAS_MAX)
-    explicit = {"replicas"} if environment.get("REPLICAS") else set()
+    proxies = _proxies(environment.get("FAULT_PROXIES", ""))
+    explicit = {
+        name
+        for name, text in (("replicas", "REPLICAS"), ("proxies", "FAULT_PROXIES"))
+        if environment.get(text)
+    }
     ports = {}
     for name, default in DEFAULT_PORTS.items():
         if environment.get(variable(name)):
@@ -89,9 +113,25 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
             ports[name] = default + offset
         if environment.get(variable(name)) or environment.get("PORT_OFFSET"):
             explicit.add(name)
-    _check_ports(ports, replicas)
+    _check_ports(
+        ports, {"service": replicas, "service_internal": replicas, "proxy": _span(proxies)}
+    )
     local = Path(environment.get("FIREDRILL_LOCAL") or ROOT / ".local").absolute()
-    return Settings(local, ports, replicas, frozenset(explicit))
+    return Settings(local, ports, replicas, frozenset(explicit), proxies)
+
+
+def _proxies(text: str) -> tuple[str, ...]:
+    asked = {name.strip() for name in text.split(",")} - {""}
+    if unknown := sorted(asked - set(PROXIED)):
+        raise SettingsError(
+            f"FAULT_PROXIES: no proxy stands before {', '.join(unknown)}; give some of"
+            f" {', '.join(PROXIED)}, with commas between"
+        )
+    return tuple(name for name in PROXIED if name in asked)
+
+
+def _span(proxies: tuple[str, ...]) -> int:
+    return 2 * len(PROXIED) if proxies else 1
 
 
 def _integer(
@@ -107,11 +147,11 @@ def _integer(
     return value
 
 
-def _check_ports(ports: Mapping[str, int], replicas: int) -> None:
+def _check_ports(ports: Mapping[str, int], spans: Mapping[str, int]) -> None:
+    """spans: how many ports in a row a name has, where it is more than one."""
     used: dict[int, str] = {}
     for name, first in ports.items():
-        count = replicas if name in {"service", "service_internal"} else 1
-        for port in range(first, first + count):
+        for port in range(first, first + spans.get(name, 1)):
             if not 1024 <= port <= 65535:
                 raise SettingsError(
                     f"PORT_OFFSET moves {variable(name)} to {port}: ports are 1024 to 65535"

@@ -21,6 +21,8 @@ class State:
     replicas: int = 1
     has_collector: bool = False
     """Decided at the first `up`: it has the ports on which the viewer receives otherwise."""
+    proxies: tuple[str, ...] = ()
+    """Decided then too: others were told their addresses."""
 
     @property
     def alive(self) -> dict[str, Running]:
@@ -36,7 +38,7 @@ def read_state(settings: Settings) -> State:
         content = json.loads(settings.state_file.read_text())
         parts = {name: Running(**process) for name, process in content["parts"].items()}
         shape = (content["ports"], content["replicas"], content.get("has_collector", False))
-        return State(parts, *shape)
+        return State(parts, *shape, tuple(content.get("proxies", ())))
     except FileNotFoundError:
         return State()
     except (ValueError, TypeError, KeyError, AttributeError):

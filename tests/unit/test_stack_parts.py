@@ -15,7 +15,7 @@ from stack.lifecycle import StackError, programs_of_running, settings_of_running
 from stack.parts import Part, plan
 from stack.processes import Running, identity_of, is_alive, start, stop
 from stack.programs import COLLECTOR, SOURCES, ProgramsMissing, require_programs
-from stack.settings import Settings, read_settings
+from stack.settings import PROXIED, Settings, read_settings
 from stack.state import State, read_state, write_state
 from stack.tables import WIDTH, parts_table
 
@@ -30,7 +30,21 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Part]:
     return plan(settings, CREDENTIALS, dict.fromkeys(SOURCES, "program"))
 
 
-def test_every_part_comes_after_parts_that_exist(parts: list[Part]) -> None:
+@pytest.fixture
+def proxied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Part]:
+    """The same stack with a fault proxy before everything that can have one."""
+    monkeypatch.setattr("stack.postgres.home_of", lambda directory: directory)
+    settings = read_settings(
+        {"FIREDRILL_LOCAL": str(tmp_path), "FAULT_PROXIES": ",".join(PROXIED)}
+    )
+    return plan(settings, CREDENTIALS, dict.fromkeys(SOURCES, "program"))
+
+
+@pytest.mark.parametrize("which", ["parts", "proxied"])
+def test_every_part_comes_after_parts_that_exist(
+    which: str, request: pytest.FixtureRequest
+) -> None:
+    parts = request.getfixturevalue(which)
     names = [part.name for part in parts]
 
     assert len(names) == len(set(names))
@@ -47,8 +61,21 @@ def test_replicas_count_their_ports_up(parts: list[Part]) -> None:
     assert (ports["service-1"], ports["service-2"]) == ([8000, 9464], [8001, 9465])
 
 
-def test_the_table_fits_a_terminal(parts: list[Part]) -> None:
-    assert max(map(len, parts_table(parts).splitlines())) <= WIDTH
+def test_the_table_fits_a_terminal(parts: list[Part], proxied: list[Part]) -> None:
+    assert max(map(len, parts_table([*parts, *proxied]).splitlines())) <= WIDTH
+
+
+def test_others_are_told_the_address_of_a_proxy_and_migrations_are_not(
+    proxied: list[Part],
+) -> None:
+    told = {part.name: part.environment for part in proxied}
+
+    assert told["service-1"]["DATABASE_PORT"] == "9912"
+    assert told["service-1"]["PROVIDER_URL"] == "http://127.0.0.1:9914"
+    assert told["prober"]["SERVICE_URLS"] == "http://127.0.0.1:9910"
+    assert told["prober"]["PROMETHEUS_URL"] == "http://127.0.0.1:9916"
+    assert told["migrations"]["DATABASE_PORT"] == "55432"
+    assert told["postgres-exporter"]["DATA_SOURCE_URI"].startswith("127.0.0.1:55432/")
 
 
 def test_targets_carry_the_labels_of_the_contract() -> None:
@@ -146,6 +173,17 @@ def test_a_running_stack_is_not_moved(tmp_path: Path) -> None:
 
     with pytest.raises(StackError, match=r"PAGER_PORT: the running stack has 9095, not 21000"):
         settings_of_running(read_settings({"PAGER_PORT": "21000"}), state)
+
+
+def test_the_proxies_of_a_running_stack_stay_and_no_other_is_put_into_it(tmp_path: Path) -> None:
+    settings = read_settings({"FIREDRILL_LOCAL": str(tmp_path), "FAULT_PROXIES": "viewer"})
+    me = running(os.getpid(), identity_of(os.getpid()))
+    write_state(settings, State({"viewer": me}, dict(settings.ports), 1, False, settings.proxies))
+    state = read_state(settings)
+
+    assert settings_of_running(read_settings({}), state).proxies == ("viewer",)
+    with pytest.raises(StackError, match=r"FAULT_PROXIES: the running stack has viewer: run"):
+        settings_of_running(read_settings({"FAULT_PROXIES": "postgres"}), state)
 
 
 def test_ports_of_a_stack_that_died_are_forgotten(tmp_path: Path) -> None:

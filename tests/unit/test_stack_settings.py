@@ -41,6 +41,8 @@ def test_the_run_time_directory_can_be_elsewhere(tmp_path: Path) -> None:
         ({"PORT_OFFSET": "10104"}, "PORT_OFFSET moves POSTGRES_PORT to 65536"),
         ({"REPLICAS": "9"}, "REPLICAS='9'"),
         ({"SERVICE_PORT": "9463", "REPLICAS": "2"}, "SERVICE_INTERNAL_PORT and SERVICE_PORT"),
+        ({"FAULT_PROXIES": "postgres, the moon"}, "no proxy stands before the moon"),
+        ({"FAULT_PROXIES": "viewer", "PAGER_PORT": "9919"}, "PROXY_PORT and PAGER_PORT"),
     ],
 )
 def test_what_cannot_be_used_names_the_variable(variables: dict[str, str], said: str) -> None:
@@ -48,3 +50,12 @@ def test_what_cannot_be_used_names_the_variable(variables: dict[str, str], said:
         read_settings(variables)
 
     assert said in str(refused.value)
+
+
+def test_a_proxy_changes_the_address_for_others_alone() -> None:
+    settings = read_settings({"FAULT_PROXIES": "provider,service"})
+
+    assert settings.proxies == ("service", "provider")
+    assert settings.ports["provider"] == 8090
+    assert settings.url_for_others("provider") == "http://127.0.0.1:9914"
+    assert settings.url_for_others("viewer") == settings.url("viewer")
