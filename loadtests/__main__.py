@@ -15,7 +15,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import NoReturn
 
 import asyncpg
 import httpx
@@ -26,6 +25,7 @@ from loadtests.launch import Target, above_zero
 from loadtests.resilience.callers import older_tokens
 from loadtests.scenarios import RATE, SCENARIOS
 from service.config import Config
+from stack.command_line import Parser
 from stack.credentials import CredentialsError, load_credentials
 from stack.parts import service_environment
 from stack.serving import free_port
@@ -35,11 +35,6 @@ from stack.state import read_state
 WEB_PORT = 8089
 
 
-class OneLine(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"load: {message}\n")
-
-
 def whole(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 64:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to 64")
@@ -47,9 +42,7 @@ def whole(text: str) -> int:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = OneLine(
-        prog="load", description="Open-loop load, with limits that set the exit code."
-    )
+    parser = Parser(prog="load", description="Open-loop load, with limits that set the exit code.")
     names = "\n".join(f"  {name:16} {one.what}" for name, one in SCENARIOS.items())
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = f"scenarios:\n{names}"

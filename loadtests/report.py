@@ -30,6 +30,7 @@ from loadtests.resilience.surroundings import (
 )
 from loadtests.scenarios import RATE, SCENARIOS
 from service.migrations.commands import Refused
+from stack.command_line import Parser
 from stack.postgres import PostgresError
 from stack.settings import ROOT
 
@@ -43,7 +44,7 @@ DOCS = ROOT / "docs"
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m loadtests.report", description=__doc__)
+    parser = Parser(prog="load-report", description=__doc__)
     names = [name for name in SCENARIOS if name not in LEFT_OUT]
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="SCENARIO")
     parser.add_argument("--rate", type=float, default=RATE, help=f"requests a second ({RATE:g})")

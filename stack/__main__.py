@@ -10,9 +10,10 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from stack import lifecycle, postgres, tables
+from stack.command_line import Parser
 from stack.credentials import CredentialsError, load_credentials
 from stack.lifecycle import StackError
 from stack.parts import plan, service_environment
@@ -23,11 +24,6 @@ from stack.state import read_state
 
 if TYPE_CHECKING:
     from service.config import Config
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see --help\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="stack", description="The programs around the service.")
+    parser = Parser(prog="stack", description="The programs around the service.")
     commands = parser.add_subparsers(required=True, metavar="command")
     for name, run, what in (
         ("up", _up, "start whatever does not run, wait until all is ready"),

@@ -10,10 +10,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn, get_args
+from typing import get_args
 
 import uvicorn
 
+from stack.command_line import Parser
 from stack.provider.app import BACKLOG, Settings, create_app, server_config
 from stack.provider.grants import Rotation, Terms
 from stack.provider.store import StateUnusable
@@ -42,17 +43,9 @@ _HELP = {
 }
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """One line, without argparse's usage block."""
-        self.exit(2, f"provider: {message}; see --help\n")
-
-
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> argparse.Namespace:
     """Exits 2 on what does not fit, wherever it came from."""
-    parser = _Parser(
-        prog="python -m stack.provider", description="Google's OAuth and Calendar v3."
-    )
+    parser = Parser(prog="provider", description="Google's OAuth and Calendar v3.")
     types = {
         "port": _port,
         "rotation": _rotation,

@@ -3,7 +3,6 @@
 Exit codes: 0 all went as it should, 1 something did not (it is said), 2 could not run, 130 interrupted.
 """
 
-import argparse
 import asyncio
 import sys
 import textwrap
@@ -19,6 +18,7 @@ from loadtests.drills.runner import judgement, run
 from loadtests.drills.runner.drill import catalogue
 from loadtests.drills.runner.stage import Stage, StageError, own_stage
 from loadtests.drills.runner.watch import Notice
+from stack.command_line import Parser
 from stack.programs import ProgramsMissing
 from stack.settings import SettingsError
 
@@ -114,7 +114,7 @@ def _seconds(value: float | None) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    argparse.ArgumentParser(prog="demo", description=__doc__).parse_args(arguments)
+    Parser(prog="demo", description=__doc__).parse_args(arguments)
     return asyncio.run(tell(own_stage(), Story()))
 
 

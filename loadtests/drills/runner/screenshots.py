@@ -5,7 +5,6 @@ fault and when its page has come; then the load test `oauth_refresh` against two
 the pictures of one of them. Needs Chromium.
 """
 
-import argparse
 import asyncio
 import shutil
 import sys
@@ -21,6 +20,7 @@ from loadtests.drills.runner import run
 from loadtests.drills.runner.drill import catalogue
 from loadtests.drills.runner.stage import Stage, StageError, alone, own_stage
 from loadtests.drills.runner.watch import Notice
+from stack.command_line import Parser
 from stack.programs import ProgramsMissing
 from stack.settings import ROOT, SettingsError
 
@@ -148,7 +148,7 @@ async def _broken(stage: Stage, camera: Camera, page: Notice) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="screenshots", description=__doc__)
+    parser = Parser(prog="screenshots", description=__doc__)
     parser.add_argument("--only", choices=["fault", "refreshes"], help="one of the two")
     given = parser.parse_args(arguments)
     program = shutil.which("chromium") or shutil.which("chromium-browser")
