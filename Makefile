@@ -97,10 +97,10 @@ demo: $(INSTALLED)  ## three minutes: a real fault, its page, the trace behind i
 	@$(PY) -m loadtests.drills.runner.demo
 
 drill: $(INSTALLED)  ## break one thing on a stack of its own, and watch: NAME=db_pool_exhausted SEED=1
-	@$(PY) -m loadtests.drills $(NAME) --seed $(or $(SEED),1)
+	@$(PY) -m loadtests.drills "$(NAME)" --seed "$(or $(SEED),1)"
 
-drills: $(INSTALLED)  ## all of them, about an hour; goes on where it was interrupted
-	@$(PY) -m loadtests.drills --all --seed $(or $(SEED),1)
+drills: $(INSTALLED)  ## all of them, JOBS=2 side by side; goes on where it was interrupted
+	@$(PY) -m loadtests.drills --all --seed "$(or $(SEED),1)" --jobs "$(or $(JOBS),2)"
 
 drills-quick: $(INSTALLED)  ## the two that are part of `make test`
 	@$(PY) -m loadtests.drills --quick

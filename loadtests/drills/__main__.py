@@ -1,8 +1,8 @@
-"""`python -m loadtests.drills db_pool_exhausted ... | --all | --quick [--seed 1] [--again]`
+"""`python -m loadtests.drills db_pool_exhausted ... | --all | --quick [--seed 1] [--again] [--jobs 1]`
 
 `--all` runs every drill that the record does not hold yet, so that it can be interrupted and started
 again; `--again` runs those too. Exit codes: 0 every drill went as it should, 1 one did not (each is
-said), 2 could not run, 130 interrupted, and mended.
+said), 2 one could not run, 130 interrupted, and mended.
 """
 
 import argparse
@@ -11,18 +11,22 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 
-from loadtests.drills.runner import judgement, report, run
+from loadtests.drills.runner import judgement, picture, report, run
 from loadtests.drills.runner.drill import Drill, catalogue
-from loadtests.drills.runner.stage import Stage, StageError, own_stage
+from loadtests.drills.runner.stage import StageError, own_stage
+from stack.command_line import Parser
 from stack.programs import ProgramsMissing
 from stack.settings import SettingsError
 
 QUICK = ("db_pool_exhausted", "validation_break_all_clients")
+JOBS_MAX = 4
+"""Each takes half of a core; beyond that the stacks measure each other."""
 
 
 def parse(arguments: Sequence[str], drills: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="drills",
         description="Breaks one thing on a stack of its own, and watches what pages.",
     )
@@ -31,12 +35,20 @@ def parse(arguments: Sequence[str], drills: Sequence[str]) -> argparse.Namespace
     parser.add_argument("--quick", action="store_true", help=" and ".join(QUICK))
     parser.add_argument("--again", action="store_true", help="also those the record holds")
     parser.add_argument("--seed", type=int, default=1, help="of the load and the moment (1)")
+    parser.add_argument("--jobs", type=_jobs, default=1, help="drills side by side (1)")
     given = parser.parse_args(arguments)
+    given.names = [name for name in given.names if name]  # `make drill` without a NAME
     if unknown := sorted(set(given.names) - set(drills)):
         parser.error(f"no drill is called {', '.join(unknown)}: {', '.join(drills)}")
     if not (given.names or given.all or given.quick):
-        parser.error(f"say which: --all, --quick or a name: {', '.join(drills)}")
+        parser.error(f"say which (NAME=): --all, --quick or one of {', '.join(drills)}")
     return given
+
+
+def _jobs(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= JOBS_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {JOBS_MAX}")
+    return int(text)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -47,35 +59,68 @@ def main(arguments: Sequence[str]) -> int:
         held = report.held(seed=given.seed)
         names = [name for name in names if name not in held]
         print(f"{len(held)} drills in the record, {len(names)} to go", flush=True)
-    passed = [_drill(drills[name], seed=given.seed) for name in names]
-    report.write_pages()
-    return 0 if all(passed) else 1
-
-
-def _drill(drill: Drill, *, seed: int) -> bool:
-    """Carry one out and record it; returns whether it went as it should."""
-    print(f"\n{drill.name}: {drill.what}", flush=True)
-    stage = own_stage(drill.environment)
-    course = asyncio.run(_carry_out(drill, stage, seed))
-    row = judgement.row_of(course)
-    report.keep(row)
-    print("\n".join(report.summary(row)), flush=True)
-    return not row["problems"]
-
-
-async def _carry_out(drill: Drill, stage: Stage, seed: int) -> run.Course:
-    task = asyncio.create_task(run.carry_out(drill, stage, seed=seed, say=_say))
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, task.cancel)
+    codes = asyncio.run(_all([drills[name] for name in names], seed=given.seed, jobs=given.jobs))
     try:
-        return await task
+        report.write_pages(names)
+    except picture.NoBrowserError as error:
+        print(f"drills: {error}", file=sys.stderr)
+    return max(codes, default=0)
+
+
+async def _all(drills: Sequence[Drill], *, seed: int, jobs: int) -> list[int]:
+    """Carry them out, `jobs` side by side, those of a length together; returns their exit codes.
+
+    Raises KeyboardInterrupt, run.MendingFailedError, SettingsError: after all that runs is mended.
+    """
+    left = sorted(drills, key=lambda drill: -drill.holds_seconds) if jobs > 1 else list(drills)
+    working = asyncio.create_task(_in_batches(left, seed=seed, jobs=jobs))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, working.cancel)
+    try:
+        return await working
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
 
 
-def _say(line: str) -> None:
-    print(f"  {line}", flush=True)
+async def _in_batches(drills: Sequence[Drill], *, seed: int, jobs: int) -> list[int]:
+    """The next ones begin when all have ended: a start takes both cores for seconds, which a drill
+    that runs beside it would take for a fault.
+    """
+    codes: list[int] = []
+    for first in range(0, len(drills), jobs):
+        codes += await asyncio.gather(
+            *(
+                _drill(drill, seed=seed, lane=lane, is_alone=jobs == 1)
+                for lane, drill in enumerate(drills[first : first + jobs])
+            )
+        )
+    return codes
+
+
+async def _drill(drill: Drill, *, seed: int, lane: int, is_alone: bool) -> int:
+    """Carry one out and record it; returns its exit code."""
+    say = partial(_say, "" if is_alone else f"{drill.name}: ")
+    print(f"\n{drill.name}: {drill.what}", flush=True)
+    try:
+        stage = own_stage(drill.environment, lane=lane)
+        course = await run.carry_out(drill, stage, seed=seed, say=say)
+    except (StageError, subprocess.CalledProcessError) as error:
+        return _failed(f"{drill.name}: {_text(error)}", 2)
+    row = judgement.row_of(course)
+    report.keep(row)
+    for line in report.summary(row):
+        say(line)
+    return int(bool(row["problems"]))
+
+
+def _say(prefix: str, line: str) -> None:
+    print(f"  {prefix}{line}", flush=True)
+
+
+def _text(error: Exception) -> str:
+    if isinstance(error, subprocess.CalledProcessError):
+        return error.stderr.decode(errors="replace").strip() or str(error)
+    return str(error)
 
 
 def _failed(error: object, code: int) -> int:
@@ -86,11 +131,9 @@ def _failed(error: object, code: int) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except (SettingsError, StageError, ProgramsMissing) as error:
+    except (SettingsError, ProgramsMissing) as error:
         sys.exit(_failed(error, 2))
     except run.MendingFailedError as error:
         sys.exit(_failed(f"not mended: {error}", 2))
-    except subprocess.CalledProcessError as error:
-        sys.exit(_failed(error.stderr.decode(errors="replace").strip() or error, 2))
     except KeyboardInterrupt:
         sys.exit(_failed("interrupted; what was broken is mended, and the stack is gone", 130))

@@ -135,6 +135,48 @@ def test_a_frozen_part_runs_on_with_its_children(stack: Stack, stage: Stage) -> 
     until(lambda: not stopped(), "the end of the freeze")
 
 
+def test_a_way_that_was_cut_is_open_again(stack: Stack, stage: Stage) -> None:
+    """The shared stack has no proxy of its own: one is put beside it where the break looks for it."""
+    port = stage.settings.proxy_port("provider")
+    words = ["--listen", str(port), "--control", str(port + 1)]
+    words += ["--target", f"127.0.0.1:{stack.ports['provider']}"]
+    with subprocess.Popen([sys.executable, "-m", "stack.proxy", *words], cwd=ROOT) as proxy:
+        try:
+
+            def passes() -> bool:
+                try:
+                    return httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=2).is_success
+                except httpx.HTTPError:
+                    return False
+
+            until(passes, "the proxy")
+            run_and_kill(stack, 'cut("provider", mode="refuse")', lambda: not passes())
+
+            until(passes, "the way through the proxy")
+        finally:
+            proxy.terminate()
+
+
+def test_the_signing_keys_are_the_old_ones_again(stack: Stack, stage: Stage) -> None:
+    token = stack.token("user05@example.com")
+
+    def status() -> int:
+        headers = {"Authorization": f"Bearer {token}"}
+        try:
+            return httpx.get(
+                stack.url("service", "/api/v1/profile"), headers=headers, timeout=20
+            ).status_code
+        except httpx.HTTPError:
+            return 0
+
+    assert status() == httpx.codes.OK
+    run_and_kill(
+        stack, 'new_token_keys("service-1")', lambda: status() == httpx.codes.UNAUTHORIZED
+    )
+
+    until(lambda: status() == httpx.codes.OK, "the caller's token to be good again")
+
+
 @pytest.mark.parametrize("part", ["pager", "prometheus"])
 def test_a_killed_part_is_started_again(stack: Stack, stage: Stage, part: str) -> None:
     before = stage.process(part)

@@ -53,5 +53,5 @@ def test_prometheus_takes_the_history_as_blocks(tmp_path: Path) -> None:
     written = history.back_fill(settings, {"GET /api/v1/profile": 9.0}, seed=1)
 
     blocks = list((tmp_path / "prometheus" / "data").glob("*/meta.json"))
-    assert written == 720 * 8
+    assert written == 720 * 10
     assert len(blocks) >= 2

@@ -101,7 +101,7 @@ def test_totals_count_recall_precision_attribution_and_pages_per_fault() -> None
 
     assert scores["recall"] == 0.3333
     assert scores["precision"] == 0.5
-    assert scores["attribution"] == 1.0
+    assert scores["attribution"] == 0.5
     assert scores["pages_per_fault"] == 0.6667
     assert scores["quiet_pages"] == 0
     assert scores["detect_seconds_p50"] == 40.0

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import os
+import secrets
 import signal
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -11,10 +13,14 @@ from typing import Any
 import asyncpg
 import httpx
 import psutil
+from joserfc import jwt
+from joserfc.jwk import OctKey
 
 from loadtests.drills.runner.drill import Break
 from loadtests.drills.runner.mending import HOLDER, Mend
-from loadtests.drills.runner.stage import Stage
+from loadtests.drills.runner.stage import Release, Stage
+from service.security.tokens import ALGORITHM
+from stack.demo import email_of
 from stack.processes import Running, identity_of, stop
 from stack.settings import variable
 from stack.state import read_state
@@ -94,10 +100,74 @@ def alter(
     """Let callers send what a broken release would. It ends with the process that sends it."""
 
     async def cause(stage: Stage) -> None:
-        stage.altered = dict(bodies)
-        stage.altered_versions = versions
+        stage.release = Release(bodies=bodies, versions=versions)
 
     return Break(what, cause)
+
+
+def contradicting_tokens(version: str) -> Break:
+    """Callers of one version show tokens that name two accounts: the id of one, the address of another."""
+
+    async def cause(stage: Stage) -> None:
+        config = stage.config
+        kid, key = next(iter(config.token_keys.items()))
+        now = int(time.time())
+        claims = {
+            "sub": "1",
+            "email": email_of(1),
+            "id": 2,
+            "role": "user",
+            "iss": config.token_issuer,
+            "aud": config.token_audience,
+            "iat": now,
+            "exp": now + config.token_lifetime_seconds,
+        }
+        signing = OctKey.import_key(key.get_secret_value())
+        token = jwt.encode({"alg": ALGORITHM, "kid": kid}, claims, signing, algorithms=[ALGORITHM])
+        headers = {"Authorization": f"Bearer {token}"}
+        stage.release = Release(headers=headers, versions=frozenset({version}))
+
+    return Break(f"the tokens of {version} name two accounts", cause)
+
+
+def new_token_keys(part: str) -> Break:
+    """Both signing keys are other ones, the old ones are not kept, and a part has started anew."""
+    file = "credentials.json"
+
+    async def cause(stage: Stage) -> None:
+        fresh = {name: secrets.token_hex(32) for name in ("token_key", "legacy_token_key")}
+        path = stage.settings.local / file
+        path.write_text(json.dumps({**json.loads(path.read_text()), **fresh}, indent=1))
+        await restart(part).cause(stage)
+
+    def mends(stage: Stage) -> list[Mend]:
+        # Undone last first: the old keys, then a start with them.
+        again: Mend = {"kind": "restart", "parts": [part], "environment": _environment(stage)}
+        return [again, _restoring(stage, file)]
+
+    return Break(f"the signing keys of {part} are replaced without an overlap", cause, mends)
+
+
+def cut(*parts: str, mode: str = "blackhole") -> Break:
+    """Let the way to some parts fail, the parts themselves untouched. mode: of `stack.proxy`.
+
+    The drill's environment must have FAULT_PROXIES before them.
+    """
+
+    def controls(stage: Stage) -> list[str]:
+        return [f"http://127.0.0.1:{stage.settings.proxy_port(part) + 1}/" for part in parts]
+
+    async def cause(stage: Stage) -> None:
+        async with httpx.AsyncClient(trust_env=False) as http:
+            for url in controls(stage):
+                (await http.post(url, json={"mode": mode})).raise_for_status()
+
+    def mends(stage: Stage) -> list[Mend]:
+        return [
+            {"kind": "post", "url": url, "content": {"mode": "pass"}} for url in controls(stage)
+        ]
+
+    return Break(f"the way to {' and '.join(parts)} is cut ({mode})", cause, mends)
 
 
 def kill(*parts: str, number: signal.Signals = signal.SIGKILL) -> Break:
@@ -150,11 +220,12 @@ def _replaced(file: str, what: str, content: Callable[[Stage], str]) -> Break:
     async def cause(stage: Stage) -> None:
         await asyncio.to_thread((stage.settings.local / file).write_text, content(stage))
 
-    def mends(stage: Stage) -> list[Mend]:
-        path = stage.settings.local / file
-        return [{"kind": "restore", "file": str(path), "content": path.read_text()}]
+    return Break(what, cause, lambda stage: [_restoring(stage, file)])
 
-    return Break(what, cause, mends)
+
+def _restoring(stage: Stage, file: str) -> Mend:
+    path = stage.settings.local / file
+    return {"kind": "restore", "file": str(path), "content": path.read_text()}
 
 
 def nothing(what: str) -> Break:
@@ -176,14 +247,18 @@ def restart(*parts: str) -> Break:
 
 
 def _up(stage: Stage) -> list[Mend]:
+    return [{"kind": "up", "environment": _environment(stage)}]
+
+
+def _environment(stage: Stage) -> dict[str, str]:
+    """What another process must be told to find the stack, and to start its parts as they were."""
     ports = {variable(name): str(port) for name, port in stage.settings.ports.items()}
     told = {
         name: stage.environment[name]
-        for name in ("REPLICAS", "DATABASE_PORT", "PROVIDER_URL", "PROVIDER_EXPIRES_IN")
+        for name in ("REPLICAS", "FAULT_PROXIES", "PROVIDER_EXPIRES_IN")
         if name in stage.environment
     }
-    local = {"FIREDRILL_LOCAL": str(stage.settings.local)}
-    return [{"kind": "up", "environment": {**ports, **told, **local}}]
+    return {**ports, **told, "FIREDRILL_LOCAL": str(stage.settings.local)}
 
 
 def _family(running: Running) -> list[Running]:

@@ -82,6 +82,14 @@ def _open_metrics(
             yield from _series(
                 "api_client_requests_total", labels, rate / len(VERSIONS), end, f"{seed} {labels}"
             )
+    # A third of the callers still have the older format; the browser's session is left out.
+    authenticated = sum(of_clients.values())
+    yield "# TYPE auth_tokens_accepted counter"
+    for token_format, share in (("enhanced", 2 / 3), ("legacy", 1 / 3)):
+        labels = f'{target},token_format="{token_format}"'
+        yield from _series(
+            "auth_tokens_accepted_total", labels, authenticated * share, end, f"{seed} {labels}"
+        )
     yield "# TYPE oauth_refresh counter"
     refreshed = f'{target},provider="google",outcome="success"'
     yield from _series("oauth_refresh_total", refreshed, 0.4, end, str(seed))

@@ -57,9 +57,11 @@ def row_of(course: Course) -> dict[str, Any]:
         "requests": sum(one["sent"] for one in course.bins),
         "requests_failed": sum(one.get("5xx", 0) + one.get("no_answer", 0) for one in course.bins),
         "generator_late_p99_seconds": round(course.late_start_p99, 4),
+        "runbook_has_data": course.confirmed,
         "references": course.references,
         **course.signals,
         "memory_peak_bytes": {**course.memory.parts, "all": course.memory.all_parts},
+        "load_average": round(course.load_average, 2),
         "started_at": watch.clock(course.started),
         "injected_at_seconds": round(course.injected - course.started, 1),
         "bins": course.bins,
@@ -123,7 +125,13 @@ def problems(course: Course) -> list[str]:
         said.append(f"{len(rang)} pages, {len(drill.expects)} expected: {more}")
     if after := [page for page in rang if page.at > course.mended]:
         said.append(f"{len(after)} pages after the mend")
-    return [*said, *_unresolved(course, rang), *(f"no ticket {n}" for n in _missed(course))]
+    said += _unresolved(course, rang)
+    said += [f"no ticket {name}" for name in _missed(course)]
+    blind = sorted(name for name, has_data in course.confirmed.items() if not has_data)
+    return [
+        *said,
+        *(f"the runbook of {name} confirms with a query without data" for name in blind),
+    ]
 
 
 def _unresolved(course: Course, rang: Sequence[Notice]) -> list[str]:

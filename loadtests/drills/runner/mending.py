@@ -18,8 +18,9 @@ from typing import Any, TypeAlias
 import asyncpg
 import httpx
 
-from stack.processes import Running, is_alive
-from stack.settings import ROOT
+from stack.processes import Running, is_alive, stop
+from stack.settings import ROOT, read_settings
+from stack.state import read_state
 
 Mend: TypeAlias = dict[str, Any]
 """What undoes one break: `kind` names the function below, the rest are its arguments."""
@@ -139,6 +140,13 @@ async def _up(*, environment: dict[str, str]) -> None:
     )
 
 
+async def _restart(*, parts: list[str], environment: dict[str, str]) -> None:
+    """Stop what runs of some parts now, whoever started it, and start it again."""
+    alive = read_state(read_settings({**os.environ, **environment})).alive
+    await asyncio.to_thread(stop, [alive[part] for part in parts if part in alive])
+    await _up(environment=environment)
+
+
 async def _restore(*, file: str, content: str) -> None:
     await asyncio.to_thread(Path(file).write_text, content)
 
@@ -149,6 +157,7 @@ _KINDS: dict[str, Callable[..., Awaitable[None]]] = {
     "post": _post,
     "thaw": _thaw,
     "up": _up,
+    "restart": _restart,
     "restore": _restore,
 }
 

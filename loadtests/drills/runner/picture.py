@@ -1,9 +1,11 @@
 """The timeline of one drill: what became of the requests, and each hop on its way to the pager."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
+import plotly.io
 
 from loadtests.drills.runner.scores import Row
 from loadtests.drills.runner.sending import BIN_SECONDS
@@ -18,9 +20,23 @@ _KINDS = (
 WIDTH, HEIGHT = 1000, 380
 
 
-def draw(row: Row, file: Path) -> None:
-    """Write the timeline as SVG."""
-    figure(row).write_image(str(file), width=WIDTH, height=HEIGHT)
+class NoBrowserError(Exception):
+    """plotly draws in Chromium, and there is none."""
+
+
+def file_of(directory: Path, row: Row) -> Path:
+    return directory / f"drill-{row['name']}.svg"
+
+
+def draw(rows: Sequence[Row], directory: Path) -> None:
+    """Write the timelines as SVG, in one browser. Raises NoBrowserError."""
+    files: list[str | Path] = [file_of(directory, row) for row in rows]
+    try:
+        plotly.io.write_images([figure(row) for row in rows], files, width=WIDTH, height=HEIGHT)
+    except RuntimeError as error:  # what plotly makes of a browser that is not found
+        raise NoBrowserError(
+            "the timelines are not drawn: install Chromium (Debian: apt install chromium)"
+        ) from error
 
 
 def figure(row: Row) -> Any:

@@ -4,11 +4,11 @@ import json
 import os
 import platform
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from loadtests.drills.runner import picture
+from loadtests.drills.runner import picture, runbooks
 from loadtests.drills.runner.drill import Drill, catalogue
 from loadtests.drills.runner.scores import Row, confusion, totals
 from loadtests.drills.runner.sending import RATES
@@ -54,13 +54,23 @@ def keep(row: Row) -> None:
     unfinished.rename(RECORD)
 
 
-def write_pages() -> None:
-    """Write the page, and draw the timelines."""
+def write_pages(names: Collection[str] = ()) -> None:
+    """Write the page, and draw the timelines of these drills and those that are missing.
+
+    Raises picture.NoBrowserError, after the page is written.
+    """
     record = read()
     (DOCS / "drills.md").write_text(page(record, catalogue()))
-    (DOCS / "images").mkdir(exist_ok=True)
-    for row in record["drills"]:
-        picture.draw(row, DOCS / "images" / f"drill-{row['name']}.svg")
+    runbooks.stamp(record)
+    images = DOCS / "images"
+    images.mkdir(exist_ok=True)
+    rows = [
+        row
+        for row in record["drills"]
+        if row["name"] in names or not picture.file_of(images, row).exists()
+    ]
+    if rows:
+        picture.draw(rows, images)
 
 
 def summary(row: Row) -> list[str]:
@@ -70,14 +80,14 @@ def summary(row: Row) -> list[str]:
         for name, seconds in row["hops"].items()
         if seconds is not None
     )
-    lines = [f"  hops since the break: {hops}"] if hops else []
+    lines = [f"hops since the break: {hops}"] if hops else []
     if row["resolve_seconds"] is not None:
-        lines.append(f"  resolved {row['resolve_seconds']:.0f} s after the mend")
+        lines.append(f"resolved {row['resolve_seconds']:.0f} s after the mend")
     lines.append(
-        f"  {row['pages']} pages; {row['requests']} requests, {row['requests_failed']} of them failed"
+        f"{row['pages']} pages; {row['requests']} requests, {row['requests_failed']} of them failed"
     )
     verdict = "as it should be" if not row["problems"] else "NOT: " + "; ".join(row["problems"])
-    return [*lines, f"  {verdict}"]
+    return [*lines, verdict]
 
 
 def page(record: Mapping[str, Any], drills: Mapping[str, Drill]) -> str:
@@ -99,7 +109,7 @@ def page(record: Mapping[str, Any], drills: Mapping[str, Drill]) -> str:
         *_totals(record),
         *_table(rows),
         *_not_run(drills, ran),
-        *_repeats(record["repeats"]),
+        *_repeats(record),
         *_references(rows),
         *_signals(rows),
         *_memory(rows),
@@ -119,10 +129,13 @@ def _signals(rows: Sequence[Row]) -> list[str]:
         "",
         "Every query of every dashboard, asked after the drill: those that must have data (all but what",
         "`dashboards/empty_when_healthy.yaml` lists for another drill), and every exemplar, followed to its",
-        "trace and its log line.",
+        "trace and its log line. Runbook: whether its first query had data while the fault lasted.",
         "",
-        "| drill | queries | must have data, and have | without | exemplars | to a trace | to a line |",
-        "|---|---|---|---|---|---|---|",
+        (
+            "| drill | queries | must have data, and have | without | exemplars | to a trace | to a line"
+            " | runbook |"
+        ),
+        "|---|---|---|---|---|---|---|---|",
         *(_signal(row) for row in found),
         "",
     ]
@@ -134,8 +147,15 @@ def _signal(row: Row) -> str:
     return (
         f"| {row['name']} | {panels['queries']} | {panels['share_of_required_with_data']:.1%} |"
         f" {'; '.join(wrong) or '-'} | {exemplars['count']} | {exemplars['with_trace']} |"
-        f" {exemplars['with_line']} |"
+        f" {exemplars['with_line']} | {_confirmed(row)} |"
     )
+
+
+def _confirmed(row: Row) -> str:
+    found = row.get("runbook_has_data")
+    if not found:
+        return "-"
+    return ", ".join(f"{name}: {'data' if has else 'none'}" for name, has in found.items())
 
 
 def _memory(rows: Sequence[Row]) -> list[str]:
@@ -213,16 +233,40 @@ def _not_run(drills: Mapping[str, Drill], ran: set[str]) -> list[str]:
     return ["Not run yet: " + ", ".join(f"`{drill.name}`" for drill in missing) + ".", ""]
 
 
-def _repeats(rows: Sequence[Row]) -> list[str]:
-    if not rows:
+def _repeats(record: Mapping[str, Any]) -> list[str]:
+    """The spread of those drills that ran with several seeds."""
+    rows: Sequence[Row] = record["drills"]
+    repeats: Sequence[Row] = record["repeats"]
+    if not repeats:
         return []
-    lines = ["## With other seeds", "", "| drill | seed | after s | pages | verdict |"]
-    lines.append("|---|---|---|---|---|")
-    lines += [
-        f"| {row['name']} | {row['seed']} | {_figure(row['detect_seconds'])} | {row['pages']}"
-        f" | {'; '.join(row['problems']) or 'as it should be'} |"
-        for row in rows
+    scores = totals([*rows, *repeats])
+    shown = ("recall", "precision", "attribution", "pages_per_fault", "quiet_pages")
+    across = [f"{name.replace('_', ' ')} {_figure(scores[name])}" for name in shown]
+    lines = [
+        "## With other seeds",
+        "",
+        "The seed sets the arrivals, the history and the moment within the scrape interval. Over all",
+        f"{scores['drills']} runs: {', '.join(across)}.",
+        "",
+        "| drill | seeds | after s, of each | target s | resolved after s | pages | verdict |",
+        "|---|---|---|---|---|---|---|",
     ]
+    for row in rows:
+        runs = [row, *(one for one in repeats if one["name"] == row["name"])]
+        if len(runs) == 1:
+            continue
+        verdicts = sorted({text for one in runs for text in one["problems"]})
+        target = f"{row['deadline_seconds']:.0f}" if row["expected"] else "-"
+        cells = [
+            row["name"],
+            ", ".join(str(one["seed"]) for one in runs),
+            ", ".join(_figure(one["detect_seconds"]) for one in runs),
+            target,
+            ", ".join(_figure(one["resolve_seconds"]) for one in runs),
+            ", ".join(str(one["pages"]) for one in runs),
+            "; ".join(verdicts) or "as it should be",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
 
 
@@ -265,6 +309,7 @@ def _each(rows: Sequence[Row]) -> list[str]:
         lines += [
             *(f"## {row['name']}", "", row["what"], ""),
             f"Seconds since the break: {hops}. Mended at {_figure(row['mended_seconds'])}.",
+            *_of_the_machine(row),
             *([f"> {row['first_page_text']}"] if row["first_page_text"] else []),
             (
                 f"Other alerts: {', '.join(row['other_alerts']) or 'none'}. Tickets:"
@@ -275,6 +320,16 @@ def _each(rows: Sequence[Row]) -> list[str]:
             "",
         ]
     return lines
+
+
+def _of_the_machine(row: Row) -> list[str]:
+    """How busy it was: several drills may run side by side, and other things."""
+    if "load_average" not in row:
+        return []
+    late = row["generator_late_p99_seconds"] * 1000
+    return [
+        f"Load average {row['load_average']:g} at the break; requests left {late:.0f} ms late (p99)."
+    ]
 
 
 def _figure(value: object) -> str:

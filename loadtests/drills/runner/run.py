@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from loadtests.drills.runner import mending, watch
+from loadtests.drills.runner import mending, runbooks, watch
 from loadtests.drills.runner.drill import Break, Drill
 from loadtests.drills.runner.history import back_fill
 from loadtests.drills.runner.sending import RATES, by_time, due_for, load_on, signed_in
@@ -49,10 +50,12 @@ class Course:
     found: list[Notice] = field(default_factory=list)
     bins: list[dict[str, int]] = field(default_factory=list)
     late_start_p99: float = 0.0
+    load_average: float = 0.0
     fired: dict[str, dict[str, float]] = field(default_factory=dict)
     first_bad: float | None = None
     references: dict[str, float | None] = field(default_factory=dict)
     signals: dict[str, Any] = field(default_factory=dict)
+    confirmed: dict[str, bool] = field(default_factory=dict)
     memory: Peaks = field(default_factory=Peaks)
 
     @property
@@ -111,6 +114,8 @@ async def _on(
             async with _broken(course, stage, say):
                 await _watch_pages(course, stage, http, say)
                 empty = await empty_now(stage, drill.name, start=course.started)
+                told = {*drill.expects, *drill.tickets}
+                course.confirmed = await runbooks.confirmed(stage, http, sorted(told))
                 if at_page and course.rang:
                     await at_page(course.rang[0])
             await _watch_resolution(course, stage, http, say)
@@ -173,6 +178,7 @@ async def _broken(course: Course, stage: Stage, say: Say) -> AsyncIterator[None]
     """What undoes the breaks is on disk before the first of them. Raises MendingFailedError."""
     local = stage.settings.local
     mending.write_down(local, [m for one in course.drill.breaks for m in one.mends(stage)])
+    course.load_average = os.getloadavg()[0]
     course.injected = time.time()
     causing = [asyncio.create_task(_cause(course, stage, one, say)) for one in course.drill.breaks]
     try:
@@ -182,7 +188,7 @@ async def _broken(course: Course, stage: Stage, say: Say) -> AsyncIterator[None]
     finally:
         for task in causing:
             task.cancel()
-        stage.altered, stage.altered_versions = {}, None
+        stage.release = None
         failed = await mending.mend(local)
         course.mended = time.time()
         say(f"{course.mended - course.injected:5.0f} s  mended")

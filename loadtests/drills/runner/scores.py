@@ -15,11 +15,11 @@ def totals(rows: Sequence[Row]) -> dict[str, Any]:
     that expect a page, divided by the pages they expect.
     """
     faults = [row for row in rows if row["expected"]]
-    paged = [row for row in faults if row["detect_seconds"] is not None]
-    in_time = [row for row in paged if not _is_late_or_missing(row)]
+    paged = [row for row in faults if row["first_page"]]
+    in_time = [row for row in faults if not _is_late_or_missing(row)]
     pages = sum(row["pages"] for row in rows)
     wrong = sum(row["wrong_pages"] for row in rows)
-    detect = [row["detect_seconds"] for row in paged]
+    detect = [row["detect_seconds"] for row in faults if row["detect_seconds"] is not None]
     return {
         "drills": len(rows),
         "passed": sum(not row["problems"] for row in rows),

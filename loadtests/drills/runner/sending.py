@@ -60,15 +60,17 @@ class Sending:
         version = next(self._versions)
         made = self._senders.request(route)
         headers = {**made.headers, "X-Client-Version": f"{version}.0"}
-        altering = self._stage.altered_versions
-        if route in self._stage.altered and (altering is None or version in altering):
-            return replace(made, headers=headers, json=self._stage.altered[route])
-        return replace(made, headers=headers)
+        release = self._stage.release
+        if release is None or not release.is_of(version):
+            return replace(made, headers=headers)
+        if "Authorization" in headers:
+            headers |= release.headers
+        return replace(made, headers=headers, json=release.bodies.get(route, made.json))
 
 
 def load_on(stage: Stage, senders: Callers) -> Load:
     return Load(
-        stage.settings.ports["service"],
+        stage.settings.port_for_others("service"),
         Sending(stage, senders).request,
         timeout_seconds=PATIENCE_SECONDS,
     )

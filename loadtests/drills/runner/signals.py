@@ -45,7 +45,7 @@ def _panels(stage: Stage, drill: str, *, seconds: int) -> dict[str, Any]:
     return found.figures()
 
 
-def _exemplars(stage: Stage, *, start: float, end: float) -> dict[str, int]:
+def _exemplars(stage: Stage, *, start: float, end: float) -> dict[str, Any]:
     settings = stage.settings
     report = exemplars.check(
         settings.url("prometheus"), settings.url("viewer"), start=start, end=end
@@ -54,4 +54,6 @@ def _exemplars(stage: Stage, *, start: float, end: float) -> dict[str, int]:
         "count": report.count,
         "with_trace": report.resolved(report.without_trace),
         "with_line": report.resolved(report.without_line),
+        # To look them up in the drill's logs, should there be any.
+        "dead_ends": {one: report.exemplars[one] for one in report.without_line},
     }

@@ -21,6 +21,8 @@ from stack.state import read_state
 
 PORT_OFFSET = 4000
 """Beside a stack on the default ports; PORT_OFFSET in the environment moves it elsewhere."""
+LANE_OFFSET = 2000
+"""From the ports of one stack to those of the next, where several drills run side by side."""
 POSTGRES_PORT = 15432
 """Outside the range of ports that the kernel gives to clients: 55432 and its neighbours get taken."""
 TOKEN_LIFE_SECONDS = 120
@@ -31,17 +33,29 @@ class StageError(Exception):
     """The stack of the drill did not come up; the text says why."""
 
 
+@dataclass(frozen=True)
+class Release:
+    """A broken release of clients: what they send otherwise than the contract says.
+
+    bodies: by route. headers: of every request that carries a token. versions: those that do so;
+    None: all.
+    """
+
+    bodies: Mapping[str, object] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    versions: frozenset[str] | None = None
+
+    def is_of(self, version: str) -> bool:
+        return self.versions is None or version in self.versions
+
+
 @dataclass
 class Stage:
-    """A stack to break. altered: what callers send otherwise than the contract says, by route.
-
-    altered_versions: the client versions that do so; None: all.
-    """
+    """A stack to break. release: that of its callers; None: they send what the contract says."""
 
     settings: Settings
     environment: Mapping[str, str]
-    altered: dict[str, object] = field(default_factory=dict)
-    altered_versions: frozenset[str] | None = None
+    release: Release | None = None
 
     @property
     def credentials(self) -> Credentials:
@@ -96,17 +110,23 @@ def stage_at(
     return Stage(read_settings(environment), environment)
 
 
-def own_stage(more: Mapping[str, str] | None = None) -> Stage:
-    """The stack that drills of this checkout use, one after the other. Raises SettingsError."""
+def own_stage(more: Mapping[str, str] | None = None, *, lane: int = 0) -> Stage:
+    """The stack that drills of this checkout use, one after the other.
+
+    lane: from 0; drills that run side by side have a stack each. Raises SettingsError.
+    """
     digest = hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
     local = os.environ.get("FIREDRILL_LOCAL") or str(
         Path(tempfile.gettempdir()) / f"firedrill-drill-{digest}"
     )
+    if lane:
+        local += f"-{lane}"
     told = {"PORT_OFFSET": str(PORT_OFFSET), "POSTGRES_PORT": str(POSTGRES_PORT)}
     if os.environ.get("PORT_OFFSET"):
         told = {}
     settings = read_settings({**told, **os.environ, "FIREDRILL_LOCAL": local})
-    return stage_at(settings.local, settings.ports, more)
+    ports = {name: port + lane * LANE_OFFSET for name, port in settings.ports.items()}
+    return stage_at(settings.local, ports, more)
 
 
 @contextlib.contextmanager

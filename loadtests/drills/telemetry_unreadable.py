@@ -1,0 +1,15 @@
+"""Signals are written and nobody can read them: whoever is paged by something else finds nothing."""
+
+from loadtests.drills.runner.breaks import cut
+from loadtests.drills.runner.drill import Drill
+
+DRILL = Drill(
+    name="telemetry_unreadable",
+    what="The ways to read metrics, traces and log lines are cut; alerting itself goes on.",
+    environment={"FAULT_PROXIES": "prometheus,viewer"},
+    breaks=(cut("prometheus", "viewer"),),
+    expects=("TelemetryCanaryStale",),
+    # Two minutes of staleness, half a minute of waiting, 20 s of grouping, a round of the canary.
+    deadline_seconds=210,
+    evidence="time() - max(telemetry_canary_last_success_timestamp_seconds) > 30",
+)

@@ -1,0 +1,15 @@
+"""An issuer writes tokens that contradict themselves: whom they name is nobody's to guess."""
+
+from loadtests.drills.runner.breaks import contradicting_tokens
+from loadtests.drills.runner.drill import Drill
+from loadtests.resilience.callers import VERSIONS
+
+DRILL = Drill(
+    name="token_conflict",
+    what="One of three client versions shows tokens of two accounts at once: a ticket, no page.",
+    breaks=(contradicting_tokens(VERSIONS[-1]),),
+    expects=(),
+    tickets=frozenset({"AuthClaimsConflict"}),
+    deadline_seconds=120,
+    evidence='sum(rate(auth_tokens_rejected_total{reason="conflict"}[15s]))',
+)
