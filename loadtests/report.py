@@ -1,9 +1,9 @@
 """`python -m loadtests.report [--only SCENARIO ...]`: the scenarios, measured, as docs/load.md says them.
 
 On a system of its own: PostgreSQL, the provider, and as many replicas as the scenario needs, first the
-service as it is, then the plain configuration (`loadtests.resilience.plain_app`) for those scenarios that
-compare. A void run does not replace one that was not. Exit codes: 0, 1 a limit is broken, 2 a run is void
-or could not run.
+service as it is, then with two replicas, then the plain configuration (`loadtests.resilience.plain_app`),
+for those scenarios that compare. A void run does not replace one that was not. Exit codes: 0, 1 a limit
+is broken, 2 a run is void or could not run.
 """
 
 import argparse
@@ -34,11 +34,17 @@ from stack.command_line import Parser
 from stack.postgres import PostgresError
 from stack.settings import ROOT
 
-COMPARED = ("pool_exhaustion", "oauth_refresh")
+SCENARIOS_OF: Mapping[str, Sequence[str]] = {
+    "firedrill": tuple(SCENARIOS),
+    "two_replicas": ("capacity", "pool_exhaustion"),
+    "plain": ("pool_exhaustion", "oauth_refresh"),
+}
+"""By configuration, in the order in which they run."""
 SECONDS: Mapping[str, float] = {"steady": 60.0}
 """Of those whose own length is too long for a report."""
 LEFT_OUT = frozenset({"soak"})
 REPLICAS: Mapping[str, int] = {"oauth_refresh": 2}
+"""Of those that need more than one in any configuration."""
 LIBRARIES = ("locust", "fastapi", "uvicorn", "sqlalchemy", "asyncpg")
 DOCS = ROOT / "docs"
 
@@ -53,17 +59,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 async def main(options: argparse.Namespace) -> int:
     codes = []
-    for configuration in ("firedrill", "plain"):
-        chosen = [
-            name for name in options.only if configuration == "firedrill" or name in COMPARED
-        ]
+    for configuration, names in SCENARIOS_OF.items():
+        chosen = [name for name in options.only if name in names]
         if not chosen:
             continue
         async with surroundings() as around:
             about = made_on(LIBRARIES, **await versions(around))
             for name in chosen:
                 row = await _run(name, configuration, around, rate=options.rate)
-                codes.append(_code(row) if configuration == "firedrill" else 0)
+                codes.append(_code(row) if configuration != "plain" else 0)
                 _keep(configuration, row | about)
     return max(codes)
 
@@ -80,11 +84,12 @@ async def _run(
     is_plain = configuration == "plain"
     module = "loadtests.resilience.plain_app" if is_plain else "service"
     environment = plain_app.ENVIRONMENT if is_plain else {}
+    count = 2 if configuration == "two_replicas" else REPLICAS.get(name, 1)
     print(f"\n{name}, {configuration}", flush=True)
     async with AsyncExitStack() as stack:
         replicas = [
             await stack.enter_async_context(running(module, around, environment))
-            for _ in range(REPLICAS.get(name, 1))
+            for _ in range(count)
         ]
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="load-")))
         tokens = directory / "tokens.json"
@@ -124,7 +129,7 @@ def _keep(configuration: str, row: Mapping[str, Any], directory: Path = DOCS) ->
 def page(record: Mapping[str, Mapping[str, Any]]) -> str:
     """The record as Markdown."""
     rows = record.get("firedrill", {})
-    plain = record.get("plain", {})
+    two, plain = record.get("two_replicas", {}), record.get("plain", {})
     some = next(iter([*rows.values(), *plain.values()]))
     told = ", ".join(f"{name} {number}" for name, number in some["versions"].items())
     lines = [
@@ -144,9 +149,21 @@ def page(record: Mapping[str, Mapping[str, Any]]) -> str:
     missing = [f"`{name}`" for name in SCENARIOS if name not in rows]
     if missing:
         lines += ["", f"Not in the record: {', '.join(missing)}."]
-    for name in COMPARED:
+    for name in SCENARIOS:
         if name in rows and name in plain:
-            lines += _beside(name, rows[name], plain[name])
+            told = (
+                "Plain: SQLAlchemy's pool as it comes (5 + 10 connections, 30 s), no deadline, no"
+                " admission, no breaker, and whoever finds a token expired refreshes it."
+            )
+            lines += _beside(
+                f"{name}: beside a plain configuration", told, rows[name], plain[name], "plain"
+            )
+    for name in SCENARIOS:
+        if name in rows and name in two:
+            told = f"On the same cores; two replicas: {_verdict(two[name])}."
+            lines += _beside(
+                f"{name}: beside two replicas", told, rows[name], two[name], "two replicas"
+            )
     for name in SCENARIOS:
         if name in rows:
             lines += _each(name, rows[name])
@@ -168,19 +185,22 @@ def _verdict(row: Mapping[str, Any]) -> str:
     return f"broken: {', '.join(broken)}" if broken else "as it should be"
 
 
-def _beside(name: str, row: Mapping[str, Any], plain: Mapping[str, Any]) -> list[str]:
-    figures = {limit["name"]: limit["figure"] for limit in plain["limits"]}
+def _beside(
+    heading: str,
+    told: str,
+    row: Mapping[str, Any],
+    beside: Mapping[str, Any],
+    column: str,
+) -> list[str]:
+    """Two configurations side by side; a figure that only one of them has is told as well."""
+    figures = {limit["name"]: limit["figure"] for limit in beside["limits"]}
     ours = {limit["name"]: limit for limit in row["limits"]}
     names = [*ours, *(one for one in figures if one not in ours)]
     lines = [
+        *("", f"## {heading}", ""),
+        told + (f" Void: {beside['void']}." if beside["void"] else ""),
         "",
-        f"## {name}: beside a plain configuration",
-        "",
-        "Plain: SQLAlchemy's pool as it comes (5 + 10 connections, 30 s), no deadline, no admission, no",
-        "breaker, and whoever finds a token expired refreshes it."
-        + (f" Void: {plain['void']}." if plain["void"] else ""),
-        "",
-        "| figure | limit | Firedrill | plain |",
+        f"| figure | limit | Firedrill | {column} |",
         "|---|---|---|---|",
     ]
     for one in names:
