@@ -1,8 +1,9 @@
-"""Makes the manifests whose contents live elsewhere: rules, dashboards, the collector's configuration.
+"""Makes the manifests whose contents live elsewhere: rules, dashboards, the collectors' configurations.
 
 `python -m deploy.kubernetes.build` writes `generated/`; a test rebuilds and compares. The rules are those
 that Prometheus loads natively, with the cluster's `env`; dashboards and otel-collector.yaml are the files
-as they are. Committed, so that `kubectl apply -k` needs no Python.
+as they are; the agents' configuration takes from the latter what both do alike. Committed, so that
+`kubectl apply -k` needs no Python.
 """
 
 import argparse
@@ -18,6 +19,8 @@ from alerting.catalogue import AlertSourceError
 from stack.settings import ROOT
 
 GENERATED = Path(__file__).parent / "generated"
+COLLECTOR = ROOT / "otel-collector.yaml"
+AGENT = Path(__file__).parent / "telemetry" / "agent-config.yaml"
 ENVIRONMENT = "cluster"
 GRAFANA_URL = "https://grafana.example.com"
 """Where pages point to; `--grafana-url` says yours."""
@@ -43,9 +46,22 @@ def rules(grafana_url: str) -> list[dict[str, Any]]:
     ]
 
 
-def config_map(name: str, files: list[Path], labels: dict[str, str]) -> dict[str, Any]:
-    """The files as they are. Raises ValueError when they do not fit."""
-    data = {file.name: file.read_text(encoding="utf-8") for file in files}
+def agent() -> dict[str, Any]:
+    """The agents' configuration. It parses each line as otel-collector.yaml does: there is no second copy."""
+    shared = yaml.safe_load(COLLECTOR.read_text(encoding="utf-8"))
+    own: dict[str, Any] = yaml.safe_load(AGENT.read_text(encoding="utf-8"))
+    lines, here = shared["receivers"]["file_log"], own["receivers"]["file_log"]
+    own["receivers"]["file_log"] = {
+        **lines,
+        **here,
+        "operators": here["operators"] + lines["operators"],
+    }
+    own["service"]["telemetry"] = shared["service"]["telemetry"]
+    return {"extensions": shared["extensions"], **own}
+
+
+def config_map(name: str, data: dict[str, str], labels: dict[str, str]) -> dict[str, Any]:
+    """Files by their names. Raises ValueError when they do not fit."""
     if sum(map(len, data.values())) > CONFIG_MAP_BYTES_MAX:
         message = f"{name}: more than {CONFIG_MAP_BYTES_MAX} bytes"
         raise ValueError(message)
@@ -63,17 +79,29 @@ def manifests(grafana_url: str) -> dict[str, list[dict[str, Any]]]:
         "rules.yaml": rules(grafana_url),
         # A map each, as the sidecar of Grafana's chart wants them; together they would not fit one.
         "dashboards.yaml": [
-            config_map(f"dashboard-{file.stem}", [file], {"grafana_dashboard": "1"})
+            config_map(
+                f"dashboard-{file.stem}",
+                {file.name: file.read_text(encoding="utf-8")},
+                {"grafana_dashboard": "1"},
+            )
             for file in sorted((ROOT / "dashboards").glob("*.json"))
         ],
-        "collector.yaml": [config_map("otel-collector", [ROOT / "otel-collector.yaml"], {})],
+        "collector.yaml": [
+            config_map("otel-collector", {COLLECTOR.name: COLLECTOR.read_text("utf-8")}, {}),
+            config_map("collector-agent", {"agent.yaml": yaml_of([agent()])}, {}),
+        ],
     }
 
 
 def text_of(documents: list[dict[str, Any]]) -> str:
-    return "# Written by `python -m deploy.kubernetes.build`.\n" + yaml.dump_all(
+    return "# Written by `python -m deploy.kubernetes.build`.\n" + yaml_of(documents)
+
+
+def yaml_of(documents: list[dict[str, Any]]) -> str:
+    text: str = yaml.dump_all(
         documents, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True
     )
+    return text
 
 
 class _Dumper(yaml.SafeDumper):

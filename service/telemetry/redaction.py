@@ -9,7 +9,7 @@ import re
 from functools import lru_cache
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.trace import Status
+from opentelemetry.trace import Link, Status
 from opentelemetry.util.types import Attributes, AttributeValue
 
 ALLOWED = frozenset(
@@ -69,6 +69,7 @@ def redact(span: ReadableSpan) -> ReadableSpan:
         and (description is None or _CODE.fullmatch(description))
         and (sql is None or without_literals(str(sql)) == sql)
         and all(_is_allowed(key) for event in span.events for key in event.attributes or ())
+        and not any(link.attributes for link in span.links)
     ):
         return span
     return ReadableSpan(
@@ -80,7 +81,8 @@ def redact(span: ReadableSpan) -> ReadableSpan:
         events=[
             Event(event.name, _allowed(event.attributes), event.timestamp) for event in span.events
         ],
-        links=span.links,
+        # The context is all that a link is for here, and the collector cannot reach its attributes.
+        links=[Link(link.context) for link in span.links],
         kind=span.kind,
         status=span.status
         if description is None or _CODE.fullmatch(description)

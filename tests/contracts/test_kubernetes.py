@@ -36,7 +36,8 @@ OPERATOR_FIELDS = {
     "Prometheus": {
         *("replicas", "version", "serviceAccountName", "scrapeInterval", "scrapeTimeout"),
         *("evaluationInterval", "retention", "enableFeatures", "exemplars", "additionalArgs"),
-        *("podMonitorSelector", "ruleSelector", "remoteWrite", "resources", "securityContext"),
+        *("podMonitorSelector", "ruleSelector", "alerting", "remoteWrite", "resources"),
+        "securityContext",
     },
 }
 RULE_FIELDS = {
@@ -49,6 +50,9 @@ RULE_FIELDS = {
     "annotations",
 }
 
+ELSEWHERE = {"prometheus-finds-alertmanager"}
+"""Where Alertmanager is."""
+
 Manifest = dict[str, Any]
 LOADER = yaml.CSafeLoader
 """As the safe one, ten times faster: the dashboards are large."""
@@ -56,7 +60,7 @@ LOADER = yaml.CSafeLoader
 
 def sources() -> Iterator[tuple[str, Manifest]]:
     for file in sorted(FOLDER.rglob("*.yaml")):
-        if file.name == "kustomization.yaml":
+        if file.name == "kustomization.yaml" or file == build.AGENT:
             continue
         for document in yaml.load_all(file.read_text(), Loader=LOADER):
             name = f"{file.relative_to(FOLDER)}: {document['kind']} {document['metadata']['name']}"
@@ -105,7 +109,8 @@ def test_what_kustomize_makes_of_them_is_valid(folder: Path) -> None:
     assert len(documents) >= 3
     for document in documents:
         check(document, VERSIONS[-1])
-        assert document["kind"] == "Namespace" or document["metadata"]["namespace"] == "firedrill"
+        if document["kind"] != "Namespace" and document["metadata"]["name"] not in ELSEWHERE:
+            assert document["metadata"]["namespace"] == "firedrill"
         for container in containers(document):
             assert re.search(r":v?\d+\.\d+", container["image"]), container["image"]
 
@@ -118,6 +123,20 @@ def test_endpoints_are_said_once() -> None:
     ]
     prometheus = next(one for one in documents if one["kind"] == "Prometheus")
     assert prometheus["spec"]["remoteWrite"][0]["url"] == endpoints["REMOTE_WRITE_URL"]
+    service, namespace, _ = endpoints["ALERTMANAGER_HOST"].split(".")
+    assert prometheus["spec"]["alerting"] == {
+        "alertmanagers": [{"name": service, "namespace": namespace, "port": 9093}]
+    }
+    allowed = [one for one in documents if one["metadata"]["name"] in ELSEWHERE]
+    assert [one["metadata"]["namespace"] for one in allowed] == [namespace, namespace]
+    binding = next(one for one in allowed if one["kind"] == "RoleBinding")
+    assert binding["subjects"] == [
+        {
+            "kind": "ServiceAccount",
+            "name": prometheus["spec"]["serviceAccountName"],
+            "namespace": prometheus["metadata"]["namespace"],
+        }
+    ]
     collector = (ROOT / "otel-collector.yaml").read_text()
     for name in ("TRACES_ENDPOINT", "LOGS_ENDPOINT"):
         assert f"${{env:{name}:-" in collector
@@ -225,8 +244,40 @@ def test_ports_that_are_named_exist() -> None:
         for port in one["spec"]["ports"]:
             assert port.get("targetPort", port["name"]) in ports[one["metadata"]["name"]]
     assert the("PodMonitor", "service")["spec"]["podMetricsEndpoints"][0]["port"] == "internal"
-    for name in ("collector-agent", "collector-gateway"):
-        assert "metrics" in ports[name]
+    scraped = {
+        one["port"] for one in the("PodMonitor", "collector")["spec"]["podMetricsEndpoints"]
+    }
+    assert scraped & ports["collector-agent"] == {"metrics"}
+    assert scraped & ports["collector-gateway"] == scraped == {"metrics", "span-metrics"}
+
+
+def test_the_ports_of_the_collectors_are_those_of_their_configuration() -> None:
+    text = (ROOT / "otel-collector.yaml").read_text()
+    variables = {
+        "otlp-grpc": "OTLP_GRPC_PORT",
+        "otlp-http": "OTLP_PORT",
+        "metrics": "COLLECTOR_METRICS_PORT",
+        "span-metrics": "COLLECTOR_SPAN_METRICS_PORT",
+        "health": "COLLECTOR_HEALTH_PORT",
+    }
+
+    for kind, name in (("DaemonSet", "collector-agent"), ("StatefulSet", "collector-gateway")):
+        (container,) = containers(the(kind, name))
+        for port in container["ports"]:
+            assert f"${{env:{variables[port['name']]}:-{port['containerPort']}}}" in text
+
+
+def test_the_two_ports_of_a_gateway_are_two_instances() -> None:
+    """Or there were two samples of one `up` at a time, of which Prometheus drops one."""
+    endpoints = the("PodMonitor", "collector")["spec"]["podMetricsEndpoints"]
+    labels = [
+        {one["targetLabel"]: one.get("replacement", "$1") for one in endpoint["relabelings"]}
+        for endpoint in endpoints
+    ]
+
+    assert [one.pop("instance") for one in labels] == ["$1", "$1:8889"]
+    assert labels[0] == labels[1]
+    assert labels[0] == {"job": "collector", "service": "monitoring", "env": build.ENVIRONMENT}
 
 
 def test_a_replica_stops_without_losing_a_request() -> None:
@@ -277,8 +328,36 @@ def test_the_monitors_have_the_limits_and_labels_of_prometheus_yml() -> None:
     assert prometheus["exemplars"]["maxSize"] == native["storage"]["exemplars"]["max_exemplars"]
 
 
+def agent_configuration() -> dict[str, Any]:
+    text = the("ConfigMap", "collector-agent")["data"]["agent.yaml"]
+    configuration: dict[str, Any] = yaml.safe_load(text)
+    return configuration
+
+
+def test_the_agents_queue_is_on_disk_and_above_the_exporters_that_share_its_store() -> None:
+    """Contrib issue 16826: one store below `otlp` would be shared by all gateways' exporters."""
+    exporter = agent_configuration()["exporters"]["load_balancing"]
+
+    assert exporter["sending_queue"]["storage"] == "file_storage"
+    assert exporter["protocol"]["otlp"]["sending_queue"] == {"enabled": False}
+    # Enabled by itself, unlike those of other exporters, it has no defaults: 0 means at once.
+    assert exporter["retry_on_failure"]["multiplier"] > 1
+    tries = exporter["protocol"]["otlp"]["retry_on_failure"]["max_elapsed_time"]
+    assert int(exporter["timeout"].rstrip("s")) > int(tries.rstrip("s"))
+
+
+def test_the_agents_take_a_line_apart_as_otel_collector_yaml_does() -> None:
+    native = yaml.safe_load((ROOT / "otel-collector.yaml").read_text())
+    reading = agent_configuration()["receivers"]["file_log"]
+
+    assert [one["type"] for one in reading["operators"][:2]] == ["container", "json_parser"]
+    assert reading["operators"][1:] == native["receivers"]["file_log"]["operators"]
+    assert reading["include_file_path"] is True
+    assert agent_configuration()["service"]["telemetry"] == native["service"]["telemetry"]
+
+
 def test_the_agents_send_each_trace_to_one_gateway() -> None:
-    agent = yaml.safe_load(the("ConfigMap", "collector-agent")["data"]["agent.yaml"])
+    agent = agent_configuration()
     pipelines = agent["service"]["pipelines"]
 
     assert pipelines["traces"]["exporters"] == ["load_balancing"]
@@ -296,7 +375,20 @@ def test_the_agents_send_each_trace_to_one_gateway() -> None:
 def test_the_page_about_scaling_is_made_of_its_figures() -> None:
     figures = page.Figures(**json.loads(page.FIGURES.read_text()))
 
-    assert page.PAGE.read_text() == page.render(figures), "run `python -m deploy.scaling.measure`"
+    assert page.PAGE.read_text() == page.render(figures), "run `python -m deploy.scaling.page`"
+
+
+def test_gateways_are_counted_by_what_runs_out_first() -> None:
+    one = page.Gateway(
+        spans_per_cpu_second=10_000,
+        measured_at="",
+        undecided_traces_max=20_000,
+        decision_wait_seconds=30,
+    )
+
+    # Of a core, 0.7 is used: 7,000 spans/s. 20,000 traces that wait 30 s each: 667 new ones a second.
+    assert one.needed(spans_per_second=70_000, traces_per_second=600) == 10
+    assert one.needed(spans_per_second=7_000, traces_per_second=6_000) == 9
 
 
 def test_the_page_says_how_many_connections_the_autoscaler_can_open() -> None:

@@ -102,11 +102,16 @@ class BackEnd:
 
 @dataclass
 class Collector:
-    """One collector: its directory and ports outlive its process, so that it can be restarted."""
+    """One collector: its directory and ports outlive its process, so that it can be restarted.
+
+    core: the only one that it may use; any when None.
+    """
 
     directory: Path
     back_end: BackEnd
     variables: Mapping[str, str] = field(default_factory=dict)
+    config: Path = CONFIG
+    core: int | None = None
     ports: dict[str, int] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
@@ -138,9 +143,9 @@ class Collector:
 
     def start(self) -> None:
         log = (self.directory / "collector.log").open("ab")
-        with log:
+        with log, _on_core(self.core):
             self.process = subprocess.Popen(
-                [collector_path(), "--config", str(CONFIG)],
+                [collector_path(), "--config", str(self.config)],
                 env=self.environment,
                 stdout=log,
                 stderr=log,
@@ -191,10 +196,26 @@ class Collector:
 
 
 @contextmanager
-def running_collector(directory: Path, **variables: str) -> Iterator[Collector]:
+def _on_core(core: int | None) -> Iterator[None]:
+    """What is started within inherits it: with its first thread, and Go counts the cores as it starts."""
+    if core is None:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def running_collector(
+    directory: Path, *, config: Path = CONFIG, core: int | None = None, **variables: str
+) -> Iterator[Collector]:
     """A healthy collector and its back end, both gone at the end."""
     back_end = BackEnd()
-    collector = Collector(directory, back_end, variables)
+    collector = Collector(directory, back_end, variables, config, core)
     try:
         back_end.start()
         collector.start()

@@ -1,15 +1,24 @@
 """Secrets of every kind, planted wherever a line of code could put one, do not leave the collector."""
 
 import json
+import re
 import secrets
 import time
 from collections.abc import Iterator
 
 import pytest
+import yaml
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from tests.integration.collector_process import Collector, attributes_of, running_collector
+from tests.integration.collector_process import (
+    CONFIG,
+    Collector,
+    attributes_of,
+    running_collector,
+)
 from tests.stack.waiting import until
+
+PATTERNS = yaml.safe_load(CONFIG.read_text())["processors"]["redaction"]["blocked_values"]
 
 # kind: (a text with the secret in it, the secret)
 SECRETS = {
@@ -28,6 +37,11 @@ SECRETS = {
     "query string": ("GET /calendar/connected?code=4-0AX4XfWh&state=9", "4-0AX4XfWh"),
     "key of an ai model": ("model key sk-proj-Ab12Cd34Ef56Gh78", "Ab12Cd34Ef56Gh78"),
     "private key": ("-----BEGIN PRIVATE KEY----- MIIEvQIBADANBg", "MIIEvQIBADANBg"),
+    "aws access key": ("denied to AKIAIOSFODNN7EXAMPLE", "IOSFODNN7EXAMPLE"),
+    "password hash": (
+        "hash $argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$RdescudvJCsgt3ub",
+        "RdescudvJCsgt3ub",
+    ),
 }
 
 
@@ -43,7 +57,8 @@ def planted_span(text: str) -> Span:
     return Span(
         trace_id=secrets.token_bytes(16),
         span_id=secrets.token_bytes(8),
-        name="GET /api/v1/profile",
+        name=f"GET {text}",
+        trace_state=f"vendor={text}",
         kind=Span.SPAN_KIND_SERVER,
         start_time_unix_nano=now,
         end_time_unix_nano=now,
@@ -62,7 +77,7 @@ def planted_span(text: str) -> Span:
         ),
         events=[
             Span.Event(
-                name="validation_failed",
+                name=f"failed: {text}",
                 attributes=attributes_of({"field": text, "exception.message": text}),
             )
         ],
@@ -72,7 +87,16 @@ def planted_span(text: str) -> Span:
 def lines(text: str, trace_id: str) -> list[str]:
     """The text in a line's message, as a value, nested, and in a line that is no JSON."""
     line = {"event": text, "trace_id": trace_id, "caller": text, "nested": {"detail": [text]}}
-    return [json.dumps(line), f"Traceback: {text}"]
+    read = {"service": text, "level": text, "timestamp": text, "span_id": text}
+    return [json.dumps(line), json.dumps(read), f"Traceback: {text}"]
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_each_pattern_has_a_secret_that_it_alone_masks(pattern: str) -> None:
+    def finding(text: str) -> list[str]:
+        return [one for one in PATTERNS if re.search(one, text)]
+
+    assert [pattern] in [finding(text) for text, _ in SECRETS.values()]
 
 
 @pytest.mark.parametrize("kind", SECRETS)
@@ -139,6 +163,8 @@ def test_what_is_no_secret_stays_as_it_is(collector: Collector) -> None:
         "rows": 4_111_111_111_111_111,
     }
     span = planted_span("")
+    span.name = "GET /api/v1/calendar/events"
+    span.events[0].name = "validation_failed"
     del span.attributes[:]
     span.attributes.extend(attributes_of(values))
     span.status.message = "provider_timeout"
@@ -155,3 +181,7 @@ def test_what_is_no_secret_stays_as_it_is(collector: Collector) -> None:
     key = lambda item: item.key  # noqa: E731 - used twice, here
     assert sorted(found[0].attributes, key=key) == sorted(attributes_of(expected), key=key)
     assert found[0].status.message == "provider_timeout"
+    assert found[0].name == span.name
+    assert [(one.name, list(one.attributes)) for one in found[0].events] == [
+        ("validation_failed", attributes_of({"field": ""}))
+    ]

@@ -1,6 +1,7 @@
 """otel-collector.yaml against the code that it must agree with."""
 
 import re
+from typing import Any
 
 import pytest
 import yaml
@@ -18,6 +19,7 @@ from opentelemetry.semconv.attributes import (
     user_agent_attributes,
 )
 
+from deploy.kubernetes import build
 from service.config import Config
 from service.telemetry.redaction import ALLOWED, ALLOWED_PREFIXES
 from stack.collector.__main__ import MANIFEST
@@ -82,7 +84,15 @@ def test_the_waiting_room_holds_the_longest_request() -> None:
     assert int(re.fullmatch(r"\$\{env:DECISION_WAIT:-(\d+)s\}", wait)[1]) >= 15 + 5  # type: ignore[index]
 
 
-def test_the_builder_makes_all_that_the_configuration_names() -> None:
+def test_the_decisions_are_remembered_longer_than_the_traces() -> None:
+    """Upstream: much greater than num_traces, so that late spans of a kept trace find its decision."""
+    sampling = CONFIG["processors"]["tail_sampling"]
+
+    assert sampling["decision_cache"]["sampled_cache_size"] >= 10 * sampling["num_traces"]
+
+
+@pytest.mark.parametrize("configuration", [CONFIG, build.agent()], ids=["main", "agent"])
+def test_the_builder_makes_all_that_the_configuration_names(configuration: dict[str, Any]) -> None:
     modules = " ".join(
         component["gomod"]
         for kind in ("extensions", "receivers", "processors", "connectors", "exporters")
@@ -91,20 +101,19 @@ def test_the_builder_makes_all_that_the_configuration_names() -> None:
     named = {
         name.partition("/")[0].replace("_", "")
         for kind in ("extensions", "receivers", "processors", "connectors", "exporters")
-        for name in CONFIG[kind]
+        for name in configuration.get(kind, {})
     }
 
+    # The module's name is older than the component's.
+    named = {"otlpexporter" if name == "otlpgrpc" else name for name in named}
     assert [name for name in sorted(named) if name not in modules] == []
 
 
 def test_memory_is_limited_first_and_sampling_comes_after_the_metrics_of_spans() -> None:
     pipelines = CONFIG["service"]["pipelines"]
 
-    for signal in ("traces", "logs"):
-        assert pipelines[signal]["processors"] == [
-            "memory_limiter",
-            "transform/allow_list",
-            "redaction",
-        ]
+    masking = ["memory_limiter", "transform/allow_list", "redaction"]
+    assert pipelines["traces"]["processors"] == [*masking, "transform/names"]
+    assert pipelines["logs"]["processors"] == masking
     assert {"span_metrics", "service_graph"} <= set(pipelines["traces"]["exporters"])
     assert pipelines["traces/sampled"]["processors"] == ["tail_sampling"]

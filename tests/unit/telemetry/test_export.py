@@ -170,6 +170,18 @@ def test_a_status_keeps_a_code_and_loses_a_message() -> None:
         assert redacted.status.description is None
 
 
+def test_a_link_leaves_with_its_context_alone() -> None:
+    with telemetry() as seen:
+        with span("calendar.sync") as linked:
+            pass
+        with span("calendar.sync") as active:
+            active.add_link(linked.get_span_context(), {"calendar.note": "s3cr3t"})
+
+        redacted = redact(seen.ended[1])
+        assert [link.context for link in redacted.links] == [linked.get_span_context()]
+        assert "s3cr3t" not in redacted.to_json()
+
+
 def test_a_clean_span_is_not_copied() -> None:
     with telemetry() as seen:
         with span("calendar.sync", attempt=1) as active:
