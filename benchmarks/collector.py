@@ -1,8 +1,10 @@
 """`python -m benchmarks.collector`: what the collector takes, what it costs, what an outage loses.
 
-The shipped configuration on one core. Spans come as the service sends them: requests of 256, four
-spans a trace, one trace in twenty marked to be kept. Writes docs/collector.json and, from it,
-docs/collector.md; `--page` writes the page alone.
+The shipped configuration on one core, sender and back end on the others. Spans come as the service
+sends them: requests of 256, four spans a trace, one trace in twenty marked to be kept. Writes
+docs/collector.json and, from it, docs/collector.md; `--page` writes the page alone. A machine that does
+something else is refused: exit 2, unless `--anyway`. docs/scaling.md takes its figure from here: rebuild
+it afterwards.
 """
 
 import argparse
@@ -10,6 +12,7 @@ import json
 import os
 import platform
 import secrets
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -42,19 +45,28 @@ OUTAGE_SECONDS = 60.0
 OUTAGE_SPANS_PER_SECOND = 200
 SENDERS = 4
 TRACES_EXPORTER = "otlp_http/traces"
+LOAD_AVERAGE_MAX = 1.0
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.collector")
     parser.add_argument("--page", action="store_true", help="write the page from the record")
-    if not parser.parse_args().page:
+    parser.add_argument("--anyway", action="store_true", help="measure on a busy machine")
+    given = parser.parse_args(arguments)
+    if not given.page:
+        core, *others = sorted(os.sched_getaffinity(0))
+        if refusal := why_not(others, anyway=given.anyway):
+            print(f"benchmarks.collector: {refusal}", file=sys.stderr)
+            return 2
+        # Before any thread of ours starts: each inherits it.
+        os.sched_setaffinity(0, others)
         record = {
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
             "date": time.strftime("%Y-%m-%d", time.gmtime()),
             "load_average_at_start": round(os.getloadavg()[0], 1),
-            "flood": flood(spans_per_second=None),
-            "steady": flood(spans_per_second=STEADY_SPANS_PER_SECOND),
-            "outage": outage(),
+            "flood": flood(core, spans_per_second=None),
+            "steady": flood(core, spans_per_second=STEADY_SPANS_PER_SECOND),
+            "outage": outage(core),
         }
         RECORD.write_text(json.dumps(record, indent=1) + "\n")
     PAGE.write_text(page(json.loads(RECORD.read_text())))
@@ -62,10 +74,23 @@ def main() -> int:
     return 0
 
 
-def flood(*, spans_per_second: int | None) -> dict[str, Any]:
+def why_not(others: list[int], *, anyway: bool) -> str | None:
+    """Why figures taken now would not be the collector's, in one line. others: cores for the rest."""
+    if not others:
+        return "needs two cores: one for the collector, one for sender and back end"
+    load = os.getloadavg()[0]
+    if load > LOAD_AVERAGE_MAX and not anyway:
+        return f"the load average is {load:.1f}: wait until it is under {LOAD_AVERAGE_MAX:g}, or --anyway"
+    return None
+
+
+def flood(core: int, *, spans_per_second: int | None) -> dict[str, Any]:
     """Send for FLOOD_SECONDS, as fast as it takes them or at a pace; what was taken and used."""
-    with tempfile.TemporaryDirectory() as directory, running_collector(Path(directory)) as one:
-        process = _on_one_core(one)
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        running_collector(Path(directory), core=core) as one,
+    ):
+        process = _process_of(one)
         cpu_before, started = sum(process.cpu_times()[:2]), time.monotonic()
         deadline = started + FLOOD_SECONDS
         peak = process.memory_info().rss
@@ -102,9 +127,12 @@ def flood(*, spans_per_second: int | None) -> dict[str, Any]:
         }
 
 
-def outage() -> dict[str, Any]:
+def outage(core: int) -> dict[str, Any]:
     """A back end that is away for a minute under a load that its queue can hold."""
-    with tempfile.TemporaryDirectory() as directory, running_collector(Path(directory)) as one:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        running_collector(Path(directory), core=core) as one,
+    ):
         one.back_end.stop()
         sent = 0
         started = time.monotonic()
@@ -127,12 +155,10 @@ def outage() -> dict[str, Any]:
         }
 
 
-def _on_one_core(collector: Collector) -> psutil.Process:
+def _process_of(collector: Collector) -> psutil.Process:
     if collector.process is None:
         raise RuntimeError("the collector does not run")
-    process = psutil.Process(collector.process.pid)
-    process.cpu_affinity([0])
-    return process
+    return psutil.Process(collector.process.pid)
 
 
 def _post(client: httpx.Client, collector: Collector, body: bytes) -> int:

@@ -2,17 +2,37 @@
 
 import json
 import secrets
+import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle, islice
 from pathlib import Path
 
+import httpx
+import psutil
+import pytest
+import yaml
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tests.integration.collector_process import Collector, attributes_of, running_collector
-from tests.stack.waiting import until
+from tests.integration.collector_process import (
+    CONFIG,
+    PROTOBUF,
+    Collector,
+    attributes_of,
+    request_of,
+    running_collector,
+)
+from tests.stack.waiting import PATIENCE_SECONDS, until
 
 TRACES = "otlp_http/traces"
 BATCH = 50
+AWAY_SECONDS = 60
+FLOOD_SECONDS = 10
+FLOOD_SPANS_PER_SECOND = 20_000
+SPAN_BYTES = 1500
+"""In memory, as otel-collector.yaml reckons."""
+MIB = 1 << 20
 
 
 def kept_spans(count: int) -> list[Span]:
@@ -65,6 +85,26 @@ def test_a_back_end_that_was_away_gets_each_span_that_the_queue_held(tmp_path: P
         assert times_arrived(collector) == Counter(one.span_id for one in spans)
         failed = collector.metric("otelcol_exporter_enqueue_failed_spans_total", exporter=TRACES)
         assert failed == 0
+
+
+@pytest.mark.slow
+def test_a_back_end_away_for_a_minute_gets_each_span_of_that_minute(tmp_path: Path) -> None:
+    """At 200 spans/s, which the queue can hold; sent as they come, not all before it goes."""
+    spans: list[Span] = []
+    with running_collector(tmp_path) as collector:
+        collector.back_end.stop()
+        started = time.monotonic()
+        while (away := time.monotonic() - started) < AWAY_SECONDS:
+            batch = kept_spans(BATCH)
+            assert collector.send(batch) == 200
+            spans += batch
+            time.sleep(max(0.0, len(spans) / 200 - away))
+
+        collector.back_end.start()
+
+        until(lambda: len(times_arrived(collector)) == len(spans), "every span")
+        assert times_arrived(collector) == Counter(one.span_id for one in spans)
+        assert len(spans) > 30 * AWAY_SECONDS, "hardly anything was sent"
 
 
 def test_what_is_beyond_the_queue_is_counted_to_the_span(tmp_path: Path) -> None:
@@ -134,3 +174,72 @@ def test_a_flood_is_refused_and_the_collector_lives(tmp_path: Path) -> None:
         refused = collector.metric("otelcol_processor_refused_spans_total")
         assert refused or collector.metric("otelcol_receiver_refused_spans_total")
         until(lambda: collector.send(kept_spans(1)) == 200, "a collector that takes spans again")
+
+
+@pytest.mark.slow
+def test_memory_stays_within_the_limit_under_twenty_thousand_spans_a_second(
+    tmp_path: Path,
+) -> None:
+    """The limit is of Go's heap. On top of it come what the process had at rest, the tenth that Go keeps
+    back from the kernel, and what arrives between two looks of the limiter.
+
+    The spans have no mark, so they stay in memory, here until the limit is reached on any machine.
+    """
+    limiter = yaml.safe_load(CONFIG.read_text())["processors"]["memory_limiter"]
+    interval_seconds = int(limiter["check_interval"].removesuffix("ms")) / 1000
+    limit = 100 * MIB
+    bodies = [flood_request() for _ in range(40)]
+    with running_collector(
+        tmp_path, COLLECTOR_MEMORY_MIB=str(limit // MIB), DECISION_WAIT="300s"
+    ) as collector:
+        assert collector.process is not None
+        process = psutil.Process(collector.process.pid)
+        at_rest = process.memory_info().rss
+        unseen = interval_seconds * FLOOD_SPANS_PER_SECOND * SPAN_BYTES
+        peaks = [at_rest]
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(0.02):
+                peaks.append(process.memory_info().rss)
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        statuses = flood(collector, bodies)
+        over.set()
+        watcher.join()
+
+        assert statuses.keys() == {200, 503}
+        assert max(peaks) < 1.1 * limit + at_rest + unseen
+
+
+def flood_request() -> bytes:
+    spans = kept_spans(256)
+    for one in spans:
+        one.attributes[0].key, one.attributes[0].value.string_value = "app.note", "x" * 100
+    content: bytes = request_of(spans, service="api").SerializeToString()
+    return content
+
+
+def flood(collector: Collector, bodies: list[bytes]) -> Counter[int]:
+    """Send them over and over, at FLOOD_SPANS_PER_SECOND or as near as this machine comes; the answers.
+
+    Until FLOOD_SECONDS after the first refusal, which PATIENCE_SECONDS may pass without.
+    """
+    url = f"http://127.0.0.1:{collector.ports['OTLP']}/v1/traces"
+    statuses: Counter[int] = Counter()
+    started = time.monotonic()
+    until_seconds = float(PATIENCE_SECONDS)
+    with ThreadPoolExecutor(4) as pool, httpx.Client(timeout=60) as client:
+
+        def post(body: bytes) -> int:
+            return client.post(url, content=body, headers=PROTOBUF).status_code
+
+        again = cycle(bodies)
+        while (elapsed := time.monotonic() - started) < until_seconds:
+            sent = statuses.total() * 256
+            time.sleep(max(0.0, sent / FLOOD_SPANS_PER_SECOND - elapsed))
+            statuses.update(pool.map(post, islice(again, 4)))
+            if statuses[503] and until_seconds == PATIENCE_SECONDS:
+                until_seconds = time.monotonic() - started + FLOOD_SECONDS
+    return +statuses
