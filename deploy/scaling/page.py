@@ -1,10 +1,13 @@
 """docs/scaling.md: which part is the limit at ten, a hundred, a thousand times the load, and why.
 
-The arithmetic of the page, from the figures that `measure` took; a test rebuilds and compares. What is
-assumed and not measured is a named constant here, and said on the page.
+The arithmetic of the page, from the figures that `measure` and the collector's bench took; a test rebuilds
+and compares. What is assumed and not measured is a named constant here, and said on the page.
+`python -m deploy.scaling.page` writes the page from the records alone.
 """
 
+import json
 import math
+import re
 from dataclasses import asdict, dataclass
 
 import yaml
@@ -15,6 +18,7 @@ from stack.settings import ROOT
 
 FIGURES = ROOT / "docs" / "scaling.json"
 PAGE = ROOT / "docs" / "scaling.md"
+COLLECTOR_FIGURES = ROOT / "docs" / "collector.json"
 TEMPLATE = ROOT / "deploy" / "scaling" / "page.md"
 DEPLOYMENT = ROOT / "deploy" / "kubernetes" / "service"
 
@@ -31,7 +35,6 @@ BASE_RATIO = float(Config.model_fields["trace_base_ratio"].default)
 PROMETHEUS_SERIES_MAX = 2_000_000
 POSTGRES_CONNECTIONS_MAX = 500
 POSTGRES_STATEMENTS_PER_SECOND_MAX = 20_000
-GATEWAY_SPANS_PER_SECOND = 10_000
 WORKER_REQUESTS_PER_SECOND = 500
 
 
@@ -53,6 +56,39 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class Gateway:
+    """What one gateway collector can do; it has a core, and num_traces bounds its memory."""
+
+    spans_per_cpu_second: int
+    """Measured: the lower of the bench's two loads."""
+    measured_at: str
+    undecided_traces_max: int
+    decision_wait_seconds: int
+
+    def needed(self, *, spans_per_second: float, traces_per_second: float) -> int:
+        """By whichever runs out first. All traces wait: those that are kept are few, and leave sooner."""
+        by_cpu = spans_per_second / (self.spans_per_cpu_second * CORE_RATIO)
+        by_memory = traces_per_second * self.decision_wait_seconds / self.undecided_traces_max
+        return math.ceil(max(by_cpu, by_memory))
+
+
+def gateway() -> Gateway:
+    """As docs/collector.json measured it and otel-collector.yaml sets it."""
+    record = json.loads(COLLECTOR_FIGURES.read_text(encoding="utf-8"))
+    collector = yaml.safe_load((ROOT / "otel-collector.yaml").read_text(encoding="utf-8"))
+    sampling = collector["processors"]["tail_sampling"]
+    (wait,) = re.findall(r":-(\d+)s\}", sampling["decision_wait"])
+    return Gateway(
+        spans_per_cpu_second=min(
+            record[load]["accepted_per_cpu_second"] for load in ("flood", "steady")
+        ),
+        measured_at=record["date"],
+        undecided_traces_max=sampling["num_traces"],
+        decision_wait_seconds=int(wait),
+    )
+
+
+@dataclass(frozen=True)
 class Load:
     """One column of the table."""
 
@@ -64,14 +100,15 @@ class Load:
     series: int
     samples_per_second: float
     spans_per_second: float
+    undecided_traces: float
     gateways: int
     span_gb_per_day: float
     """Before sampling; kept: BASE_RATIO of it and whatever is remarkable."""
     log_gb_per_day: float
 
 
-def load_of(figures: Figures, factor: int, *, pool_size: int) -> Load:
-    """What a load needs. At least two replicas and two gateways, so that one can go."""
+def load_of(figures: Figures, factor: int, *, pool_size: int, one: Gateway) -> Load:
+    """What a load needs. At least two replicas and two gateways, so that one can go. A request is a trace."""
     rate = BASE_REQUESTS_PER_SECOND * factor
     replicas = max(2, math.ceil(rate * figures.cpu_ms_per_request / 1000 / CORE_RATIO))
     spans = rate * figures.spans_per_request
@@ -85,7 +122,8 @@ def load_of(figures: Figures, factor: int, *, pool_size: int) -> Load:
         series=series,
         samples_per_second=series / SCRAPE_SECONDS,
         spans_per_second=spans,
-        gateways=max(2, math.ceil(spans / GATEWAY_SPANS_PER_SECOND)),
+        undecided_traces=rate * one.decision_wait_seconds,
+        gateways=max(2, one.needed(spans_per_second=spans, traces_per_second=rate)),
         span_gb_per_day=spans * figures.bytes_per_span * DAY_SECONDS / 1e9,
         log_gb_per_day=rate * figures.log_bytes_per_request * DAY_SECONDS / 1e9,
     )
@@ -128,6 +166,7 @@ def _table(loads: list[Load]) -> str:
         ("series", [load.series for load in loads]),
         ("samples/s", [load.samples_per_second for load in loads]),
         ("spans/s, before sampling", [load.spans_per_second for load in loads]),
+        ("traces that wait for a mark", [load.undecided_traces for load in loads]),
         ("gateway collectors", [load.gateways for load in loads]),
         ("spans GB/day, before sampling", [load.span_gb_per_day for load in loads]),
         (
@@ -146,7 +185,8 @@ def _table(loads: list[Load]) -> str:
 def render(figures: Figures) -> str:
     """Return the page."""
     replicas, pool = autoscaling()
-    loads = [load_of(figures, factor, pool_size=pool) for factor in FACTORS]
+    one = gateway()
+    loads = [load_of(figures, factor, pool_size=pool, one=one) for factor in FACTORS]
     words = {
         name: {field: _number(value) for field, value in asdict(load).items()}
         for name, load in zip(("one", "ten", "hundred", "thousand"), loads, strict=True)
@@ -166,7 +206,14 @@ def render(figures: Figures) -> str:
         prometheus_series_max=_number(PROMETHEUS_SERIES_MAX),
         postgres_connections_max=_number(POSTGRES_CONNECTIONS_MAX),
         postgres_statements_max=_number(POSTGRES_STATEMENTS_PER_SECOND_MAX),
-        gateway_spans=_number(GATEWAY_SPANS_PER_SECOND),
+        gateway_spans=_number(one.spans_per_cpu_second * CORE_RATIO),
+        gateway_measured_at=one.measured_at,
+        gateway_traces=_number(one.undecided_traces_max),
+        decision_wait=one.decision_wait_seconds,
         grant_queries=_number(loads[-1].replicas / GRANTS_EVERY_SECONDS),
         workers=_number(loads[-1].requests_per_second / WORKER_REQUESTS_PER_SECOND),
     )
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render(Figures(**json.loads(FIGURES.read_text("utf-8")))), encoding="utf-8")
