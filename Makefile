@@ -78,8 +78,9 @@ exemplars: $(INSTALLED)  ## follow every exemplar of the running stack to its tr
 .PHONY: bench
 bench: $(INSTALLED)  ## seconds to the first data of each signal, and what the collector takes
 	@$(PY) -m stack programs
-	@$(PY) -m benchmarks.first_data
 	@$(PY) -m benchmarks.collector
+	@$(PY) -m benchmarks.first_data
+	@$(PY) -m deploy.scaling.page
 
 .PHONY: load load-ui load-report
 load: $(INSTALLED)  ## open-loop load on the running system: SCENARIO=steady [HOST= RATE= DURATION=]

@@ -18,6 +18,7 @@ from typing import Any
 
 from loadtests import launch
 from loadtests.launch import Target
+from loadtests.marks import between
 from loadtests.resilience import plain_app
 from loadtests.resilience.callers import older_tokens
 from loadtests.resilience.report import made_on
@@ -124,6 +125,50 @@ def _keep(configuration: str, row: Mapping[str, Any], directory: Path = DOCS) ->
         rows[row["scenario"]] = dict(row)
     file.write_text(json.dumps(record, indent=1) + "\n")
     (directory / "load.md").write_text(page(record))
+    readme = directory.parent / "README.md"
+    if readme.exists():
+        readme.write_text(readme_with(readme.read_text(), record))
+
+
+QUOTED = (
+    (
+        "pool_exhaustion",
+        "answers beyond the deadline",
+        "a locked table, then three times the capacity: answers beyond their deadline",
+    ),
+    ("pool_exhaustion", "recovery after surge", "the same: seconds until all is served again"),
+    (
+        "oauth_refresh",
+        "callers served",
+        "40 callers at once on 10 expired grants, five times, strict rotation: served, of 200",
+    ),
+    ("oauth_refresh", "provider calls a grant", "the same: calls to the provider a grant"),
+)
+"""What the README says of both configurations: scenario, figure, and the figure in words."""
+
+
+def readme_with(text: str, record: Mapping[str, Mapping[str, Any]]) -> str:
+    """The README with the figures of this record; of runs that are not void."""
+    ours, plain = (
+        {
+            (name, limit["name"]): limit["figure"]
+            for name, row in record.get(configuration, {}).items()
+            if not row["void"]
+            for limit in row["limits"]
+        }
+        for configuration in ("firedrill", "plain")
+    )
+    lines = ["| | Firedrill | plain |", "|---|---:|---:|"]
+    lines += [
+        f"| {told} | {_number(ours.get((scenario, figure)))} | {_number(plain.get((scenario, figure)))} |"
+        for scenario, figure, told in QUOTED
+    ]
+    capacity = ours.get(("capacity", "capacity"))
+    lines += [
+        "",
+        f"`make load SCENARIO=capacity` on two cores: {_number(capacity)} requests served a second.",
+    ]
+    return between(text, "load", "\n".join(lines))
 
 
 def page(record: Mapping[str, Mapping[str, Any]]) -> str:

@@ -15,12 +15,12 @@ from functools import partial
 
 from loadtests.drills.runner import judgement, picture, report, run
 from loadtests.drills.runner.drill import Drill, catalogue
+from loadtests.drills.runner.report import QUICK
 from loadtests.drills.runner.stage import StageError, own_stage
 from stack.command_line import Parser
 from stack.programs import ProgramsMissing
 from stack.settings import SettingsError
 
-QUICK = ("db_pool_exhausted", "validation_break_all_clients")
 JOBS_MAX = 4
 """Each takes half of a core; beyond that the stacks measure each other."""
 

@@ -12,11 +12,9 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-import yaml
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.integration.collector_process import (
-    CONFIG,
     PROTOBUF,
     Collector,
     attributes_of,
@@ -30,8 +28,6 @@ BATCH = 50
 AWAY_SECONDS = 60
 FLOOD_SECONDS = 10
 FLOOD_SPANS_PER_SECOND = 20_000
-SPAN_BYTES = 1500
-"""In memory, as otel-collector.yaml reckons."""
 MIB = 1 << 20
 
 
@@ -180,13 +176,11 @@ def test_a_flood_is_refused_and_the_collector_lives(tmp_path: Path) -> None:
 def test_memory_stays_within_the_limit_under_twenty_thousand_spans_a_second(
     tmp_path: Path,
 ) -> None:
-    """The limit is of Go's heap. On top of it come what the process had at rest, the tenth that Go keeps
-    back from the kernel, and what arrives between two looks of the limiter.
+    """The limit is of Go's heap. On top of it come what the process had at rest, what Go keeps back from
+    the kernel, and what arrives between two looks of the limiter: a half of the limit is room for both.
 
     The spans have no mark, so they stay in memory, here until the limit is reached on any machine.
     """
-    limiter = yaml.safe_load(CONFIG.read_text())["processors"]["memory_limiter"]
-    interval_seconds = int(limiter["check_interval"].removesuffix("ms")) / 1000
     limit = 100 * MIB
     bodies = [flood_request() for _ in range(40)]
     with running_collector(
@@ -195,7 +189,6 @@ def test_memory_stays_within_the_limit_under_twenty_thousand_spans_a_second(
         assert collector.process is not None
         process = psutil.Process(collector.process.pid)
         at_rest = process.memory_info().rss
-        unseen = interval_seconds * FLOOD_SPANS_PER_SECOND * SPAN_BYTES
         peaks = [at_rest]
         over = threading.Event()
 
@@ -210,7 +203,7 @@ def test_memory_stays_within_the_limit_under_twenty_thousand_spans_a_second(
         watcher.join()
 
         assert statuses.keys() == {200, 503}
-        assert max(peaks) < 1.1 * limit + at_rest + unseen
+        assert max(peaks) < 1.5 * limit + at_rest
 
 
 def flood_request() -> bytes:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from loadtests.drills.runner import picture, runbooks
+from loadtests.drills.runner import picture, readme, runbooks
 from loadtests.drills.runner.drill import Drill, catalogue
 from loadtests.drills.runner.scores import Row, confusion, totals
 from loadtests.drills.runner.sending import RATES
@@ -17,6 +17,9 @@ from stack.settings import ROOT
 
 DOCS = ROOT / "docs"
 RECORD = DOCS / "drills.json"
+README = ROOT / "README.md"
+QUICK = ("db_pool_exhausted", "validation_break_all_clients")
+"""The drills that are part of `make test`."""
 
 
 def read() -> dict[str, Any]:
@@ -62,6 +65,7 @@ def write_pages(names: Collection[str] = ()) -> None:
     record = read()
     (DOCS / "drills.md").write_text(page(record, catalogue()))
     runbooks.stamp(record)
+    README.write_text(readme.told(README.read_text(), record, QUICK))
     images = DOCS / "images"
     images.mkdir(exist_ok=True)
     rows = [
@@ -159,27 +163,15 @@ def _confirmed(row: Row) -> str:
 
 
 def _memory(rows: Sequence[Row]) -> list[str]:
-    """The most that each part took in any of the drills that have it."""
-    peaks: dict[str, int] = {}
-    found = [row["memory_peak_bytes"] for row in rows if row.get("memory_peak_bytes")]
-    for one in found:
-        for part, count in one.items():
-            peaks[part] = max(peaks.get(part, 0), count)
-    if not peaks:
+    if not (table := readme.memory_table(rows)):
         return []
-    everything = peaks.pop("all")
+    count = sum(bool(row.get("memory_peak_bytes")) for row in rows)
     return [
         "## Memory at its peak",
         "",
-        f"One sample a second over {len(found)} drills; a page that n processes share counts 1/n.",
+        f"One sample a second over {count} drills; a page that n processes share counts 1/n.",
         "",
-        "| part | MB |",
-        "|---|---:|",
-        *(
-            f"| {part} | {count / 1e6:.0f} |"
-            for part, count in sorted(peaks.items(), key=lambda one: -one[1])
-        ),
-        f"| **all, at the same moment** | **{everything / 1e6:.0f}** |",
+        *table,
         "",
     ]
 
