@@ -3,7 +3,9 @@
 Parts append to a file that they keep open, so a grown file is copied to `<name>.1` and emptied in
 place (logrotate calls it copytruncate): no part has to take part, and none stops when this
 program does. The price is what is written between the copy of the last bytes and the emptying,
-some microseconds. Only the standard library: it is one more process, so it must be a small one.
+some microseconds. The copy is whole when it gets its name and before the file is emptied, so that a
+reader finds there what it had not read yet. Only the standard library: it is one more process, so it
+must be a small one.
 """
 
 import argparse
@@ -19,6 +21,8 @@ EVERY_SECONDS = 2.0
 """At 2,000 log lines a second (700 bytes each) the files grow by 3 MB between two looks."""
 FILE_BYTES = 5_000_000
 """A file larger than this is rotated."""
+UNFINISHED = ".rotating-"
+"""Before the name of a copy that is not whole yet, which no reader of logs looks for."""
 
 
 def rotate(directory: Path, limit_bytes: int, file_bytes: int = FILE_BYTES) -> None:
@@ -39,15 +43,23 @@ def rotate(directory: Path, limit_bytes: int, file_bytes: int = FILE_BYTES) -> N
 
 def copy_and_empty(file: Path) -> None:
     """Move the content of a file that others append to into `<name>.1`."""
-    with file.open("r+b") as live, file.with_name(f"{file.name}.1").open("wb") as copy:
+    unfinished = file.with_name(f"{UNFINISHED}{file.stem}")
+    with file.open("r+b") as live, unfinished.open("wb") as copy:
         shutil.copyfileobj(live, copy)
-        # Whatever was appended while the first copy ran: only these last bytes race.
+        copy.flush()
+        unfinished.rename(file.with_name(f"{file.name}.1"))
+        # Whatever was appended meanwhile: only these last bytes race.
         shutil.copyfileobj(live, copy)
+        copy.flush()
         live.truncate(0)
 
 
 def _live(directory: Path) -> list[Path]:
-    return [file for file in directory.iterdir() if file.suffix != ".1"]
+    return [
+        file
+        for file in directory.iterdir()
+        if file.suffix != ".1" and not file.name.startswith(UNFINISHED)
+    ]
 
 
 def _total(files: Iterable[Path]) -> int:

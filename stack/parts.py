@@ -132,7 +132,7 @@ def _collector(settings: Settings, programs: Programs) -> Part:
         environment={
             **{variable(port): str(settings.ports[port]) for port in ports},
             "COLLECTOR_DATA": str(settings.local / "collector"),
-            "LOG_FILES": str(settings.logs / "*.jsonl"),
+            "LOG_FILES": str(settings.logs / "*.jsonl*"),
             "TRACES_ENDPOINT": settings.url("viewer"),
             "LOGS_ENDPOINT": settings.url("viewer"),
             # The collector's own advice: a fifth above what its limiter lets it have.

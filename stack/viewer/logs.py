@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
@@ -23,28 +24,37 @@ class LogReader:
     def new_lines(self) -> Iterator[list[tuple[str, str]]]:
         """The (trace id, line) pairs since the last call, one list per piece of a file read.
 
-        A file that has become shorter was emptied by the rotation and is read from its start.
+        A file that has become shorter was emptied by the rotation: the rest of it is read in the copy,
+        then itself from its start.
         """
         for file in sorted(self._directory.glob("*.jsonl")):
-            while True:
-                offset = self._offsets.get(file, 0)
-                try:
-                    if file.stat().st_size < offset:
-                        offset = 0
-                    with file.open("rb") as source:
-                        source.seek(offset)
-                        piece = source.read(READ_BYTES)
-                except FileNotFoundError:
-                    self._offsets.pop(file, None)
-                    break
-                whole = piece.rfind(b"\n") + 1
-                if not whole and len(piece) == READ_BYTES:
-                    whole = len(piece)  # no line is that long: skip it
-                self._offsets[file] = offset + whole
-                if whole:
-                    yield [found for line in piece[:whole].splitlines() if (found := _read(line))]
-                if len(piece) < READ_BYTES:
-                    break
+            try:
+                if file.stat().st_size < self._offsets.get(file, 0):
+                    with suppress(FileNotFoundError):  # emptied for want of room: no copy
+                        yield from self._pieces(file, file.with_name(f"{file.name}.1"))
+                    self._offsets[file] = 0
+                yield from self._pieces(file, file)
+            except FileNotFoundError:
+                self._offsets.pop(file, None)
+
+    def _pieces(self, file: Path, content: Path) -> Iterator[list[tuple[str, str]]]:
+        """What there is from the offset of a file on, in itself or in its copy.
+
+        Raises FileNotFoundError.
+        """
+        while True:
+            offset = self._offsets.get(file, 0)
+            with content.open("rb") as source:
+                source.seek(offset)
+                piece = source.read(READ_BYTES)
+            whole = piece.rfind(b"\n") + 1
+            if not whole and len(piece) == READ_BYTES:
+                whole = len(piece)  # no line is that long: skip it
+            self._offsets[file] = offset + whole
+            if whole:
+                yield [found for line in piece[:whole].splitlines() if (found := _read(line))]
+            if len(piece) < READ_BYTES:
+                return
 
 
 def _read(line: bytes) -> tuple[str, str] | None:

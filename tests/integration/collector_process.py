@@ -135,7 +135,7 @@ class Collector:
             "PATH": os.environ["PATH"],
             **{f"{name}_PORT": str(port) for name, port in self.ports.items()},
             "COLLECTOR_DATA": str(self.directory / "data"),
-            "LOG_FILES": str(self.logs / "*.jsonl"),
+            "LOG_FILES": str(self.logs / "*.jsonl*"),
             "TRACES_ENDPOINT": url,
             "LOGS_ENDPOINT": url,
             **self.variables,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from stack.logrotation import copy_and_empty
 from tests.integration.collector_process import (
     CONFIG,
     Collector,
@@ -110,6 +111,29 @@ def test_a_log_line_arrives_as_it_was_written_and_can_be_found(collector: Collec
     assert list(record.attributes) == []
     services = [attributes(one.resource.attributes) for one in collector.back_end.resource_logs]
     assert {"service.name": "api"} in services
+
+
+def test_no_line_is_lost_when_its_file_is_rotated(collector: Collector) -> None:
+    """A file is emptied before the collector has read its last lines: they are in the copy."""
+    file = collector.logs / "rotated.jsonl"
+    written: list[str] = []
+    for _ in range(3):
+        with file.open("a") as log:
+            for _ in range(50):
+                written.append(secrets.token_hex(16))
+                log.write(json.dumps({"event": "x" * 200, "trace_id": written[-1]}) + "\n")
+        # Once it is known by its first lines, what follows is emptied before it can have been read.
+        until(lambda: written[-1] in trace_ids(collector), "the lines so far")
+        with file.open("a") as log:
+            written.append(secrets.token_hex(16))
+            log.write(json.dumps({"event": "last", "trace_id": written[-1]}) + "\n")
+        copy_and_empty(file)
+
+    until(lambda: trace_ids(collector).issuperset(written), "every line")
+
+
+def trace_ids(collector: Collector) -> set[str]:
+    return {one.trace_id.hex() for one in collector.back_end.records}
 
 
 def test_lines_that_are_not_json_arrive_too(collector: Collector) -> None:

@@ -37,6 +37,14 @@ def test_a_file_at_its_limit_stays_and_one_above_is_rotated(tmp_path: Path) -> N
     assert sizes == {"small.log": 100, "large.log": 0, "large.log.1": 101}
 
 
+def test_a_copy_that_was_not_finished_is_no_log(tmp_path: Path) -> None:
+    append(tmp_path / ".rotating-large", b"x" * 500)
+
+    rotate(tmp_path, limit_bytes=1000, file_bytes=100)
+
+    assert [file.name for file in tmp_path.iterdir()] == [".rotating-large"]
+
+
 def test_over_the_limit_of_all_the_oldest_rotated_file_goes_first(tmp_path: Path) -> None:
     for age, name in enumerate(["new.log.1", "old.log.1"]):
         append(tmp_path / name, b"x" * 60)

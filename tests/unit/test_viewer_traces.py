@@ -10,6 +10,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
+from stack.logrotation import copy_and_empty
 from stack.viewer.logs import LogReader
 from stack.viewer.otlp import NotOtlp, TooLarge, read_spans, unpack
 from stack.viewer.store import KEEP_SECONDS, Search, TraceStore
@@ -272,6 +273,21 @@ def test_a_file_that_was_emptied_is_read_from_its_start(tmp_path: Path) -> None:
     log.write_bytes(line("after"))
 
     assert events(reader) == ["after"]
+
+
+def test_what_was_not_read_when_a_file_was_rotated_is_read_in_the_copy(tmp_path: Path) -> None:
+    log, reader = tmp_path / "service-1.jsonl", LogReader(tmp_path)
+    log.write_bytes(line("before") * 3)
+    events(reader)
+    with log.open("ab") as output:
+        output.write(line("last"))
+
+    copy_and_empty(log)
+    with log.open("ab") as output:
+        output.write(line("after"))
+
+    assert events(reader) == ["last", "after"]
+    assert events(reader) == []
 
 
 def test_a_line_longer_than_a_read_does_not_stop_the_reader(tmp_path: Path) -> None:
