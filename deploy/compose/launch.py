@@ -29,15 +29,18 @@ def secrets_of(folders: str) -> dict[str, str]:
 
 def run(command: list[str], environment: Mapping[str, str], log: Path | None) -> int:
     """Run the program to its end and return its exit code, 128 + n when signal n ended it."""
+    # Before there is a program: the first process of a container never gets a signal that it has no
+    # handler for, and the stop would wait for SIGKILL.
+    early: list[int] = []
+    forward = early.append
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda number, _frame: forward(number))
     with subprocess.Popen(  # noqa: S603 - the container's own command
         command, env=dict(environment), stdout=None if log is None else subprocess.PIPE
     ) as program:
-
-        def forward(number: int, _frame: object) -> None:
-            program.send_signal(number)
-
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, forward)
+        forward = program.send_signal
+        for missed in early:
+            forward(missed)
         if log is not None and program.stdout is not None:
             # Appending, so that log rotation may truncate the file.
             copy = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

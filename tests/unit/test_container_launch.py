@@ -68,6 +68,23 @@ def test_a_signal_reaches_the_program_and_its_answer_is_the_exit_code(tmp_path: 
     assert program.returncode == 7
 
 
+def test_a_signal_that_comes_before_the_program_reaches_it() -> None:
+    early = (
+        "import os, signal, sys\n"
+        "from deploy.compose import launch\n"
+        "class Program(launch.subprocess.Popen):\n"
+        "    def __init__(self, *given, **more):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        super().__init__(*given, **more)\n"
+        "launch.subprocess.Popen = Program\n"
+        "sys.exit(launch.main([sys.executable, '-c', 'import time; time.sleep(60)']))"
+    )
+
+    ended = subprocess.run(python(early), cwd=ROOT, check=False, timeout=30)
+
+    assert ended.returncode == 128 + signal.SIGTERM
+
+
 def test_a_program_that_a_signal_ended_exits_as_a_shell_says_it() -> None:
     program = start(*python("import os, signal; os.kill(os.getpid(), signal.SIGKILL)"))
     program.communicate()
