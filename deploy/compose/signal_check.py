@@ -1,6 +1,6 @@
-"""What must be seen from outside once the containers are healthy. Each check returns what it measured.
-
-Addresses are those that docker-compose.yml publishes; the pager's, Prometheus's and the proxy's.
+"""What containers add to the signal matrix (tests/stack/test_signal_matrix.py): two replicas behind a
+proxy, targets found by their names, an alert's way to the pager, a stop under load. Each check returns
+what it measured. Addresses are those that docker-compose.yml publishes.
 """
 
 import json
@@ -15,6 +15,8 @@ import httpx
 USER = {"username": "user03@example.com", "password": "firedrill-demo-03"}
 ARRIVAL_SECONDS = 90
 """Two scrapes, two evaluations, Alertmanager's group_wait: the slowest of the signals here."""
+STOP_SECONDS = 5.0
+"""The contract's, from SIGTERM to the exit."""
 
 
 class Missing(Exception):
@@ -41,6 +43,22 @@ def until(what: str, read: Callable[[], str], seconds: float = ARRIVAL_SECONDS) 
     raise Missing(f"{what}: not within {seconds:.0f} s")
 
 
+@dataclass(frozen=True)
+class Stop:
+    """seconds: from SIGTERM to the exit. lost: answers other than 200, by status; 0: none came."""
+
+    seconds: float
+    requests: int
+    lost: dict[str, int]
+
+    def judged(self) -> str:
+        """Raises Missing when a request was lost or the stop took too long."""
+        said = f"stopped in {self.seconds} s, {sum(self.lost.values())} of {self.requests} requests lost"
+        if self.lost or self.seconds > STOP_SECONDS:
+            raise Missing(f"{said} {json.dumps(self.lost) if self.lost else ''}".strip())
+        return said
+
+
 class Seen:
     """The stack as a user of it sees it."""
 
@@ -48,8 +66,6 @@ class Seen:
         self.addresses = addresses
         self._client = httpx.Client(timeout=10)
         self._token = ""
-        self.trace_id = ""
-        """Of the request that was refused with 422."""
 
     def query(self, promql: str) -> list[dict[str, Any]]:
         answer = self._client.get(
@@ -59,28 +75,19 @@ class Seen:
         found: list[dict[str, Any]] = answer.json()["data"]["result"]
         return found
 
-    def call(self, method: str, path: str, **more: Any) -> httpx.Response:
-        headers = {"authorization": f"Bearer {self._token}"} if self._token else {}
-        return self._client.request(
-            method, f"{self.addresses.service}{path}", headers=headers, **more
-        )
-
-    def sign_in_and_use(self) -> str:
-        answer = self.call("POST", "/api/v1/auth/token", data=USER)
-        _expect(answer, 200)
-        self._token = answer.json()["access_token"]
-        # With the session's cookie each change would need a CSRF token.
-        self._client.cookies.clear()
-        _expect(self.call("GET", "/api/v1/profile"), 200)
-        _expect(self.call("POST", "/api/v1/calendar/sync/auto"), 200)
-        problem = self.call("PUT", "/api/v1/profile", json={"displayName": "x"})
-        _expect(problem, 422)
-        self.trace_id = problem.json()["trace_id"]
-        return f"200, 200, 200 and a 422 with trace_id {self.trace_id}"
+    def profile(self) -> httpx.Response:
+        """Read through the proxy, as a demo user."""
+        service = self.addresses.service
+        if not self._token:
+            answer = self._client.post(f"{service}/api/v1/auth/token", data=USER)
+            self._token = answer.raise_for_status().json()["access_token"]
+            self._client.cookies.clear()  # one caller, one way to be known
+        headers = {"authorization": f"Bearer {self._token}"}
+        return self._client.get(f"{service}/api/v1/profile", headers=headers)
 
     def both_replicas_answer(self) -> str:
         def read() -> str:
-            self.call("GET", "/api/v1/profile")
+            self.profile().raise_for_status()
             rates = self.query(
                 "sum by (instance) (http_server_request_duration_seconds_count"
                 '{job="service",http_route="/api/v1/profile"}) > 0'
@@ -114,35 +121,12 @@ class Seen:
             raise Missing(f"rules with errors: {bad}")
         return f"{sum(len(group['rules']) for group in groups)} rules in {len(groups)} groups"
 
-    def validation_error_counted(self) -> str:
-        return until(
-            "the 422 by field",
-            lambda: ", ".join(
-                sorted(
-                    {
-                        one["metric"]["field"]
-                        for one in self.query(
-                            'http_request_validation_errors_total{http_route="/api/v1/profile"} > 0'
-                        )
-                    }
-                )
-            ),
-        )
-
     def probes_succeed(self) -> str:
         def read() -> str:
             good = self.query('sum by (http_route) (probe_requests_total{result="ok"}) > 0')
             return f"{len(good)} routes" if len(good) == 5 else ""
 
         return until("every probed route has answered 2xx", read)
-
-    def database_seen(self) -> str:
-        return until(
-            "pg_up and db_up",
-            lambda: (
-                "pg_up 1, db_up 1" if self.query("pg_up == 1 and on() (min(db_up) == 1)") else ""
-            ),
-        )
 
     def dead_man_beats(self) -> str:
         def read() -> str:
@@ -156,20 +140,19 @@ class Seen:
 
         return until("Watchdog through Alertmanager to the pager", read)
 
-    def nothing_lost_while(self, restart: Callable[[], float]) -> str:
+    def stop_under_load(self, restart: Callable[[], float]) -> Stop:
         """Call all the time from four threads while one replica is stopped by SIGTERM."""
+        self.profile().raise_for_status()
+        headers = {"authorization": f"Bearer {self._token}"}
+        url = f"{self.addresses.service}/api/v1/profile"
         codes: list[int] = []
         ended = threading.Event()
 
         def caller() -> None:
-            with httpx.Client(timeout=10) as client:
+            with httpx.Client(timeout=10, headers=headers) as client:
                 while not ended.is_set():
                     try:
-                        answer = client.get(
-                            f"{self.addresses.service}/api/v1/profile",
-                            headers={"authorization": f"Bearer {self._token}"},
-                        )
-                        codes.append(answer.status_code)
+                        codes.append(client.get(url).status_code)
                     except httpx.HTTPError:
                         codes.append(0)
 
@@ -183,15 +166,5 @@ class Seen:
             ended.set()
             for thread in threads:
                 thread.join()
-        lost = sum(code != 200 for code in codes)
-        if lost:
-            bad = {code: codes.count(code) for code in set(codes) - {200}}
-            raise Missing(f"{lost} of {len(codes)} requests lost: {json.dumps(bad)}")
-        if seconds > 5:
-            raise Missing(f"the stop took {seconds:.1f} s")
-        return f"stopped in {seconds:.1f} s, 0 of {len(codes)} requests lost"
-
-
-def _expect(answer: httpx.Response, status: int) -> None:
-    if answer.status_code != status:
-        raise Missing(f"{answer.request.method} {answer.request.url.path}: {answer.text[:200]}")
+        lost = {str(code): codes.count(code) for code in set(codes) - {200}}
+        return Stop(round(seconds, 1), len(codes), lost)

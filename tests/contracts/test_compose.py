@@ -7,7 +7,9 @@ import ast
 import json
 import re
 import sys
+from collections.abc import Collection, Iterator
 from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,8 @@ import pytest
 import yaml
 
 from deploy.compose import prepare
-from deploy.image import lock
+from deploy.image import healthcheck, lock
+from service.__main__ import LEAVE_SHARE
 from service.config import Config
 from stack import discovery, parts, postgres
 from stack.credentials import Credentials
@@ -262,6 +265,20 @@ def test_postgres_is_tuned_as_natively() -> None:
     }
 
 
+def test_the_files_of_the_logs_are_bounded_as_natively() -> None:
+    command = SERVICES["log-rotation"]["command"]
+    native = [str(word) for word in native_part("log-rotation").command]
+    place = command.index("--directory") + 1
+
+    assert command[1:place] == native[1:place]
+    assert command[place + 1 :] == native[place + 1 :]
+    assert f"logs:{command[place]}" in SERVICES["log-rotation"]["volumes"]
+    for name, part in SERVICES.items():
+        if "--log" in part.get("command", []):
+            file = Path(part["command"][part["command"].index("--log") + 1])
+            assert (str(file.parent), file.stem) == (command[place], name)
+
+
 def targets() -> dict[str, dict[str, Any]]:
     return {
         file.stem: json.loads(file.read_text())[0]
@@ -351,6 +368,17 @@ def test_the_proxy_knows_both_replicas_and_hides_what_callers_claim() -> None:
     assert int(re.search(r"timeout server (\d+)s", text)[1]) > longest  # type: ignore[index]
 
 
+def test_the_proxy_leaves_a_replica_that_stops_before_its_port_is_closed() -> None:
+    """A request on a connection that is being closed gets no answer, and nobody may repeat it."""
+    text = (ROOT / "deploy/compose/haproxy.cfg").read_text()
+    checks = re.search(r"inter (\d+)ms fastinter (\d+)ms fall (\d+)", text)
+    assert checks is not None
+    first, further, fall = map(int, checks.groups())
+
+    left_after_seconds = (first + (fall - 1) * further) / 1000
+    assert left_after_seconds < LEAVE_SHARE * Config.model_fields["stop_seconds"].default
+
+
 def test_tempo_and_loki_say_what_their_versions_understand() -> None:
     tempo = yaml.safe_load((ROOT / "deploy/compose/tempo.yaml").read_text())
     loki = yaml.safe_load((ROOT / "deploy/compose/loki.yaml").read_text())
@@ -372,6 +400,66 @@ def test_tempo_and_loki_say_what_their_versions_understand() -> None:
     )
 
 
+TEMPO_KEYS = """
+    target stream_over_http_enabled
+    server.http_listen_address server.http_listen_port server.grpc_listen_port server.log_format
+    server.log_level
+    distributor.receivers.otlp.protocols.grpc.endpoint distributor.receivers.otlp.protocols.http.endpoint
+    distributor.max_attribute_bytes
+    querier.max_concurrent_queries query_frontend.max_retries
+    query_frontend.search.max_duration query_frontend.search.query_backend_after
+    backend_scheduler.provider.compaction.compaction.block_retention
+    storage.trace.backend storage.trace.blocklist_poll
+    storage.trace.wal.path storage.trace.local.path
+    overrides.defaults.ingestion.rate_limit_bytes overrides.defaults.ingestion.burst_size_bytes
+    overrides.defaults.global.max_bytes_per_trace
+    usage_report.reporting_enabled
+"""
+LOKI_KEYS = """
+    target auth_enabled
+    server.http_listen_address server.http_listen_port server.grpc_listen_port server.log_format
+    server.log_level
+    common.path_prefix common.replication_factor common.instance_addr common.ring.kvstore.store
+    common.storage.filesystem.chunks_directory common.storage.filesystem.rules_directory
+    ingester.lifecycler.min_ready_duration ingester.chunk_idle_period ingester.max_chunk_age
+    ingester.wal.enabled ingester.wal.dir
+    schema_config.configs.from schema_config.configs.store schema_config.configs.object_store
+    schema_config.configs.schema schema_config.configs.index.prefix schema_config.configs.index.period
+    limits_config.allow_structured_metadata limits_config.retention_period
+    limits_config.ingestion_rate_mb limits_config.ingestion_burst_size_mb
+    limits_config.max_query_length limits_config.max_line_size limits_config.volume_enabled
+    limits_config.otlp_config.resource_attributes.ignore_defaults
+    limits_config.otlp_config.resource_attributes.attributes_config.action
+    limits_config.otlp_config.resource_attributes.attributes_config.attributes
+    compactor.working_directory compactor.retention_enabled compactor.delete_request_store
+    compactor.retention_delete_delay compactor.compaction_interval
+    query_range.parallelise_shardable_queries
+    analytics.reporting_enabled
+"""
+"""Looked up in the references of Tempo 3.0 and Loki 3.7. Both refuse to start on a key that they do not
+know, and neither can be run here: look a key up before it is added.
+"""
+
+
+@pytest.mark.parametrize(("name", "known"), [("tempo", TEMPO_KEYS), ("loki", LOKI_KEYS)])
+def test_tempo_and_loki_are_told_nothing_but_known_keys(name: str, known: str) -> None:
+    document = yaml.safe_load((ROOT / f"deploy/compose/{name}.yaml").read_text())
+
+    assert set(_leaves(document)) <= set(known.split())
+
+
+def _leaves(node: object, path: str = "") -> Iterator[str]:
+    """Dotted paths of the values; a list adds nothing to the path of its items."""
+    if isinstance(node, dict) and node:
+        for key, value in node.items():
+            yield from _leaves(value, f"{path}.{key}" if path else key)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _leaves(value, path)
+    else:
+        yield path
+
+
 # ---- the image --------------------------------------------------------------------------------------
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -381,6 +469,69 @@ def test_the_dockerfile_needs_no_buildkit() -> None:
     assert not re.search(
         r"^# *syntax=|--mount=|--chmod|--link|<<|\$TARGET", DOCKERFILE, re.MULTILINE
     )
+
+
+def stages() -> dict[str, list[str]]:
+    """Stage → its instructions, each on one line, without comments."""
+    text = re.sub(r"^#.*\n|^ # .*\n", "", DOCKERFILE, flags=re.MULTILINE)
+    found: dict[str, list[str]] = {}
+    for line in re.sub(r"\\\n\s*", "", text).splitlines():
+        if begins := re.fullmatch(r"FROM \S+ AS (\S+)", line):
+            found[begins[1]] = []
+        elif found and line:
+            found[list(found)[-1]].append(line)
+    return found
+
+
+STAGES = stages()
+IMAGES = ("service", "load")
+
+
+def only(stage: str, instruction: str) -> str:
+    """What follows the one such instruction of a stage."""
+    (line,) = [one for one in STAGES[stage] if one.startswith(f"{instruction} ")]
+    return line.removeprefix(f"{instruction} ")
+
+
+def test_nothing_is_installed_without_its_hash() -> None:
+    """No other index, no other version, no build of a source distribution."""
+    installs = re.findall(r"\S*pip install [^&]+", " && ".join(chain(*STAGES.values())))
+
+    assert len(installs) == len(lock.IMAGES)
+    for install in installs:
+        words = install.split()[2:]
+        file = words[words.index("-r") + 1]
+        assert {*words} == {
+            *("--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", file)
+        }
+        assert Path(file).name in lock.IMAGES
+    assert not re.search(r"apt-get|apk |curl |wget |^ADD ", DOCKERFILE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("stage", IMAGES)
+def test_the_images_run_as_nobody_in_particular(stage: str) -> None:
+    """By number: a cluster cannot tell from a name that it is not root."""
+    user, group = map(int, only(stage, "USER").split(":"))
+    at = STAGES[stage].index(f"USER {user}:{group}")
+
+    assert min(user, group) >= 10000
+    assert not [line for line in STAGES[stage][at:] if line.startswith(("RUN", "COPY"))]
+    assert SERVICES["otel-collector"]["user"] == f"{user}:{group}", "it reads what these write"
+
+
+def test_the_image_of_the_service_says_when_it_lives_and_how_it_stops() -> None:
+    """Liveness, not readiness: what a drift or a wedged pool makes unready, a restart does not mend."""
+    options, _, command = only("service", "HEALTHCHECK").partition("CMD ")
+    program, url = json.loads(command)[:-1], json.loads(command)[-1]
+    internal_port = Config.model_fields["service_internal_port"].default
+    grace = int(SERVICES["service-1"]["stop_grace_period"].removesuffix("s"))
+
+    assert program == ["python", "-m", "deploy.image.healthcheck"]
+    assert url == f"http://127.0.0.1:{internal_port}/livez"
+    assert float(re.search(r"--timeout=(\d+)s", options)[1]) > healthcheck.ANSWER_SECONDS  # type: ignore[index]
+    assert only("service", "STOPSIGNAL") == "SIGTERM"
+    assert json.loads(only("service", "CMD")) == ["python", "-m", "service"]
+    assert grace > Config.model_fields["stop_seconds"].default
 
 
 def test_what_is_copied_into_the_image_is_in_the_context() -> None:
@@ -405,6 +556,15 @@ def test_the_locks_of_the_images_are_up_to_date(name: str) -> None:
     assert (lock.FOLDER / name).read_text() == made, "run `python -m deploy.image.lock`"
 
 
+@pytest.mark.parametrize("name", lock.IMAGES)
+def test_what_a_distribution_of_an_image_needs_is_in_the_image(name: str) -> None:
+    """No import of ours tells: pip is told to take nothing but what the lock names."""
+    everything = lock.read_lock(lock.LOCK.read_text())
+    inside = lock.read_lock((lock.FOLDER / name).read_text()).keys()
+
+    assert not {one for one, entry in everything.items() if entry.needed_by & inside} - inside
+
+
 def test_an_entry_without_a_hash_is_refused() -> None:
     with pytest.raises(lock.LockError, match="left-pad"):
         lock.read_lock("left-pad==1.0\n    # via firedrill (pyproject.toml)\n")
@@ -412,32 +572,73 @@ def test_an_entry_without_a_hash_is_refused() -> None:
 
 def test_everything_that_is_imported_is_in_the_image() -> None:
     """An import of a package that only the development environment has fails here, not in a container."""
-    locked = {_normal(name) for name in lock.read_lock((lock.FOLDER / "service.lock").read_text())}
-    distributions = packages_distributions()
     folders = [
         *("service", "stack/pager", "stack/prober", "stack/provider", "stack/proxy"),
         *("deploy/compose", "deploy/image"),
     ]
-    files = [file for folder in folders for file in (ROOT / folder).rglob("*.py")]
-    missing = {
+    files = {file for folder in folders for file in (ROOT / folder).rglob("*.py")}
+    files |= {
+        ROOT / "alerting/build.py",
+        ROOT / "alerting/routing.py",
+        ROOT / "stack/logrotation.py",
+    }
+
+    assert not _missing(files, "service.lock")
+
+
+def test_everything_that_the_load_imports_is_in_its_image() -> None:
+    """All that Locust reaches from its file, and from the process that breaks things for it."""
+    (locustfile,) = {
+        part["command"][part["command"].index("--locustfile") + 1]
+        for name, part in SERVICES.items()
+        if name.startswith("load-")
+    }
+    reached = _reached({ROOT / locustfile, ROOT / "loadtests/breaks.py"})
+    copied = re.findall(r"^COPY (\w+) \1$", "\n".join(STAGES["load"]), re.MULTILINE)
+
+    assert len(reached) > 10
+    assert {file.relative_to(ROOT).parts[0] for file in reached} <= set(copied)
+    assert not _missing(reached, "load.lock")
+
+
+def _missing(files: Collection[Path], locked_in: str) -> set[str]:
+    """Imports of what the lock of an image does not have."""
+    locked = {_normal(name) for name in lock.read_lock((lock.FOLDER / locked_in).read_text())}
+    distributions = packages_distributions()
+    return {
         f"{name} in {file.relative_to(ROOT)}"
-        for file in [*files, ROOT / "alerting/build.py", ROOT / "alerting/routing.py"]
-        for name in _imported(file)
+        for file in files
+        for name in {module.split(".")[0] for module in _imported(file)}
         if name in distributions
         and not {_normal(one) for one in distributions[name]} & {*locked, "firedrill"}
     }
 
-    assert not missing
+
+def _reached(files: set[Path]) -> set[Path]:
+    """These modules of ours, and all of ours that they import, directly or not."""
+    while True:
+        modules = {module for file in files for module in _imported(file)}
+        places = {ROOT / module.replace(".", "/") for module in modules}
+        more = {
+            file
+            for place in places
+            for file in (place.with_name(f"{place.name}.py"), place / "__init__.py")
+            if file.is_file()
+        }
+        if more <= files:
+            return files
+        files |= more
 
 
 def _imported(file: Path) -> set[str]:
+    """Modules by their dotted names; of `from a import b` also a.b, which may be one."""
     found = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module.split(".")[0])
-    return found - sys.stdlib_module_names
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {name for name in found if name.split(".")[0] not in sys.stdlib_module_names}
 
 
 def _normal(name: str) -> str:

@@ -1,15 +1,19 @@
 """Each signal of each part, as it stands in the back ends: of a stack of ours, or of one elsewhere.
 
 With MATRIX_SERVICE_URL, MATRIX_PROMETHEUS_URL, MATRIX_TRACES_URL and MATRIX_PROVIDER_URL set (all
-four), the same questions go to that stack: the containers', for one. What answers at the third has
-the viewer's `/api/traces/<trace_id>`.
+four), the same questions go to that stack: the containers', for one (`make compose-check`). What
+answers at the third has the viewer's `/api/traces/<trace_id>`. MATRIX_LOGS is the directory of that
+stack's log files, where this machine has it: without it, the one test that writes there is skipped.
 """
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -50,15 +54,25 @@ METRICS = {
         'traces_service_graph_request_total{connection_type="database"} > 0',
     ],
 }
+# part: the event of a line with a trace id, and the name of that trace's first span
+LINES = {
+    "service": ("request_finished", "GET /api/v1/settings"),
+    "prober": ("canary_written", "canary"),
+}
+# Log files in every stack; natively Prometheus, Alertmanager, the exporter and the viewer have one as well.
+LOG_FILES = {"service-1", "prober", "provider", "pager", "second-channel"}
 
 
 @dataclass(frozen=True)
 class Addresses:
+    """logs: the directory of the log files; None where this machine does not have it."""
+
     service: str
     prometheus: str
     traces: str
     provider: str
     has_collector: bool
+    logs: Path | None
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +81,8 @@ def addresses(request: pytest.FixtureRequest) -> Addresses:
     given = [os.environ.get(f"MATRIX_{name}_URL", "") for name in names]
     if all(given):
         service, prometheus, traces, provider = given
-        return Addresses(service, prometheus, traces, provider, has_collector=True)
+        logs = os.environ.get("MATRIX_LOGS")
+        return Addresses(service, prometheus, traces, provider, True, Path(logs) if logs else None)
     assert not any(given), "set all four of MATRIX_*_URL, or none"
     stack = request.getfixturevalue("stack")
     return Addresses(
@@ -76,6 +91,7 @@ def addresses(request: pytest.FixtureRequest) -> Addresses:
         stack.url("viewer"),
         stack.url("provider"),
         has_collector=COLLECTOR in find_programs(),
+        logs=stack.local / "logs",
     )
 
 
@@ -131,6 +147,19 @@ def edges(trace: dict[str, Any]) -> set[tuple[str, str]]:
     }
 
 
+def without_parent(trace: dict[str, Any]) -> set[str]:
+    """Spans whose parent is in no span of the trace; of a request only the SERVER span may be one."""
+    return {child for parent, child in edges(trace) if not parent}
+
+
+def latest(addresses: Addresses, name: str) -> list[dict[str, Any]]:
+    """The traces kept last whose first span has this name, with their lines and spans."""
+    url = f"{addresses.traces}/api/traces"
+    answer = httpx.get(url, params={"limit": 100}, timeout=20).raise_for_status()
+    ids = [one["trace_id"] for one in answer.json()["traces"] if one["name"] == name][:20]
+    return [httpx.get(f"{url}/{one}", timeout=20).raise_for_status().json() for one in ids]
+
+
 @pytest.mark.parametrize(
     ("job", "query"), [(job, query) for job, queries in METRICS.items() for query in queries]
 )
@@ -157,6 +186,7 @@ def test_a_profile_read_is_one_server_span_with_its_check_and_its_statement(
     assert answer.status_code == 200, answer.text
     trace = until(lambda: whole_trace(addresses, trace_id), "the trace") or {}
     assert {("SERVER", "auth.verify"), ("SERVER", "SELECT")} <= edges(trace)
+    assert without_parent(trace) == {"SERVER"}
     assert [span["service"] for span in trace["spans"] if span["kind"] == "SERVER"] == ["api"]
     lines = [line for line in trace["logs"] if line["event"] == "request_finished"]
     assert [(line["status"], line["http_route"]) for line in lines] == [(200, "/api/v1/profile")]
@@ -187,14 +217,12 @@ def test_a_sync_that_refreshes_leads_to_the_trace_of_the_refresh(
 
     def linked() -> bool:
         """Whether a trace of a refresh names the sync as what waited for it."""
-        latest = httpx.get(f"{addresses.traces}/api/traces", params={"limit": 50}, timeout=20)
-        roots = [one for one in latest.json()["traces"] if one["name"] == "oauth.refresh"]
-        for root in roots:
-            url = f"{addresses.traces}/api/traces/{root['trace_id']}"
-            for span in httpx.get(url, timeout=20).json()["spans"]:
-                if trace_id in {link["trace_id"] for link in span["links"]}:
-                    return True
-        return False
+        return any(
+            trace_id == link["trace_id"]
+            for refresh in latest(addresses, "oauth.refresh")
+            for span in refresh["spans"]
+            for link in span["links"]
+        )
 
     until(linked, "the trace of the refresh, linked to the sync")
 
@@ -207,6 +235,10 @@ def test_a_422_is_a_metric_by_field_a_span_event_and_a_log_line(
     assert answer.status_code == 422
     problem = answer.json()
     trace = trace_of(addresses, answer)
+    pairs = edges(trace)
+    assert ("SERVER", "auth.verify") in pairs
+    assert ("SERVER", "UPDATE") not in pairs
+    assert without_parent(trace) == {"SERVER"}
     server = next(span for span in trace["spans"] if span["kind"] == "SERVER")
     events = [event for event in server["events"] if event["name"] == "validation_failed"]
     assert [event["attributes"]["field"] for event in events] == ["body.display_name"]
@@ -237,13 +269,68 @@ def test_a_503_is_a_metric_by_code_an_error_span_and_a_log_line(
     assert answer is not None
     problem = answer.json()
     trace = trace_of(addresses, answer)
+    assert edges(trace) >= {
+        ("SERVER", "auth.verify"),
+        ("SERVER", "calendar.sync"),
+        ("calendar.sync", "SELECT"),
+    }
+    assert without_parent(trace) == {"SERVER"}
+    sync = next(span for span in trace["spans"] if span["name"] == "calendar.sync")
+    assert [event["name"] for event in sync["events"]] == ["breaker_open"]
     server = next(span for span in trace["spans"] if span["kind"] == "SERVER")
     assert (server["status"], server["attributes"]["error.type"]) == ("ERROR", problem["code"])
     lines = [line for line in trace["logs"] if line["event"] == "request_finished"]
     assert [line["code"] for line in lines] == [problem["code"]]
     counted = f'app_failures_total{{code="{problem["code"]}",http_route="{SYNC}"}} > 0'
     until(lambda: series(addresses, counted), "the code in the counter")
-    until(lambda: caller.post(SYNC).status_code == 200, "a provider that works again")
+
+    def works() -> bool:
+        """Four in a row: each replica has a breaker of its own."""
+        return all(caller.post(SYNC).status_code == 200 for _ in range(4))
+
+    until(works, "a provider that works again")
+
+
+@pytest.mark.parametrize("part", LINES)
+def test_the_lines_of_each_part_are_found_by_their_trace(
+    addresses: Addresses, caller: httpx.Client, part: str
+) -> None:
+    event, name = LINES[part]
+    traced(caller, "GET", "/api/v1/settings")
+
+    def lines() -> list[dict[str, Any]]:
+        found = latest(addresses, name)
+        return [line for trace in found for line in trace["logs"] if line["event"] == event]
+
+    until(lines, f"a line {event}")
+
+
+def test_the_log_file_of_each_part_is_read(addresses: Addresses, caller: httpx.Client) -> None:
+    """A line of each file is found in one trace. It is written here, as the part appends its own: most of
+    theirs belong to no trace, and the viewer keeps none of those (Loki does)."""
+    if addresses.logs is None:
+        pytest.skip("MATRIX_LOGS: the log files of that stack are not on this machine")
+    _, trace_id = traced(caller, "GET", "/api/v1/settings")
+    files = sorted(addresses.logs.glob("*.jsonl"))
+
+    for file in files:
+        line = {
+            "timestamp": datetime.now(UTC).isoformat(),
+            "level": "info",
+            "event": "matrix_line",
+            "part": file.stem,
+            "trace_id": trace_id,
+        }
+        with file.open("a") as log:
+            log.write(json.dumps(line) + "\n")
+
+    def seen() -> set[str]:
+        trace = whole_trace(addresses, trace_id) or {"logs": []}
+        return {line["part"] for line in trace["logs"] if line["event"] == "matrix_line"}
+
+    written = {file.stem for file in files}
+    assert written >= LOG_FILES
+    until(lambda: seen() == written, f"a line of each of {sorted(written)}")
 
 
 def test_every_exemplar_leads_to_its_trace_and_its_log_line(
