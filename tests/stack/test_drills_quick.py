@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.drills.__main__ import QUICK
 from loadtests.drills.runner import judgement, run
 from loadtests.drills.runner.drill import catalogue
+from loadtests.drills.runner.report import QUICK
 from loadtests.drills.runner.stage import stage_at
 from tests.stack.conftest import free_ports
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import yaml
 
 from loadtests import drills
-from loadtests.drills.__main__ import QUICK
 from loadtests.drills.runner.drill import catalogue
+from loadtests.drills.runner.report import QUICK
 from stack.settings import ROOT
 
 RULES = [
