@@ -98,7 +98,10 @@ async def _trace(stage: Stage, http: httpx.AsyncClient) -> list[str]:
 
 def _told(trace_id: str, trace: dict[str, Any]) -> list[str]:
     lines = [f"An exemplar of the 503s leads to trace {trace_id}:"]
-    lines += [f"span {span['name']}" for span in trace["spans"][:SPANS_SHOWN]]
+    lines += [
+        f"span {span['name']}, {span['duration_ms']:.1f} ms"
+        for span in trace["spans"][:SPANS_SHOWN]
+    ]
     for line in trace.get("logs", [])[:2]:
         shown = {
             name: line[name]
