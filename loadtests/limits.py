@@ -163,7 +163,10 @@ def _capacity(run: Run) -> list[Limit]:
 def _pool_exhaustion(run: Run) -> list[Limit]:
     held, surge = run.of("hold"), run.of("surge")
     codes = Counter(sample.code for sample in held if sample.code)
-    refused = [s for s in held + surge if s.code in {"db_pool_exhausted", "overloaded"}]
+    refusals = [s for s in held + surge if s.code in {"db_pool_exhausted", "overloaded"}]
+    refused = [s for s in refusals if s.route != SYNC]
+    # A sync gives its connection back before it calls the provider, and may be refused the next one.
+    refused_later = [s for s in refusals if s.route == SYNC]
     waited = [s for s in held if s.code == "db_lock_timeout"]
     calm = max(p99(run.of("calm", UNRELATED)), SLOW_FLOOR_SECONDS / 2)
     shared = [s for s in held if s.route not in {PROFILE, "PUT /api/v1/profile", UNRELATED}]
@@ -172,6 +175,7 @@ def _pool_exhaustion(run: Run) -> list[Limit]:
         Limit("db_pool_exhausted in hold", codes["db_pool_exhausted"], least=1),
         *(Limit(f"{code} in hold", n) for code, n in codes.items() if code != "db_pool_exhausted"),
         Limit("p99 of a refusal", p99(refused), "s", most=REFUSED_MAX_SECONDS),
+        Limit("p99 of a refusal of a sync", p99(refused_later), "s"),
         # Whoever has a connection waits for the lock as long as `lock_timeout` lets it.
         Limit("p99 of db_lock_timeout", p99(waited), "s"),
         Limit("p99 of unrelated", p99(run.of("hold", UNRELATED)) / calm, "x calm", most=2),

@@ -130,7 +130,7 @@ def _prepare(environment: Any, **_: Any) -> None:
 def _course_of(options: Any) -> Course:
     scenario = SCENARIOS[options.scenario]
     also = [url for url in options.also.split(",") if url]
-    phases = scenario.at(options.rate, options.duration)
+    phases = scenario.at(options.rate, options.duration, replicas=1 + len(also))
     return Course(scenario, phases, options.seed, also, options)
 
 

@@ -47,18 +47,20 @@ class Scenario:
     """phases: of a rate. stops_when_full: ends after the first phase that serves no more than the best.
 
     is_refereed: the provider's judge is asked about each phase. watches_memory: so is the service.
+    is_of_replicas: its phases are of a rate and the number of replicas.
     """
 
     name: str
     what: str
-    phases: Callable[[float], tuple[Phase, ...]]
+    phases: Callable[..., tuple[Phase, ...]]
     stops_when_full: bool = False
     is_refereed: bool = False
     watches_memory: bool = False
+    is_of_replicas: bool = False
 
-    def at(self, rate: float, seconds: float | None) -> tuple[Phase, ...]:
+    def at(self, rate: float, seconds: float | None, *, replicas: int = 1) -> tuple[Phase, ...]:
         """The phases at a rate (requests a second), stretched to a length if one is given."""
-        phases = self.phases(rate)
+        phases = self.phases(rate, replicas) if self.is_of_replicas else self.phases(rate)
         return phases if seconds is None else stretched(phases, seconds)
 
 
@@ -73,10 +75,10 @@ def _capacity(rate: float) -> tuple[Phase, ...]:
     )
 
 
-def _pool_exhaustion(rate: float) -> tuple[Phase, ...]:
+def _pool_exhaustion(rate: float, replicas: int) -> tuple[Phase, ...]:
     calm = scaled(STEADY, rate) | {UNRELATED: 20.0}
-    # 0.5 s of lock_timeout on each of these is more than the pool's ten connections.
-    held = calm | {PROFILE: 25.0}
+    # 0.5 s of lock_timeout on each of these is more than the ten connections that a replica has.
+    held = calm | {PROFILE: 25.0 * replicas}
     return (
         Phase("calm", 20, held),
         Phase("hold", 20, held, breaks=("lock profiles",)),
@@ -167,6 +169,7 @@ SCENARIOS: Mapping[str, Scenario] = {
             "pool_exhaustion",
             "a locked table holds every connection; then three times the capacity",
             _pool_exhaustion,
+            is_of_replicas=True,
         ),
         Scenario(
             "oauth_refresh",

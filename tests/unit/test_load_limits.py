@@ -164,3 +164,20 @@ def test_a_barrier_is_late_on_purpose() -> None:
 
 def test_a_broken_limit_says_its_figure() -> None:
     assert str(Limit("p99", 0.412, "s", most=0.35)) == "p99: 0.412 s, at most 0.35"
+
+
+def test_a_sync_may_be_refused_late_and_is_told_apart() -> None:
+    run = pool_run()
+    late = replace(GOOD, phase=1, due=25.0, status=503, code="db_pool_exhausted", seconds=0.8)
+    run.samples = [*run.samples, replace(late, route=SYNC)]
+
+    assert limit(run, "p99 of a refusal").holds
+    assert limit(run, "p99 of a refusal of a sync").figure == 0.8
+
+
+def test_each_replica_has_a_pool_of_its_own_to_exhaust() -> None:
+    scenario = SCENARIOS["pool_exhaustion"]
+    held = [scenario.at(40, None, replicas=count)[1].rates[PROFILE] for count in (1, 2)]
+
+    assert held == [25.0, 50.0]
+    assert SCENARIOS["steady"].at(40, None, replicas=2) == SCENARIOS["steady"].at(40, None)
