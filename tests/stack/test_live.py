@@ -156,7 +156,8 @@ def test_every_probed_route_answers_the_prober(stack: Stack, query: Query) -> No
 
 def test_the_canary_reads_all_three_signals_back(stack: Stack, query: Query) -> None:
     metric = "telemetry_canary_last_success_timestamp_seconds"
-    written = query("max(telemetry_canary_beat_timestamp_seconds)")[0][1]
+    beat = "max(telemetry_canary_beat_timestamp_seconds)"
+    written = until(lambda: query(beat), "the first scrape of the canary")[0][1]
 
     def came_back() -> set[str]:
         return {labels["signal"] for labels, value in query(metric) if value >= written}
