@@ -42,7 +42,7 @@ class Config(BaseSettings):
 
     # Database
     database_host: str = "127.0.0.1"
-    database_port: Annotated[int, Field(ge=1, le=65535)] = 55432
+    database_port: Annotated[int, Field(ge=1, le=65535)] = 15432
     database_name: str = "firedrill"
     database_user: str = "firedrill_app"
     database_password: SecretStr = SecretStr("")
@@ -101,7 +101,7 @@ class Config(BaseSettings):
     never send such a cookie back."""
 
     # Calendar provider
-    provider_url: str = "http://127.0.0.1:8090"
+    provider_url: str = "http://127.0.0.1:8091"
     provider_client_id: str = "firedrill-local-client"
     provider_client_secret: SecretStr = SecretStr("firedrill-local-secret")
     provider_redirect_uri: str = "http://127.0.0.1:8000/calendar/connected"

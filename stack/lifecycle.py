@@ -22,7 +22,7 @@ from stack.credentials import load_credentials
 from stack.parts import Part, plan
 from stack.processes import Running
 from stack.programs import COLLECTOR, Programs, require_programs
-from stack.settings import ROOT, Settings, variable
+from stack.settings import ROOT, Settings, SettingsError, read_settings, variable
 from stack.state import State, locked, read_state, write_state
 
 DISK_FREE_MEGABYTES = 500
@@ -282,8 +282,20 @@ def _check_ports(parts: Sequence[Part]) -> None:
             if _is_taken(port):
                 raise StackError(
                     f"port {port} for {part.name} is taken by {processes.listener_of(port)}: "
-                    f"set {name} to another port, or PORT_OFFSET=1000 to move them all"
+                    f"set {name} to another port{_or_an_offset()}"
                 )
+
+
+def _or_an_offset() -> str:
+    """Advise an offset that has been tried: one that moves every port to a free one."""
+    for offset in range(1000, 17_000, 100):
+        try:
+            moved = read_settings(os.environ | {"PORT_OFFSET": str(offset)})
+        except SettingsError:
+            continue
+        if not any(_is_taken(port) for _, port in moved.every_port()):
+            return f", or PORT_OFFSET={offset} to move them all"
+    return ""
 
 
 def _is_taken(port: int) -> bool:

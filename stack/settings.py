@@ -6,18 +6,20 @@ so that a second stack can run out of the same checkout.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 REPLICAS_MAX = 8
 
+# No two of these agree in their last two digits, replicas and proxies included: stacks whose offsets are
+# multiples of 100 never meet. All are below 32768, where Linux begins to give ports to clients.
 DEFAULT_PORTS = {
     "service": 8000,
     "service_internal": 9464,
-    "provider": 8090,
-    "postgres": 55432,
+    "provider": 8091,
+    "postgres": 15432,
     "prometheus": 9090,
     "alertmanager": 9093,
     "pager": 9095,
@@ -30,10 +32,18 @@ DEFAULT_PORTS = {
     "collector_span_metrics": 8889,
     "collector_health": 13133,
     "viewer": 3000,
-    "proxy": 9910,
+    "proxy": 9920,
 }
 PROXIED = ("service", "postgres", "provider", "prometheus", "viewer")
 """What a fault proxy can stand before. Each has two ports of its own from `proxy` on: traffic, control."""
+NOT_FOR_BROWSERS = frozenset({"postgres", "otlp", "otlp_grpc", "proxy"})
+BLOCKED_BY_BROWSERS = frozenset(
+    {
+        *(1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566),
+        *(6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080),
+    }
+)
+"""Those above 1023 of https://fetch.spec.whatwg.org/#port-blocking."""
 
 
 class SettingsError(Exception):
@@ -75,6 +85,14 @@ class Settings:
     def alertmanager(self) -> Path:
         return self.local / "alertmanager"
 
+    def every_port(self) -> Iterator[tuple[str, int]]:
+        """Each port that the stack may take, by the name whose variable moves it."""
+        spans = {"service": self.replicas, "service_internal": self.replicas}
+        if self.proxies:
+            spans["proxy"] = 2 * len(PROXIED)
+        for name, first in self.ports.items():
+            yield from ((name, first + index) for index in range(spans.get(name, 1)))
+
     def url(self, port: str, path: str = "") -> str:
         return f"http://127.0.0.1:{self.ports[port]}{path}"
 
@@ -113,11 +131,10 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
             ports[name] = default + offset
         if environment.get(variable(name)) or environment.get("PORT_OFFSET"):
             explicit.add(name)
-    _check_ports(
-        ports, {"service": replicas, "service_internal": replicas, "proxy": _span(proxies)}
-    )
     local = Path(environment.get("FIREDRILL_LOCAL") or ROOT / ".local").absolute()
-    return Settings(local, ports, replicas, frozenset(explicit), proxies)
+    settings = Settings(local, ports, replicas, frozenset(explicit), proxies)
+    _check_ports(settings)
+    return settings
 
 
 def _proxies(text: str) -> tuple[str, ...]:
@@ -128,10 +145,6 @@ def _proxies(text: str) -> tuple[str, ...]:
             f" {', '.join(PROXIED)}, with commas between"
         )
     return tuple(name for name in PROXIED if name in asked)
-
-
-def _span(proxies: tuple[str, ...]) -> int:
-    return 2 * len(PROXIED) if proxies else 1
 
 
 def _integer(
@@ -147,17 +160,19 @@ def _integer(
     return value
 
 
-def _check_ports(ports: Mapping[str, int], spans: Mapping[str, int]) -> None:
-    """spans: how many ports in a row a name has, where it is more than one."""
+def _check_ports(settings: Settings) -> None:
     used: dict[int, str] = {}
-    for name, first in ports.items():
-        for port in range(first, first + spans.get(name, 1)):
-            if not 1024 <= port <= 65535:
-                raise SettingsError(
-                    f"PORT_OFFSET moves {variable(name)} to {port}: ports are 1024 to 65535"
-                )
-            if port in used:
-                raise SettingsError(
-                    f"{variable(name)} and {variable(used[port])} both ask for port {port}"
-                )
-            used[port] = name
+    for name, port in settings.every_port():
+        if not 1024 <= port <= 65535:
+            raise SettingsError(
+                f"PORT_OFFSET moves {variable(name)} to {port}: ports are 1024 to 65535"
+            )
+        if port in BLOCKED_BY_BROWSERS and name not in NOT_FOR_BROWSERS:
+            raise SettingsError(
+                f"{variable(name)} would be {port}, which browsers refuse to open: give another"
+            )
+        if port in used:
+            raise SettingsError(
+                f"{variable(name)} and {variable(used[port])} both ask for port {port}"
+            )
+        used[port] = name

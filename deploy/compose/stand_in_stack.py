@@ -22,7 +22,7 @@ STARTED = (
 """Compose adds what these depend on."""
 PORTS: Mapping[str, int] = {
     "SERVICE": 8000,
-    "PROVIDER": 8090,
+    "PROVIDER": 8091,
     "PROMETHEUS": 9090,
     "ALERTMANAGER": 9093,
     "PAGER": 9095,

@@ -21,7 +21,7 @@ from stack.provider.store import StateUnusable
 
 _DEFAULTS = {
     "host": "127.0.0.1",
-    "port": "8090",
+    "port": "8091",
     "seed": "1",
     "state": "",
     "rotation": "none",

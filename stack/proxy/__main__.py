@@ -1,4 +1,4 @@
-"""`python -m stack.proxy --listen 6543 --target 127.0.0.1:55432 --control 6544`
+"""`python -m stack.proxy --listen 6543 --target 127.0.0.1:15432 --control 6544`
 
 GET / on the control port answers the state; POST / with JSON changes any of `mode`,
 `latency_seconds` and `bytes_per_second`.

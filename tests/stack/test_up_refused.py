@@ -13,7 +13,7 @@ import pytest
 
 from stack import lifecycle, processes
 from stack.__main__ import main
-from stack.settings import ROOT
+from stack.settings import DEFAULT_PORTS, ROOT, variable
 from tests.stack.conftest import Stack
 from tests.stack.waiting import until
 
@@ -52,6 +52,15 @@ def test_a_taken_port_names_who_has_it_and_the_variable_that_moves_it(new_stack:
     assert "set PROVIDER_PORT" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert new_stack.processes() == []
+
+
+def test_the_offset_that_is_advised_has_been_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PORT_OFFSET", *map(variable, DEFAULT_PORTS)):
+        monkeypatch.delenv(name, raising=False)
+    taken = {DEFAULT_PORTS["pager"] + 1000, DEFAULT_PORTS["viewer"] + 1100}
+    monkeypatch.setattr(lifecycle, "_is_taken", taken.__contains__)
+
+    assert lifecycle._or_an_offset() == ", or PORT_OFFSET=1200 to move them all"
 
 
 def test_a_part_that_dies_shows_its_last_words_and_takes_the_others_along(

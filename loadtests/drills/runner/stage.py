@@ -23,8 +23,6 @@ PORT_OFFSET = 4000
 """Beside a stack on the default ports; PORT_OFFSET in the environment moves it elsewhere."""
 LANE_OFFSET = 2000
 """From the ports of one stack to those of the next, where several drills run side by side."""
-POSTGRES_PORT = 15432
-"""Outside the range of ports that the kernel gives to clients: 55432 and its neighbours get taken."""
 TOKEN_LIFE_SECONDS = 120
 """Of the provider's access tokens: half a minute of real traffic per grant and refresh, not an hour."""
 
@@ -121,10 +119,8 @@ def own_stage(more: Mapping[str, str] | None = None, *, lane: int = 0) -> Stage:
     )
     if lane:
         local += f"-{lane}"
-    told = {"PORT_OFFSET": str(PORT_OFFSET), "POSTGRES_PORT": str(POSTGRES_PORT)}
-    if os.environ.get("PORT_OFFSET"):
-        told = {}
-    settings = read_settings({**told, **os.environ, "FIREDRILL_LOCAL": local})
+    offset = os.environ.get("PORT_OFFSET") or str(PORT_OFFSET)
+    settings = read_settings(os.environ | {"PORT_OFFSET": offset, "FIREDRILL_LOCAL": local})
     ports = {name: port + lane * LANE_OFFSET for name, port in settings.ports.items()}
     return stage_at(settings.local, ports, more)
 
