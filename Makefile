@@ -69,8 +69,8 @@ screenshots: $(INSTALLED)  ## photograph the viewer before and during a real fau
 	@$(PY) -m loadtests.drills.runner.screenshots
 
 .PHONY: tools exemplars
-tools: $(INSTALLED)  ## build the OpenTelemetry Collector into .tools (needs Go; minutes, the first time)
-	@$(PY) -m stack.collector
+tools: $(INSTALLED)  ## build the collector and Prometheus 3 into .tools (Go, Node.js; minutes, the first time)
+	@$(PY) -m stack.tools
 
 exemplars: $(INSTALLED)  ## follow every exemplar of the running stack to its trace and its log line
 	@$(PY) -m stack.exemplars
@@ -118,7 +118,7 @@ check: lint  ## the fast part of the tests: under a minute
 
 test: lint  ## everything CI runs
 	@$(PY) -m stack programs
-	@if PATH="$$PATH:/usr/local/go/bin" command -v go >/dev/null; then $(PY) -m stack.collector; fi
+	@if PATH="$$PATH:/usr/local/go/bin" command -v go >/dev/null; then $(PY) -m stack.tools collector promtool; fi
 	@$(PY) -m pytest --quiet
 
 # uv installs in seconds what pip takes a minute for; where it is not on PATH, the one of the lock

@@ -22,7 +22,7 @@ from alerting.build import RECORDING_FILES, render
 from alerting.catalogue import FOLDER, AlertSourceError, snake_case
 from alerting.document import read_yaml
 from alerting.mutants import mutants_of
-from alerting.rule_tests import PROCESSES, files_of_tests, promtool_path, run
+from alerting.rule_tests import PROCESSES, files_of_tests, promtools, run
 
 REPORT = FOLDER.parent / "docs" / "mutation.md"
 SURVIVORS = FOLDER / "survivors.yaml"
@@ -91,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", help="run the mutants whose title begins with this")
     options = parser.parse_args(arguments)
     try:
-        promtool = promtool_path()
+        promtool = promtools()[0]
         with tempfile.TemporaryDirectory() as folder:
             built = Path(folder)
             render(built)

@@ -1,7 +1,8 @@
 """Runs an alert's `rule_test.yaml` on the rules as they ship.
 
-`python -m alerting.rule_tests [AlertName ...]` builds the rules into a temporary folder and runs promtool
-there, all alerts or the named ones. The `rule_files` of a test are paths below that folder.
+`python -m alerting.rule_tests [AlertName ...]` builds the rules into a temporary folder and runs each
+installed promtool there, on all alerts or the named ones. The `rule_files` of a test are paths below that
+folder.
 """
 
 import shutil
@@ -24,13 +25,20 @@ class Outcome:
     output: str
 
 
-def promtool_path() -> str:
-    """Return the path of promtool; raises AlertSourceError saying how to get it."""
-    path = shutil.which("promtool")
-    if path is None:
+PROMTOOL_3 = FOLDER.parent / ".tools" / "prometheus-3" / "promtool"
+
+
+def promtools() -> list[str]:
+    """Every promtool here: the one on PATH, and that of Prometheus 3 where `make tools` has built it.
+
+    Raises AlertSourceError when there is none.
+    """
+    found = [path for path in (shutil.which("promtool"), str(PROMTOOL_3)) if path]
+    found = [path for path in found if Path(path).is_file()]
+    if not found:
         message = "promtool is not on PATH: install Debian's package prometheus"
         raise AlertSourceError(message)
-    return path
+    return found
 
 
 def run(test_file: Path, built: Path, *, promtool: str) -> Outcome:
@@ -52,32 +60,50 @@ def files_of_tests() -> dict[str, Path]:
     return {**files, "recording": FOLDER / "recording_test.yaml"}
 
 
+def version_of(promtool: str) -> str:
+    """Its version, such as "3.13.1"."""
+    done = subprocess.run([promtool, "--version"], capture_output=True, text=True, check=True)
+    return (done.stdout + done.stderr).split("version ")[1].split()[0].split("+")[0]
+
+
 def main(names: list[str]) -> int:
-    """Run the named tests, or all; 1 when one fails, 2 when a name or promtool is unknown."""
+    """Run the named tests, or all, in every promtool; 1: one fails, 2: a name is unknown or no promtool."""
     files = files_of_tests()
     unknown = sorted(set(names) - set(files))
     if unknown:
         sys.stderr.write(f"alerting.rule_tests: no alert is called {', '.join(unknown)}\n")
         return 2
     try:
-        promtool = promtool_path()
+        found = promtools()
     except AlertSourceError as error:
         sys.stderr.write(f"alerting.rule_tests: {error}\n")
         return 2
     chosen = names or sorted(files)
+    failed = [name for promtool in found for name in _failing(chosen, promtool)]
+    return 1 if failed else 0
+
+
+def _failing(names: list[str], promtool: str) -> list[str]:
+    """Run them in one promtool and print what failed."""
+    files = files_of_tests()
     with tempfile.TemporaryDirectory() as folder:
         render(Path(folder))
         with ThreadPoolExecutor(PROCESSES) as pool:
             outcomes = pool.map(
-                lambda name: run(files[name], Path(folder), promtool=promtool), chosen
+                lambda name: run(files[name], Path(folder), promtool=promtool), names
             )
-            failed = 0
-            for name, outcome in zip(chosen, outcomes, strict=True):
-                if not outcome.passed:
-                    failed += 1
-                    sys.stdout.write(f"{name}\n{outcome.output}\n")
-    sys.stdout.write(f"{len(chosen) - failed} of {len(chosen)} rule tests passed\n")
-    return 1 if failed else 0
+            failed = {
+                name: outcome.output
+                for name, outcome in zip(names, outcomes, strict=True)
+                if not outcome.passed
+            }
+    for name, output in failed.items():
+        sys.stdout.write(f"{name}\n{output}\n")
+    passed = len(names) - len(failed)
+    sys.stdout.write(
+        f"{passed} of {len(names)} rule tests passed in promtool {version_of(promtool)}\n"
+    )
+    return list(failed)
 
 
 if __name__ == "__main__":

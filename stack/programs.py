@@ -1,4 +1,4 @@
-"""The programs that are not Python: found on PATH, else installed from Debian's packages.
+"""The programs that are not Python: built by `make tools`, else on PATH, else Debian's packages.
 
 Debian's packages start their services and enable them at boot; here they are only installed.
 """
@@ -17,6 +17,8 @@ Programs = Mapping[str, str]
 """Path of each program by our name for it."""
 
 TOOLS = ROOT / ".tools" / "bin"
+PROMETHEUS_3 = ROOT / ".tools" / "prometheus-3"
+"""Not on PATH: its promtool alone is built for the tests, and must not stand before the server's own."""
 COLLECTOR = "otelcol"
 _NO_START = Path("/usr/sbin/policy-rc.d")
 
@@ -65,6 +67,9 @@ def find_programs() -> dict[str, str]:
             if location is not None:
                 found[name] = location
                 break
+    newer = {name: PROMETHEUS_3 / name for name in ("prometheus", "promtool")}
+    if all(program.is_file() for program in newer.values()):
+        found |= {name: str(program) for name, program in newer.items()}
     return found
 
 

@@ -9,7 +9,7 @@ import pytest
 from alerting import slo
 from alerting.build import render
 from alerting.catalogue import FOLDER
-from alerting.rule_tests import files_of_tests, promtool_path, run
+from alerting.rule_tests import files_of_tests, promtools, run
 
 RULE_TESTS = files_of_tests()
 
@@ -21,15 +21,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def promtools() -> list[str]:
-    """The promtool on PATH, and the newer one where `make tools` has built it."""
-    newer = FOLDER.parent / ".tools" / "bin" / "promtool"
-    return sorted({promtool_path(), *([str(newer)] if newer.is_file() else [])})
-
-
+@pytest.mark.parametrize("promtool", promtools())
 @pytest.mark.parametrize("name", RULE_TESTS)
-def test_rules_do_what_their_tests_say(name: str, built: Path) -> None:
-    outcome = run(RULE_TESTS[name], built, promtool=promtool_path())
+def test_rules_do_what_their_tests_say(name: str, promtool: str, built: Path) -> None:
+    outcome = run(RULE_TESTS[name], built, promtool=promtool)
 
     assert outcome.passed, outcome.output
 
@@ -74,7 +69,7 @@ def test_a_broken_rule_fails_its_tests(built: Path, tmp_path: Path) -> None:
     rules = broken / "rules" / "postgres_down.yaml"
     rules.write_text(rules.read_text().replace("== 0", "== 1"))
 
-    assert not run(RULE_TESTS["PostgresDown"], broken, promtool=promtool_path()).passed
+    assert not run(RULE_TESTS["PostgresDown"], broken, promtool=promtools()[0]).passed
 
 
 def test_each_alert_is_tested_firing_silent_and_without_data() -> None:

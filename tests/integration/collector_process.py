@@ -20,10 +20,10 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 from prometheus_client.parser import text_string_to_metric_families
 
-from stack.collector.__main__ import find_go
 from stack.programs import COLLECTOR, find_programs
 from stack.serving import free_port
 from stack.settings import ROOT
+from stack.tools.building import find_go
 from tests.stack.waiting import until
 
 CONFIG = ROOT / "otel-collector.yaml"

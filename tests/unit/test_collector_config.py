@@ -22,8 +22,8 @@ from opentelemetry.semconv.attributes import (
 from deploy.kubernetes import build
 from service.config import Config
 from service.telemetry.redaction import ALLOWED, ALLOWED_PREFIXES
-from stack.collector.__main__ import MANIFEST
 from stack.settings import ROOT
+from stack.tools.collector import MANIFEST
 
 CONFIG = yaml.safe_load((ROOT / "otel-collector.yaml").read_text())
 STATEMENTS = CONFIG["processors"]["transform/allow_list"]["trace_statements"]

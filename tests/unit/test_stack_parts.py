@@ -70,12 +70,12 @@ def test_others_are_told_the_address_of_a_proxy_and_migrations_are_not(
 ) -> None:
     told = {part.name: part.environment for part in proxied}
 
-    assert told["service-1"]["DATABASE_PORT"] == "9912"
-    assert told["service-1"]["PROVIDER_URL"] == "http://127.0.0.1:9914"
-    assert told["prober"]["SERVICE_URLS"] == "http://127.0.0.1:9910"
-    assert told["prober"]["PROMETHEUS_URL"] == "http://127.0.0.1:9916"
-    assert told["migrations"]["DATABASE_PORT"] == "55432"
-    assert told["postgres-exporter"]["DATA_SOURCE_URI"].startswith("127.0.0.1:55432/")
+    assert told["service-1"]["DATABASE_PORT"] == "9922"
+    assert told["service-1"]["PROVIDER_URL"] == "http://127.0.0.1:9924"
+    assert told["prober"]["SERVICE_URLS"] == "http://127.0.0.1:9920"
+    assert told["prober"]["PROMETHEUS_URL"] == "http://127.0.0.1:9926"
+    assert told["migrations"]["DATABASE_PORT"] == "15432"
+    assert told["postgres-exporter"]["DATA_SOURCE_URI"].startswith("127.0.0.1:15432/")
 
 
 def test_targets_carry_the_labels_of_the_contract() -> None:
@@ -221,6 +221,21 @@ def test_a_process_that_nobody_reaps_is_gone() -> None:
         assert identity_of(process.pid) is None
 
 
+def test_prometheus_3_is_taken_when_both_of_its_programs_are_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "PROMETHEUS_3", tmp_path)
+    (tmp_path / "promtool").touch()
+    before = programs.find_programs()
+    (tmp_path / "prometheus").touch()
+
+    found = programs.find_programs()
+
+    assert str(tmp_path / "promtool") not in before.values(), "it must match the server's"
+    assert found["prometheus"] == str(tmp_path / "prometheus")
+    assert found["promtool"] == str(tmp_path / "promtool")
+
+
 def test_a_missing_program_names_the_command_for_the_platform(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +244,7 @@ def test_a_missing_program_names_the_command_for_the_platform(
     apt.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(programs, "TOOLS", tmp_path)
+    monkeypatch.setattr(programs, "PROMETHEUS_3", tmp_path)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
 
     with pytest.raises(ProgramsMissing) as missing:
