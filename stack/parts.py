@@ -303,7 +303,9 @@ def _prober(settings: Settings, *, after: Sequence[str]) -> Part:
         is_ready=answers(port, "/healthz"),
         ports=((variable("prober"), port),),
         environment={
-            "SERVICE_URLS": ",".join(_service_urls(settings)),
+            "SERVICE_URLS": ",".join(
+                f"http://127.0.0.1:{port}" for port in settings.service_ports_for_others
+            ),
             "OTLP_URL": settings.url("otlp"),
             "VIEWER_URL": settings.url_for_others("viewer"),
             "PROMETHEUS_URL": settings.url_for_others("prometheus"),
@@ -312,17 +314,9 @@ def _prober(settings: Settings, *, after: Sequence[str]) -> Part:
         },
         after=after,
         url=f"http://127.0.0.1:{port}/metrics",
-        look_at="probes each critical route every 5 s",
+        look_at="probes every replica, every 5 s",
         log_suffix="jsonl",
     )
-
-
-def _service_urls(settings: Settings) -> list[str]:
-    """Every replica; behind a proxy the first one, for the proxy is the address of the service then."""
-    if "service" in settings.proxies:
-        return [settings.url_for_others("service")]
-    first = settings.ports["service"]
-    return [f"http://127.0.0.1:{first + index}" for index in range(settings.replicas)]
 
 
 def proxy_name(part: str) -> str:

@@ -104,6 +104,12 @@ class Settings:
         """Where other parts and callers reach one: its own port, or that of the proxy before it."""
         return self.proxy_port(part) if part in self.proxies else self.ports[part]
 
+    @property
+    def service_ports_for_others(self) -> list[int]:
+        """Of every replica; a proxy stands before the first one only."""
+        first = self.ports["service"]
+        return [self.port_for_others("service"), *range(first + 1, first + self.replicas)]
+
     def url_for_others(self, part: str) -> str:
         return f"http://127.0.0.1:{self.port_for_others(part)}"
 

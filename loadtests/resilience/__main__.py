@@ -102,7 +102,7 @@ async def _measure(
         connections=sum(route.startswith("PUT") and "calendar" in route for _, route in due),
     )
     readyz: list[int] = []
-    load = Load(process.port, from_all.request, timeout_seconds=PATIENCE_SECONDS)
+    load = Load([process.port], from_all.request, timeout_seconds=PATIENCE_SECONDS)
     sending = asyncio.create_task(load.run(due))
     await asyncio.sleep(planned.broken - load.now)
     async with fault.broken(around):

@@ -7,8 +7,9 @@ counted from when a request was due, and every one of them has an outcome.
 import asyncio
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 
 from loadtests.resilience.callers import Request
 from loadtests.resilience.wire import Answer, NoAnswerError, ask
@@ -71,10 +72,12 @@ class Load:
     """Sends what is due and keeps the outcomes."""
 
     def __init__(
-        self, port: int, make: Callable[[str], Request], *, timeout_seconds: float
+        self, ports: Sequence[int], make: Callable[[str], Request], *, timeout_seconds: float
     ) -> None:
-        """timeout_seconds: a request without an answer for so long is given up, and counts as one."""
-        self._port = port
+        """ports: of the replicas, each in its turn. timeout_seconds: a request without an answer for so
+        long is given up, and counts as one.
+        """
+        self._ports = cycle(ports)
         self._make = make
         self._timeout_seconds = timeout_seconds
         self._loop = asyncio.get_running_loop()
@@ -103,7 +106,7 @@ class Load:
         status, code, degraded = 0, "", False
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                answer = await ask(self._port, request)
+                answer = await ask(next(self._ports), request)
             status, code, degraded = answer.status, _code(answer), _is_degraded(answer)
         except (TimeoutError, NoAnswerError, OSError) as error:
             code = f"no answer: {type(error).__name__}"

@@ -1,21 +1,24 @@
-"""Synthetic traffic: one request per critical route every five seconds, judged from outside.
+"""Synthetic traffic: one request per critical route and replica every five seconds, judged from outside.
 
 It signs in as a demo user, as a client would, and calls the other routes with the token it got, so
-a hang, a blocked loop or an unreachable port shows although nobody else is calling.
+a hang, a blocked loop or an unreachable port shows although nobody else is calling. Each replica is
+counted for itself: in the sum of all, one that hangs looks like a few slow requests.
 """
 
 import asyncio
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 EVERY_SECONDS = 5.0
 RESULTS = ("ok", "status", "timeout", "network")
 """2xx; any other status; no answer in time; no connection, or one that broke."""
+UNANSWERED = frozenset({"timeout", "network"})
+MISSES_TO_DOWN = 3
+"""Probes in a row without an answer: one alone is a lost packet or a restart that is over."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ HEADERS = {
 
 
 class Prober:
-    """Probes replicas in turn, each time on a new connection, as a balancer's clients would.
+    """Probes every replica, each time on a new connection, as a balancer's clients would.
 
     service_urls: one per replica. username, password: of a demo user with a calendar grant.
     """
@@ -62,51 +65,65 @@ class Prober:
         password: str,
     ) -> None:
         self._client = client
-        self._urls = itertools.cycle(service_urls)
+        self._urls = service_urls
         self._form = {"username": username, "password": password}
         self._token = ""
         self._signed_in = asyncio.Event()
+        self._misses = dict.fromkeys(service_urls, 0)
         self._requests = Counter(
-            "probe_requests", "Probes sent.", ["http_route", "result"], registry=registry
+            "probe_requests",
+            "Probes sent.",
+            ["replica", "http_route", "result"],
+            registry=registry,
         )
         self._durations = Histogram(
             "probe_duration_seconds",
             "From sending a probe to its whole answer, or to giving up.",
-            ["http_route"],
+            ["replica", "http_route"],
             buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15),
             registry=registry,
         )
-        for probe in PROBES:
-            self._durations.labels(probe.http_route)
-            for result in RESULTS:
-                self._requests.labels(probe.http_route, result)
+        self._up = Gauge(
+            "probe_replica_up",
+            "Whether the replica answers probes, whatever the answer; 0 after three in a row without one.",
+            ["replica"],
+            registry=registry,
+        )
+        for url in service_urls:
+            self._up.labels(replica_of(url)).set(1)
+            for probe in PROBES:
+                self._durations.labels(replica_of(url), probe.http_route)
+                for result in RESULTS:
+                    self._requests.labels(replica_of(url), probe.http_route, result)
 
     async def run(self) -> None:
         """Probe until cancelled. Routes with a caller wait for the first successful sign-in."""
+        all_probes = [(probe, url) for probe in PROBES for url in self._urls]
         async with asyncio.TaskGroup() as tasks:
-            for index, probe in enumerate(PROBES):
+            for index, (probe, url) in enumerate(all_probes):
                 # One after the other: together they would measure each other.
-                tasks.create_task(self._repeat(probe, index * EVERY_SECONDS / len(PROBES)))
+                offset_seconds = index * EVERY_SECONDS / len(all_probes)
+                tasks.create_task(self._repeat(probe, url, offset_seconds))
 
-    async def _repeat(self, probe: Probe, offset_seconds: float) -> None:
+    async def _repeat(self, probe: Probe, url: str, offset_seconds: float) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time() + offset_seconds
         if probe is not SIGN_IN:
             await self._signed_in.wait()
         await asyncio.sleep(due - loop.time())
         while True:
-            await self.probe(probe)
+            await self.probe(probe, url)
             # A probe that took longer than the interval is followed by the next at once.
             due = max(due + EVERY_SECONDS, loop.time())
             await asyncio.sleep(due - loop.time())
 
-    async def probe(self, probe: Probe) -> str:
-        """Send one request, count it, and return its result."""
+    async def probe(self, probe: Probe, url: str) -> str:
+        """Send one request to a replica, count it, and return its result."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
             async with asyncio.timeout(probe.timeout_seconds):
-                answer = await self._send(probe)
+                answer = await self._send(probe, url)
             result = "ok" if answer.is_success else "status"
             if probe is SIGN_IN and answer.is_success:
                 self._token = answer.json()["access_token"]
@@ -117,16 +134,24 @@ class Prober:
             result = "network"
         except (ValueError, LookupError):  # 200 without a token in it
             result = "status"
-        self._durations.labels(probe.http_route).observe(loop.time() - began)
-        self._requests.labels(probe.http_route, result).inc()
+        replica = replica_of(url)
+        self._durations.labels(replica, probe.http_route).observe(loop.time() - began)
+        self._requests.labels(replica, probe.http_route, result).inc()
+        self._misses[url] = self._misses[url] + 1 if result in UNANSWERED else 0
+        self._up.labels(replica).set(self._misses[url] < MISSES_TO_DOWN)
         return result
 
-    async def _send(self, probe: Probe) -> httpx.Response:
-        url = f"{next(self._urls)}{probe.http_route}"
+    async def _send(self, probe: Probe, url: str) -> httpx.Response:
+        target = f"{url}{probe.http_route}"
         if probe is SIGN_IN:
-            return await self._client.post(url, data=self._form, headers=HEADERS)
+            return await self._client.post(target, data=self._form, headers=HEADERS)
         headers = {**HEADERS, "Authorization": f"Bearer {self._token}"}
-        return await self._client.request(probe.method, url, headers=headers)
+        return await self._client.request(probe.method, target, headers=headers)
+
+
+def replica_of(url: str) -> str:
+    """Host and port, which is what a replica is called in the probes' metrics."""
+    return url.partition("://")[2].partition("/")[0]
 
 
 def probing_client() -> httpx.AsyncClient:

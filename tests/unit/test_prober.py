@@ -10,10 +10,12 @@ from prometheus_client import CollectorRegistry
 
 from service.telemetry.labels import PROBER, client_version_of
 from stack.prober import canary as canary_module
+from stack.prober import probes as probes_module
 from stack.prober.canary import Canary
 from stack.prober.probes import HEADERS, PROBES, RESULTS, SIGN_IN, Probe, Prober, probing_client
 
 PROFILE = PROBES[1]
+ONE, TWO = "http://one:8000", "http://two:8000"
 Handler = Callable[[httpx.Request], httpx.Response]
 
 
@@ -23,22 +25,29 @@ def prober(handler: Handler) -> tuple[Prober, CollectorRegistry]:
     made = Prober(
         registry,
         client,
-        service_urls=["http://one", "http://two"],
+        service_urls=[ONE, TWO],
         username="user01@example.com",
         password="secret",
     )
     return made, registry
 
 
-def counted(registry: CollectorRegistry, probe: Probe, result: str) -> float | None:
-    labels = {"http_route": probe.http_route, "result": result}
+def counted(
+    registry: CollectorRegistry, probe: Probe, result: str, replica: str = "one:8000"
+) -> float | None:
+    labels = {"replica": replica, "http_route": probe.http_route, "result": result}
     return registry.get_sample_value("probe_requests_total", labels)
 
 
 def test_every_series_is_there_before_the_first_probe() -> None:
     _, registry = prober(lambda _: httpx.Response(200))
 
-    assert all(counted(registry, probe, result) == 0 for probe in PROBES for result in RESULTS)
+    assert all(
+        counted(registry, probe, result, replica) == 0
+        for replica in ("one:8000", "two:8000")
+        for probe in PROBES
+        for result in RESULTS
+    )
 
 
 def failing_with(error: Exception) -> Handler:
@@ -61,12 +70,12 @@ def failing_with(error: Exception) -> Handler:
 async def test_a_probe_is_counted_by_what_came_back(handler: Handler, result: str) -> None:
     probing, registry = prober(handler)
 
-    assert await probing.probe(PROFILE) == result
+    assert await probing.probe(PROFILE, ONE) == result
 
     assert {name: counted(registry, PROFILE, name) for name in RESULTS} == {
         name: float(name == result) for name in RESULTS
     }
-    labels = {"http_route": PROFILE.http_route}
+    labels = {"replica": "one:8000", "http_route": PROFILE.http_route}
     assert registry.get_sample_value("probe_duration_seconds_count", labels) == 1
 
 
@@ -76,14 +85,12 @@ async def test_an_answer_that_never_comes_is_a_timeout() -> None:
         raise AssertionError
 
     client = httpx.AsyncClient(transport=httpx.MockTransport(never))
-    probing = Prober(
-        CollectorRegistry(), client, service_urls=["http://one"], username="u", password="p"
-    )
+    probing = Prober(CollectorRegistry(), client, service_urls=[ONE], username="u", password="p")
 
-    assert await probing.probe(Probe("GET", PROFILE.http_route, 0.01)) == "timeout"
+    assert await probing.probe(Probe("GET", PROFILE.http_route, 0.01), ONE) == "timeout"
 
 
-async def test_probes_carry_the_token_of_the_last_sign_in_and_visit_replicas_in_turn() -> None:
+async def test_probes_carry_the_token_of_the_last_sign_in_whichever_replica_gave_it() -> None:
     seen: list[httpx.Request] = []
 
     def handler(request: httpx.Request) -> httpx.Response:
@@ -91,18 +98,80 @@ async def test_probes_carry_the_token_of_the_last_sign_in_and_visit_replicas_in_
         return httpx.Response(200, json={"access_token": f"token-{len(seen)}"})
 
     probing, _ = prober(handler)
-    for probe in (SIGN_IN, PROFILE, SIGN_IN, PROFILE):
-        await probing.probe(probe)
+    for probe, url in ((SIGN_IN, ONE), (PROFILE, TWO), (SIGN_IN, TWO), (PROFILE, ONE)):
+        await probing.probe(probe, url)
 
-    assert [request.url.host for request in seen] == ["one", "two", "one", "two"]
+    assert [request.url.host for request in seen] == ["one", "two", "two", "one"]
     authorizations = [request.headers.get("authorization") for request in seen]
     assert authorizations == [None, "Bearer token-1", None, "Bearer token-3"]
+
+
+async def test_every_replica_is_asked_on_every_route(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes_module, "EVERY_SECONDS", 0.01)
+    left = {(url, probe.method, probe.http_route) for url in (ONE, TWO) for probe in PROBES}
+    all_came = asyncio.Event()
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        url = f"{request.url.scheme}://{request.url.netloc.decode()}"
+        left.discard((url, request.method, request.url.path))
+        if not left:
+            all_came.set()
+        return httpx.Response(200, json={"access_token": "token"})
+
+    probing, _ = prober(handler)
+    running = asyncio.create_task(probing.run())
+    async with asyncio.timeout(10):
+        await all_came.wait()
+
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+def up(registry: CollectorRegistry, replica: str) -> float | None:
+    return registry.get_sample_value("probe_replica_up", {"replica": replica})
+
+
+async def test_a_replica_that_hangs_is_down_after_three_probes_and_the_other_is_not() -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        if request.url.host == "two":
+            raise TimeoutError
+        return httpx.Response(200)
+
+    probing, registry = prober(handler)
+    for _ in range(2):
+        await probing.probe(PROFILE, TWO)
+    was_up = up(registry, "two:8000")
+    await probing.probe(PROFILE, TWO)
+    await probing.probe(PROFILE, ONE)
+
+    assert was_up == 1
+    assert up(registry, "two:8000") == 0
+    assert up(registry, "one:8000") == 1
+
+
+@pytest.mark.parametrize("status", [200, 401, 503])
+async def test_any_answer_makes_a_replica_up_again(status: int) -> None:
+    errors = [httpx.ConnectError("refused")] * 4
+
+    def handler(_: httpx.Request) -> httpx.Response:
+        if errors:
+            raise errors.pop()
+        return httpx.Response(status)
+
+    probing, registry = prober(handler)
+    for _ in range(4):
+        await probing.probe(PROFILE, ONE)
+    was_up = up(registry, "one:8000")
+    await probing.probe(PROFILE, ONE)
+
+    assert was_up == 0
+    assert up(registry, "one:8000") == 1
 
 
 async def test_a_sign_in_without_a_token_is_not_a_success() -> None:
     probing, _ = prober(lambda _: httpx.Response(200, json={}))
 
-    assert await probing.probe(SIGN_IN) == "status"
+    assert await probing.probe(SIGN_IN, ONE) == "status"
 
 
 async def test_the_session_cookie_of_the_sign_in_is_not_sent_back() -> None:

@@ -78,6 +78,14 @@ def test_others_are_told_the_address_of_a_proxy_and_migrations_are_not(
     assert told["postgres-exporter"]["DATA_SOURCE_URI"].startswith("127.0.0.1:15432/")
 
 
+def test_the_prober_asks_every_replica_and_the_first_one_by_its_proxy() -> None:
+    settings = read_settings(
+        {"REPLICAS": "3", "FAULT_PROXIES": "service", "PORT_OFFSET": "7", "PROXY_PORT": "9910"}
+    )
+
+    assert settings.service_ports_for_others == [9910, 8008, 8009]
+
+
 def test_targets_carry_the_labels_of_the_contract() -> None:
     settings = read_settings({"REPLICAS": "2", "PORT_OFFSET": "7"})
 

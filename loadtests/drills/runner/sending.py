@@ -70,7 +70,7 @@ class Sending:
 
 def load_on(stage: Stage, senders: Callers) -> Load:
     return Load(
-        stage.settings.port_for_others("service"),
+        stage.settings.service_ports_for_others,
         Sending(stage, senders).request,
         timeout_seconds=PATIENCE_SECONDS,
     )
