@@ -1,7 +1,17 @@
 """What each route promises and keeps: traffic, errors against the budget, latency, saturation."""
 
 from dashboards.foundation import models
-from dashboards.frame import HERE, INSTANCE, RATE, ROUTE, SCOPE, SERVICE, framed, quantile
+from dashboards.frame import (
+    HERE,
+    INSTANCE,
+    PROBES,
+    RATE,
+    ROUTE,
+    SCOPE,
+    SERVICE,
+    framed,
+    quantile,
+)
 from dashboards.limits import burn_ratio, fast_within_seconds, limit
 from dashboards.links import dashboard_url, runbook_url, traces_url
 from dashboards.panels import (
@@ -24,7 +34,7 @@ UID = "firedrill-api"
 _SECONDS = "http_server_request_duration_seconds"
 _REQUESTS = f"{_SECONDS}_count{{{SERVICE},{ROUTE}}}"
 _ANSWERED = f'{_SECONDS}_bucket{{{SERVICE},{ROUTE},http_response_status_code!~"5.."}}'
-_PROBES = f'job="prober",{SCOPE},{ROUTE}'
+_PROBES = f"{PROBES},{ROUTE}"
 
 _ONLY_THIS = Link("Only this route", dashboard_url(UID, route="${__field.labels.http_route}"))
 _FAILED = Link(
@@ -257,14 +267,15 @@ def _outside() -> list[Panel]:
         graph(
             "Probes that failed, by route",
             "Good: 0 %. The prober asks each critical route every five seconds, as a caller would, so this "
-            "moves although nobody else is calling. Above the line ApiProbeFailing pages.",
+            "moves although nobody else is calling. Above the line at every replica ApiProbeFailing pages; "
+            "at one replica alone it is ServiceReplicaFailing's (Landing shows the probes by replica).",
             Query(
                 f'sum by (http_route) (increase(probe_requests_total{{{_PROBES},result!="ok"}}[1m]))'
                 f" / sum by (http_route) (increase(probe_requests_total{{{_PROBES}}}[1m]))",
                 "{{http_route}}",
             ),
             unit="percentunit",
-            limits=[Limit(limit("ApiProbeFailing", "probe_requests_total"))],
+            limits=[Limit(limit("ApiProbeFailing", 'result!="ok"'))],
             links=[_ONLY_THIS],
             top=1,
         ),

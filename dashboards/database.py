@@ -21,6 +21,8 @@ from dashboards.panels import (
 
 UID = "firedrill-database"
 
+BACKGROUND = 'http_route=""'
+"""Matcher of what no request asked for: a refresh that outlives its callers, the check of the schema."""
 _SERVER = f'job="postgres",{SCOPE}'
 _EXHAUSTED = Link(
     "Requests that got none", traces_url('span.app.failure.code = "db_pool_exhausted"')
@@ -38,6 +40,18 @@ def dashboard() -> models.Dashboard:
             ("The server", _server()),
             ("The schema", _schema()),
         ],
+    )
+
+
+def held_by_route(of: str) -> tuple[Query, Query]:
+    """Connections held by the routes chosen, and by work that no request asked for. of: matchers."""
+    used = "db_client_connection_use_time_seconds_sum"
+    return (
+        Query(
+            f"sum by (http_route) (rate({used}{{{of},{ROUTE}}}[{RATE}]))",
+            "{{http_route}}",
+        ),
+        Query(f"sum(rate({used}{{{of},{BACKGROUND}}}[{RATE}]))", "background work"),
     )
 
 
@@ -96,11 +110,7 @@ def _pool() -> list[Panel]:
             "Connections held, by route",
             "Good: in proportion to traffic. Seconds of holding per second is connections. When the pool is "
             "full, the route at the top is the cause and the others its victims.",
-            Query(
-                "sum by (http_route) (rate("
-                f"db_client_connection_use_time_seconds_sum{{{HERE},{ROUTE}}}[{RATE}]))",
-                "{{http_route}}",
-            ),
+            *held_by_route(HERE),
             unit="short",
             stacked=True,
             links=[TO_ROUTE],
@@ -113,6 +123,10 @@ def _pool() -> list[Panel]:
                 "max by (http_route) "
                 f"(db_client_connection_oldest_checkout_seconds{{{HERE},{ROUTE}}})",
                 "{{http_route}}",
+            ),
+            Query(
+                f"max(db_client_connection_oldest_checkout_seconds{{{HERE},{BACKGROUND}}})",
+                "background work",
             ),
             unit="s",
             limits=[Limit(limit("DbPoolLeakSuspected", "oldest_checkout"))],

@@ -15,6 +15,7 @@ ROUTE = 'http_route=~"$route"'
 INSTANCE = 'instance=~"$instance"'
 HERE = f"{SERVICE},{INSTANCE}"
 """Matchers of one process, where its instance can be chosen."""
+PROBES = f'job="prober",{SCOPE}'
 RATE = "$__rate_interval"
 NO_PROBER = 'client_version!~"prober.*"'
 

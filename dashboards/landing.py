@@ -5,9 +5,10 @@ route to its own dashboard, a code to its traces.
 """
 
 from dashboards.contract import rejected_fields
+from dashboards.database import held_by_route
 from dashboards.foundation import models
-from dashboards.frame import RATE, ROUTE, SCOPE, SERVICE, TO_ROUTE, framed, quantile
-from dashboards.limits import burn_ratio, fast_within_seconds, limit, setting
+from dashboards.frame import PROBES, RATE, ROUTE, SCOPE, SERVICE, TO_ROUTE, framed, quantile
+from dashboards.limits import burn_ratio, fast_within_seconds, limit
 from dashboards.links import dashboard_url, runbook_url, traces_url
 from dashboards.panels import (
     AMBER,
@@ -65,6 +66,23 @@ def _symptoms() -> list[Panel]:
                 ],
             },
             nothing="no page is firing",
+        ),
+        graph(
+            "Probes that succeed, by replica",
+            "Good: 100 % at every replica. Each is asked directly every five seconds, so this falls where "
+            "a replica hangs: a request that is never answered is counted in no other panel. One below the "
+            "line while another is well pages (ServiceReplicaFailing). replicas: the share that answers.",
+            Query(
+                f'sum by (replica) (increase(probe_requests_total{{{PROBES},result="ok"}}[1m]))'
+                f" / sum by (replica) (increase(probe_requests_total{{{PROBES}}}[1m]))",
+                "{{replica}}",
+            ),
+            Query(f"avg(probe_replica_up{{{PROBES}}})", "replicas"),
+            unit="percentunit",
+            limits=[Limit(1 - limit("ServiceReplicaFailing", 'result!="ok"'))],
+            dashed=["replicas"],
+            links=[Link("Probes by route", dashboard_url("firedrill-api"))],
+            top=1,
         ),
         graph(
             "Failed requests by route (5xx)",
@@ -185,29 +203,10 @@ def _causes() -> list[Panel]:
             links=[to_database],
         ),
         graph(
-            "Wait for a connection, p99",
-            "Good: a few milliseconds. The line is the pool's timeout: waits that reach it become 503 "
-            "db_pool_exhausted.",
-            Query(
-                quantile(
-                    0.99, f"db_client_connection_wait_time_seconds_bucket{pool}", by="instance"
-                ),
-                "{{instance}}",
-                exemplar=True,
-            ),
-            unit="s",
-            limits=[Limit(setting("pool_timeout_seconds"))],
-            links=[to_database],
-        ),
-        graph(
             "Connections held, by route",
             "Good: all routes together well under the pool's max. Seconds of holding per second, which is "
             "connections: the route that grows while the others starve is the one to look at.",
-            Query(
-                "sum by (http_route) (rate("
-                f"db_client_connection_use_time_seconds_sum{{{SERVICE},{ROUTE}}}[{RATE}]))",
-                "{{http_route}}",
-            ),
+            *held_by_route(SERVICE),
             unit="short",
             stacked=True,
             links=[TO_ROUTE],
