@@ -10,8 +10,14 @@ from pathlib import Path
 
 import httpx
 import structlog
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsPartialSuccess,
+    ExportLogsServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
+    ExportTraceServiceResponse,
+)
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -22,13 +28,14 @@ from starlette.routing import Route
 from stack.serving import metrics_route
 from stack.viewer import pages
 from stack.viewer.logs import LogReader
-from stack.viewer.otlp import NotOtlp, TooLarge, read_spans, unpack
+from stack.viewer.otlp import NotOtlp, TooLarge, read_spans, said, unpack
 from stack.viewer.otlp_logs import read_lines
 from stack.viewer.store import Search, TraceStore
 from stack.viewer.traces import Signals, Traces
 
-BODY_BYTES = 4 * 1024 * 1024
-"""A batch of 512 spans is under 1 MiB; the same limit holds packed, four times it unpacked."""
+BODY_BYTES = 20 * 1024 * 1024
+"""What the collector's own receiver takes, packed or not. A batch of 512 spans is under 1 MiB; but one that
+is refused as a whole is lost with all that is good in it."""
 READ_LOGS_SECONDS = 0.5
 SWEEP_SECONDS = 5.0
 PROTOBUF = "application/x-protobuf"
@@ -106,13 +113,25 @@ async def _receive_lines(request: Request) -> Response:
 
 
 def _take_spans(traces: Traces, body: bytes, now: float) -> bytes:
-    traces.take_spans(read_spans(body), now)
-    return bytes(ExportTraceServiceResponse().SerializeToString())
+    spans, refused = read_spans(body)
+    traces.take_spans(spans, now, refused)
+    if not refused:
+        return b""  # an answer without fields
+    partial = ExportTracePartialSuccess(
+        rejected_spans=refused.total(), error_message=said(refused)
+    )
+    return bytes(ExportTraceServiceResponse(partial_success=partial).SerializeToString())
 
 
 def _take_lines(traces: Traces, body: bytes, now: float) -> bytes:
-    traces.take_lines(read_lines(body), now)
-    return bytes(ExportLogsServiceResponse().SerializeToString())
+    lines, refused = read_lines(body)
+    traces.take_lines(lines, now, refused)
+    if not refused:
+        return b""
+    partial = ExportLogsPartialSuccess(
+        rejected_log_records=refused.total(), error_message=said(refused)
+    )
+    return bytes(ExportLogsServiceResponse(partial_success=partial).SerializeToString())
 
 
 async def _receive(request: Request, take: Callable[[Traces, bytes, float], bytes]) -> Response:
@@ -121,7 +140,7 @@ async def _receive(request: Request, take: Callable[[Traces, bytes, float], byte
     try:
         packed = await _body(request)
         encoding = request.headers.get("content-encoding", "").strip().lower()
-        body = unpack(packed, encoding, 4 * BODY_BYTES)
+        body = unpack(packed, encoding, BODY_BYTES)
         answer = take(request.app.state.traces, body, request.app.state.clock())
     except NotOtlp as error:
         return _refuse(request, "not_otlp", 400, str(error))
@@ -136,7 +155,10 @@ async def _one(request: Request) -> Response:
         return _error(400, "a trace id is 32 lower-case hexadecimal digits, not all zero")
     trace = request.app.state.store.trace(trace_id)
     if trace is None:
-        return _error(404, "not kept, older than two hours, or not here yet")
+        whereabouts = request.app.state.traces.whereabouts(trace_id)
+        return JSONResponse(
+            {"error": whereabouts.value, "state": whereabouts.name.lower()}, status_code=404
+        )
     return JSONResponse(trace)
 
 

@@ -57,6 +57,18 @@ class LogReader:
                 return
 
 
+def as_line(body: object) -> str:
+    """A line that can be shown, always a JSON object: what is none becomes one, as the text of an event."""
+    try:
+        found = orjson.loads(body) if isinstance(body, str) else body
+        orjson.dumps(found)  # what is nested too deep to be written again cannot be shown
+    except (orjson.JSONDecodeError, TypeError):
+        found = None
+    if not isinstance(found, dict):
+        return orjson.dumps({"event": body}).decode()
+    return body if isinstance(body, str) else orjson.dumps(found).decode()
+
+
 def _read(line: bytes) -> tuple[str, str] | None:
     if b'"trace_id"' not in line or len(line) > LINE_BYTES:
         return None
@@ -67,4 +79,4 @@ def _read(line: bytes) -> tuple[str, str] | None:
     trace_id = fields.get("trace_id") if isinstance(fields, dict) else None
     if not isinstance(trace_id, str) or not _TRACE_ID.fullmatch(trace_id):
         return None
-    return trace_id, line.decode()
+    return trace_id, as_line(line.decode())

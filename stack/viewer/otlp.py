@@ -2,17 +2,30 @@
 
 import math
 import zlib
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from stack.viewer.envelope import opened
+
 KEEP = "app.trace.keep"
+SPAN_BYTES = 1024 * 1024
+REASONS = {
+    "ids": "no valid trace or span id",
+    "not_otlp": "no protobuf of its kind, or text that is not UTF-8",
+    "times": "no start, or an end before it",
+    "too_large": "larger than is kept",
+}
+"""Why one span or log line of a batch is refused, and what its sender is told."""
+Refused = Counter[str]
+"""How many items of a batch were refused, by a key of REASONS."""
 
 
 class NotOtlp(Exception):
@@ -21,6 +34,14 @@ class NotOtlp(Exception):
 
 class TooLarge(Exception):
     """The body unpacks to more than is allowed."""
+
+
+class Unusable(Exception):
+    """One item of a batch cannot be kept. why: a key of REASONS."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,29 +78,65 @@ def unpack(body: bytes, encoding: str, limit_bytes: int) -> bytes:
     return unpacked
 
 
-def read_spans(body: bytes) -> list[ReceivedSpan]:
-    """The spans of an ExportTraceServiceRequest. Raises NotOtlp."""
+def read_spans(body: bytes) -> tuple[list[ReceivedSpan], Refused]:
+    """The spans of an ExportTraceServiceRequest, and how many are refused, by reason. Raises NotOtlp."""
+    spans: list[ReceivedSpan] = []
+    refused: Refused = Counter()
+    for resource, items in opened_batch(body):
+        service = _service(resource)
+        for content in items:
+            try:
+                spans.append(_received(service, content))
+            except Unusable as error:
+                refused[error.why] += 1
+    return spans, refused
+
+
+def opened_batch(body: bytes) -> Iterator[tuple[bytes, Iterator[bytes]]]:
+    """Each resource of an export request, with its items as bytes. Raises NotOtlp."""
     try:
-        request = ExportTraceServiceRequest.FromString(body)
+        return opened(body)
     except DecodeError as error:
-        raise NotOtlp("the body is no ExportTraceServiceRequest in protobuf") from error
-    return list(_spans(request))
+        raise NotOtlp("the body is no export request in protobuf") from error
 
 
-def _spans(request: ExportTraceServiceRequest) -> Iterator[ReceivedSpan]:
-    for resource in request.resource_spans:
-        service = str(_attributes(resource.resource.attributes).get("service.name", "unknown"))
-        for scope in resource.scope_spans:
-            for span in scope.spans:
-                if len(span.trace_id) != 16 or len(span.span_id) != 8:
-                    raise NotOtlp("a span has no valid trace and span id")
-                yield ReceivedSpan(
-                    trace_id=span.trace_id.hex(),
-                    span_id=span.span_id.hex(),
-                    service=service,
-                    decides=_decides(span),
-                    content=span.SerializeToString(),
-                )
+def said(refused: Refused) -> str:
+    """What is wrong with those that were refused, for who sent them."""
+    return "; ".join(f"{count} refused: {REASONS[why]}" for why, count in sorted(refused.items()))
+
+
+def _service(resource: bytes) -> str:
+    try:
+        attributes = attributes_of(Resource.FromString(resource).attributes)
+    except DecodeError:
+        attributes = {}
+    return str(attributes.get("service.name", "unknown"))
+
+
+def _received(service: str, content: bytes) -> ReceivedSpan:
+    """Raises Unusable."""
+    if len(content) > SPAN_BYTES:
+        raise Unusable("too_large")
+    try:
+        span = Span.FromString(content)
+    except DecodeError as error:
+        raise Unusable("not_otlp") from error
+    if not is_id(span.trace_id, 16) or not is_id(span.span_id, 8):
+        raise Unusable("ids")
+    if not 0 < span.start_time_unix_nano <= span.end_time_unix_nano:
+        raise Unusable("times")
+    return ReceivedSpan(
+        trace_id=span.trace_id.hex(),
+        span_id=span.span_id.hex(),
+        service=service,
+        decides=_decides(span),
+        content=content,
+    )
+
+
+def is_id(given: bytes, length: int) -> bool:
+    """Whether it is an id as OTLP has them: so many bytes, and not all of them zero."""
+    return len(given) == length and any(given)
 
 
 def _decides(span: Span) -> bool:
@@ -94,9 +151,9 @@ def summary(content: bytes) -> dict[str, Any] | None:
     A SERVER span leads, or a root of our own work (`oauth.refresh`).
     """
     span = Span.FromString(content)
-    if span.kind != Span.SPAN_KIND_SERVER and span.parent_span_id:
+    if span.kind != Span.SPAN_KIND_SERVER and any(span.parent_span_id):
         return None
-    attributes = _attributes(span.attributes)
+    attributes = attributes_of(span.attributes)
     return {
         "name": span.name,
         "start": _time(span.start_time_unix_nano),
@@ -112,19 +169,19 @@ def shown(service: str, content: bytes) -> dict[str, Any]:
     span = Span.FromString(content)
     fields: dict[str, Any] = {
         "span_id": span.span_id.hex(),
-        "parent_span_id": span.parent_span_id.hex() or None,
+        "parent_span_id": span.parent_span_id.hex() if any(span.parent_span_id) else None,
         "name": span.name,
-        "kind": Span.SpanKind.Name(span.kind).removeprefix("SPAN_KIND_"),
+        "kind": _name(Span.SpanKind.Name, span.kind, "SPAN_KIND_"),
         "service": service,
         "start": _time(span.start_time_unix_nano),
         "duration_ms": _duration_ms(span),
-        "status": Status.StatusCode.Name(span.status.code).removeprefix("STATUS_CODE_"),
-        "attributes": _attributes(span.attributes),
+        "status": _name(Status.StatusCode.Name, span.status.code, "STATUS_CODE_"),
+        "attributes": attributes_of(span.attributes),
         "events": [
             {
                 "name": event.name,
                 "time": _time(event.time_unix_nano),
-                "attributes": _attributes(event.attributes),
+                "attributes": attributes_of(event.attributes),
             }
             for event in span.events
         ],
@@ -132,7 +189,7 @@ def shown(service: str, content: bytes) -> dict[str, Any]:
             {
                 "trace_id": link.trace_id.hex(),
                 "span_id": link.span_id.hex(),
-                "attributes": _attributes(link.attributes),
+                "attributes": attributes_of(link.attributes),
             }
             for link in span.links
         ],
@@ -142,16 +199,24 @@ def shown(service: str, content: bytes) -> dict[str, Any]:
     return fields
 
 
-def _attributes(items: Iterable[KeyValue]) -> dict[str, Any]:
-    return {item.key: _value(item.value) for item in items}
+def _name(name_of: Callable[[Any], str], number: int, prefix: str) -> str | int:
+    """What OpenTelemetry calls a value; the number itself where it has no name for it."""
+    try:
+        return name_of(number).removeprefix(prefix)
+    except ValueError:
+        return number
 
 
-def _value(value: AnyValue) -> Any:
+def attributes_of(items: Iterable[KeyValue]) -> dict[str, Any]:
+    return {item.key: value_of(item.value) for item in items}
+
+
+def value_of(value: AnyValue) -> Any:
     match value.WhichOneof("value"):
         case "array_value":
-            return [_value(item) for item in value.array_value.values]
+            return [value_of(item) for item in value.array_value.values]
         case "kvlist_value":
-            return _attributes(value.kvlist_value.values)
+            return attributes_of(value.kvlist_value.values)
         case "bytes_value":
             return value.bytes_value.hex()
         case "double_value" if not math.isfinite(value.double_value):

@@ -126,19 +126,27 @@ class TraceStore:
             )
 
     def trace(self, trace_id: str) -> dict[str, Any] | None:
-        """The spans of a trace in order of their start, and its log lines in order of time."""
+        """The spans of a trace in order of their start, and its log lines in order of time.
+
+        A link says whether its trace is kept, so that it can be followed.
+        """
         if not self.kept([trace_id]):
             return None
         spans = self._database.execute(
             "SELECT service, content FROM spans WHERE trace_id = ?", (trace_id,)
         )
         lines = self._database.execute("SELECT line FROM lines WHERE trace_id = ?", (trace_id,))
+        found = sorted(
+            (shown(service, content) for service, content in spans),
+            key=lambda span: str(span["start"]),
+        )
+        links = [link for span in found for link in span["links"]]
+        kept = self.kept(link["trace_id"] for link in links)
+        for link in links:
+            link["kept"] = link["trace_id"] in kept
         return {
             "trace_id": trace_id,
-            "spans": sorted(
-                (shown(service, content) for service, content in spans),
-                key=lambda span: str(span["start"]),
-            ),
+            "spans": found,
             "logs": sorted(
                 (json.loads(line) for (line,) in lines),
                 key=lambda line: str(line.get("timestamp")),

@@ -3,49 +3,25 @@
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
-from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from stack.logrotation import copy_and_empty
 from stack.viewer.logs import LogReader
 from stack.viewer.otlp import NotOtlp, TooLarge, read_spans, unpack
 from stack.viewer.store import KEEP_SECONDS, Search, TraceStore
-from stack.viewer.traces import DECISION_SECONDS, Signals, Traces
+from stack.viewer.traces import DECISION_SECONDS, Signals, Traces, Whereabouts
+from tests.spans import OTHER, TRACE, attributes, span_request
+from tests.spans import span as exported
 
-TRACE, OTHER = "a" * 32, "b" * 32
 NOW = 1_790_000_000.0
 
 
-def span(
-    number: int = 1, *, trace_id: str = TRACE, keep: bool = False, error: bool = False
-) -> Span:
-    attributes = [KeyValue(key="http.route", value=AnyValue(string_value="/api/v1/profile"))]
-    if keep:
-        attributes.append(KeyValue(key="app.trace.keep", value=AnyValue(bool_value=True)))
-    return Span(
-        trace_id=bytes.fromhex(trace_id),
-        span_id=number.to_bytes(8, "big"),
-        parent_span_id=b"" if keep else (99).to_bytes(8, "big"),
-        name=f"span {number}",
-        kind=Span.SPAN_KIND_SERVER if keep else Span.SPAN_KIND_CLIENT,
-        start_time_unix_nano=int((NOW + number) * 1e9),
-        end_time_unix_nano=int((NOW + number) * 1e9) + 1_500_000,
-        attributes=attributes,
-        status=Status(code=Status.STATUS_CODE_ERROR if error else Status.STATUS_CODE_UNSET),
-    )
-
-
-def request(*spans: Span) -> bytes:
-    service = KeyValue(key="service.name", value=AnyValue(string_value="api"))
-    resource = ResourceSpans(
-        resource=Resource(attributes=[service]), scope_spans=[ScopeSpans(spans=spans)]
-    )
-    content: bytes = ExportTraceServiceRequest(resource_spans=[resource]).SerializeToString()
-    return content
+def span(number: int = 1, **given: Any) -> Span:
+    """A span that began a number of seconds after NOW."""
+    return exported(number, began=NOW + number, **given)
 
 
 class Viewer:
@@ -57,7 +33,8 @@ class Viewer:
         self.traces = Traces(self.store, self.signals, **options)
 
     def send(self, *spans: Span, now: float = NOW) -> None:
-        self.traces.take_spans(read_spans(request(*spans)), now)
+        received, refused = read_spans(span_request(*spans))
+        self.traces.take_spans(received, now, refused)
 
     def names(self, trace_id: str = TRACE) -> list[str]:
         trace = self.store.trace(trace_id)
@@ -115,6 +92,26 @@ def test_an_unmarked_trace_is_given_up_after_the_longest_request_and_counted() -
     assert viewer.count("viewer_spans_kept_total") == 1
 
 
+def test_it_is_known_why_a_trace_is_not_here() -> None:
+    viewer = Viewer(pending_bytes=2_000)
+
+    unknown = viewer.traces.whereabouts(TRACE)
+    viewer.send(span(1), span(2))
+    waiting = viewer.traces.whereabouts(TRACE)
+    viewer.traces.sweep(NOW + DECISION_SECONDS)
+    not_kept = viewer.traces.whereabouts(TRACE)
+    for number in range(1, 20):
+        viewer.send(span(number, trace_id=f"{number:032x}"))
+    dropped = viewer.traces.whereabouts(f"{1:032x}")
+
+    assert [unknown, waiting, not_kept, dropped] == [
+        Whereabouts.UNKNOWN,
+        Whereabouts.WAITING,
+        Whereabouts.NOT_KEPT,
+        Whereabouts.DROPPED,
+    ]
+
+
 def test_pending_spans_take_no_more_memory_than_allowed() -> None:
     viewer = Viewer(pending_bytes=20_000)
 
@@ -152,7 +149,7 @@ def test_a_full_store_forgets_the_oldest_traces() -> None:
     store = TraceStore(":memory:", size_bytes=100_000)
     for number in range(1, 400):
         trace_id = f"{number:032x}"
-        spans = read_spans(request(span(1, trace_id=trace_id, keep=True)))
+        spans, _ = read_spans(span_request(span(1, trace_id=trace_id, keep=True)))
         store.add(spans, [(trace_id, json.dumps({"n": "x" * 500}))], NOW + number)
 
     gone = store.sweep(NOW + 400)
@@ -166,10 +163,9 @@ def test_a_full_store_forgets_the_oldest_traces() -> None:
 def test_a_stored_span_shows_what_was_sent() -> None:
     viewer = Viewer()
     sent = span(1, keep=True, error=True)
-    sent.attributes.append(KeyValue(key="odd", value=AnyValue(double_value=float("nan"))))
-    sent.events.add(name="validation_failed", time_unix_nano=int(NOW * 1e9)).attributes.append(
-        KeyValue(key="field", value=AnyValue(string_value="body.name"))
-    )
+    sent.attributes.extend(attributes({"odd": float("nan")}))
+    event = sent.events.add(name="validation_failed", time_unix_nano=int(NOW * 1e9))
+    event.attributes.extend(attributes({"field": "body.name"}))
     sent.links.add(trace_id=bytes.fromhex(OTHER), span_id=(7).to_bytes(8, "big"))
 
     viewer.send(sent)
@@ -198,7 +194,14 @@ def test_a_stored_span_shows_what_was_sent() -> None:
                     "attributes": {"field": "body.name"},
                 }
             ],
-            "links": [{"trace_id": OTHER, "span_id": "0000000000000007", "attributes": {}}],
+            "links": [
+                {
+                    "trace_id": OTHER,
+                    "span_id": "0000000000000007",
+                    "attributes": {},
+                    "kept": False,
+                }
+            ],
         }
     ]
     assert [found["http_route"] for found in viewer.store.latest(Search(limit=10))] == [
@@ -210,11 +213,6 @@ def test_a_stored_span_shows_what_was_sent() -> None:
 def test_garbage_is_not_otlp(body: bytes) -> None:
     with pytest.raises(NotOtlp):
         read_spans(body)
-
-
-def test_a_span_without_ids_is_not_otlp() -> None:
-    with pytest.raises(NotOtlp, match="no valid trace and span id"):
-        read_spans(request(Span(name="nameless")))
 
 
 def test_a_gzip_bomb_is_refused_before_it_is_unpacked() -> None:
