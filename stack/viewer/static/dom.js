@@ -1,5 +1,15 @@
 // Elements out of names, properties and children. Text is always set as text, never as HTML.
 
+const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+
+// A value to be read: what is no text as JSON, and what would steer the text instead of being seen (control
+// characters, changes of direction) by its number.
+export function asText(value) {
+  const written = typeof value === "string" ? value : JSON.stringify(value) ?? "";
+  return written.replace(UNSEEN, (letter) => `\\u${letter.codePointAt(0).toString(16).padStart(4, "0")}`);
+}
+
+// Children may be elements, values, and lists of both at any depth; what is undefined, null or false is left out.
 export function el(name, properties = {}, ...children) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(properties)) {
@@ -10,7 +20,10 @@ export function el(name, properties = {}, ...children) {
     else if (key in element && key !== "list") element[key] = value;
     else element.setAttribute(key, value);
   }
-  element.append(...children.flat().filter((child) => child !== undefined && child !== null));
+  for (const child of children.flat(Infinity)) {
+    if (child === undefined || child === null || child === false) continue;
+    element.append(child instanceof Node ? child : asText(child));
+  }
   return element;
 }
 
@@ -21,6 +34,17 @@ export function link(address, text, properties = {}) {
   return safe ? el("a", { href: url.pathname + url.search, ...properties }, text) : el("span", {}, text);
 }
 
+// A whole number that the browser would round stays as it was written.
+const exact = (_, value, context) => (Number.isInteger(value) && !Number.isSafeInteger(value) ? context?.source ?? value : value);
+
+function parsed(text) {
+  try {
+    return JSON.parse(text, exact);
+  } catch {
+    return {};
+  }
+}
+
 export async function fetchJson(address, signal) {
   let answer;
   try {
@@ -29,7 +53,7 @@ export async function fetchJson(address, signal) {
     if (error.name === "AbortError") throw error;
     throw new Error("the viewer does not answer; is the stack up?");
   }
-  const content = await answer.json().catch(() => ({}));
+  const content = parsed(await answer.text());
   if (!answer.ok) throw new Error(content.error || `status ${answer.status}`);
   return content;
 }

@@ -51,6 +51,14 @@ export function mappedColor(value, mappings = []) {
   return undefined;
 }
 
+const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 });
+
+// The time of day here, to the millisecond; what is no time as it is.
+export function clock(time) {
+  const date = new Date(time ?? NaN);
+  return Number.isNaN(date.getTime()) ? time : CLOCK.format(date);
+}
+
 export function ago(seconds) {
   return seconds < 0 ? "now" : format(Math.round(seconds), "s");
 }

@@ -26,7 +26,7 @@ export class Panel {
       style: { gridColumn: `${x + 1} / span ${w}`, gridRow: `${y + 1} / span ${h}` },
     },
     el("header", {}, el("h2", { title: definition.title }, definition.title),
-      el("button", { className: "info", title: "what good looks like, and the queries", onclick: () => about.togglePopover() }, "i")),
+      el("button", { className: "explain", title: "what good looks like, and the queries", onclick: () => about.togglePopover() }, "i")),
     about, this.body, this.legend, this.error);
     this.node.dataset.state = "waiting";
   }

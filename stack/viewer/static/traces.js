@@ -1,11 +1,13 @@
 // Search of the kept traces, and one trace: its spans as a waterfall, its log lines under it.
 
-import { el, fetchJson, link } from "./dom.js";
-import { format } from "./format.js";
+import { asText, el, fetchJson, link } from "./dom.js";
+import { clock, format } from "./format.js";
 import * as ranges from "./range.js";
 
 const FIELDS = { route: "Route", status: "Status, 503 or 5xx", code: "Failure code", min_ms: "Longer than, ms" };
-const HIDDEN = new Set(["timestamp", "trace_id", "event", "level", "span_id"]);
+const IN_THE_HEAD_OF_A_LINE = new Set(["timestamp", "trace_id", "event", "level", "span_id"]);
+const DEEPEST_INDENT = 12;
+const LONG = 2000; // characters; a longer value scrolls in a box of its own
 
 // Grafana's address of a search, with TraceQL or LogQL in it, as one of ours.
 export function fromExplore(query) {
@@ -44,7 +46,7 @@ export async function search(bar, main) {
   if (answer.error) return void main.replaceChildren(el("p", { className: "problem" }, answer.error));
   const longest = Math.max(...answer.traces.map((trace) => trace.duration_ms), 1);
   const rows = answer.traces.map((trace) => el("tr", { className: trace.status >= 500 ? "bad" : "" },
-    el("td", {}, link(`/trace/${trace.trace_id}`, new Date(trace.start).toLocaleTimeString())),
+    el("td", {}, link(`/trace/${trace.trace_id}`, clock(trace.start))),
     el("td", {}, link(`/trace/${trace.trace_id}`, trace.name)),
     el("td", { className: "number" }, String(trace.status ?? "")), el("td", {}, trace.code ?? ""),
     el("td", { className: "number" }, format(trace.duration_ms / 1000, "s")),
@@ -56,21 +58,61 @@ export async function search(bar, main) {
   ));
 }
 
-// Children under their parents, in order of their start; a span whose parent is not here is a root.
+// Children under their parents, in order of their start. A span whose parent is not here is a root; those of a
+// ring of parents come last, as no root leads to them.
 function ordered(spans) {
   const ids = new Set(spans.map((span) => span.span_id));
-  const children = new Map();
-  for (const span of spans) {
-    const parent = ids.has(span.parent_span_id) ? span.parent_span_id : null;
-    children.set(parent, [...(children.get(parent) || []), span]);
+  const children = Map.groupBy(spans, (span) => (ids.has(span.parent_span_id) ? span.parent_span_id : null));
+  const found = new Map();
+  for (const root of [...(children.get(null) || []), ...spans]) {
+    const waiting = [[root, 0]];
+    while (waiting.length) {
+      const [span, depth] = waiting.pop();
+      if (found.has(span)) continue;
+      found.set(span, { span, depth, orphan: depth === 0 && Boolean(span.parent_span_id) });
+      waiting.push(...(children.get(span.span_id) || []).map((child) => [child, depth + 1]).reverse());
+    }
   }
-  const walk = (parent, depth) => (children.get(parent) || []).flatMap((span) => [{ span, depth }, ...walk(span.span_id, depth + 1)]);
-  return walk(null, 0);
+  return [...found.values()];
 }
 
-function details(pairs) {
-  return el("dl", {}, Object.entries(pairs).map(([name, value]) =>
-    [el("dt", {}, name), el("dd", {}, typeof value === "object" ? JSON.stringify(value) : String(value))]));
+function details(fields) {
+  return el("dl", {}, Object.entries(fields).map(([name, value]) => {
+    const written = asText(value);
+    const isLong = written.length > LONG;
+    return [el("dt", {}, name), el("dd", isLong ? { className: "long", tabIndex: 0, role: "group", ariaLabel: name } : {}, written)];
+  }));
+}
+
+// Milliseconds since the epoch, to the microsecond.
+const instant = (time) => Date.parse(time) + Number(time.slice(23, 26)) / 1000;
+const took = (milliseconds) => format(milliseconds / 1000, "s");
+
+function spanRow({ span, depth, orphan }, begins, length, service) {
+  const after = (time) => `${took(instant(time) - begins)} after the start`;
+  const status = [span.status, span.status_message].filter((part) => part !== undefined).map(asText).join(": ");
+  return el("details", { className: span.status === "ERROR" ? "span bad" : "span" },
+    el("summary", {},
+      el("span", { className: "name", style: { paddingLeft: `${Math.min(depth, DEEPEST_INDENT) * 14}px` } }, el("b", {}, span.service), " ", span.name),
+      el("span", { className: "bar" }, el("i", {
+        className: `service${service % 4}`,
+        style: { left: `${((instant(span.start) - begins) / length) * 100}%`, width: `max(2px, ${(span.duration_ms / length) * 100}%)` },
+      })),
+      el("span", { className: "took" }, took(span.duration_ms))),
+    el("div", { className: "inside" },
+      el("p", {}, `kind ${asText(span.kind)}, status ${status}, ${after(span.start)}, span ${span.span_id}`,
+        orphan ? `, its parent ${span.parent_span_id} is not here` : null),
+      details(span.attributes),
+      span.events.map((event) => [el("h3", {}, `event ${asText(event.name)} `, el("time", {}, after(event.time))), details(event.attributes)]),
+      span.links.map((other) => [el("p", {}, "linked to ", other.kept ? link(`/trace/${other.trace_id}`, other.trace_id) : `${other.trace_id}, which is not kept`), details(other.attributes)])));
+}
+
+function lineRow(line) {
+  const rest = Object.entries(line).filter(([name]) => !IN_THE_HEAD_OF_A_LINE.has(name));
+  return el("details", { className: "line", data: { level: asText(line.level ?? "") } },
+    el("summary", {}, el("time", {}, clock(line.timestamp)), el("b", {}, line.level), " ", line.event ?? line.message, " ",
+      el("span", {}, rest.map(([name, value]) => `${name}=${asText(value)}`).join(" "))),
+    el("div", { className: "inside" }, details(line)));
 }
 
 export async function trace(id, bar, main) {
@@ -78,27 +120,13 @@ export async function trace(id, bar, main) {
   bar.replaceChildren(el("span", {}, "Trace ", el("code", {}, id)));
   const found = await fetchJson(`/api/traces/${encodeURIComponent(id)}`).catch((error) => ({ error: error.message }));
   if (found.error) return void main.replaceChildren(el("p", { className: "problem" }, found.error));
-  const begins = Math.min(...found.spans.map((span) => Date.parse(span.start)));
-  const fine = (span) => Date.parse(span.start) + Number(span.start.slice(23, 26)) / 1000;
-  const length = Math.max(...found.spans.map((span) => fine(span) - begins + span.duration_ms), 0.001);
+  const begins = found.spans.reduce((least, span) => Math.min(least, instant(span.start)), Infinity);
+  const length = found.spans.reduce((most, span) => Math.max(most, instant(span.start) - begins + span.duration_ms), 0.001);
   const services = [...new Set(found.spans.map((span) => span.service))];
-  const rows = ordered(found.spans).map(({ span, depth }) => el("details", { className: span.status === "ERROR" ? "span bad" : "span" },
-    el("summary", {},
-      el("span", { className: "name", style: { paddingLeft: `${depth * 14}px` } }, el("b", {}, span.service), " ", span.name),
-      el("span", { className: "bar" }, el("i", {
-        className: `service${services.indexOf(span.service) % 4}`,
-        style: { left: `${((fine(span) - begins) / length) * 100}%`, width: `max(2px, ${(span.duration_ms / length) * 100}%)` },
-      })),
-      el("span", { className: "took" }, format(span.duration_ms / 1000, "s"))),
-    details({ kind: span.kind, status: span.status_message ? `${span.status}: ${span.status_message}` : span.status, ...span.attributes }),
-    span.events.map((event) => details({ event: event.name, ...event.attributes })),
-    span.links.map((other) => el("p", {}, "linked to ", link(`/trace/${other.trace_id}`, other.trace_id)))));
-  const lines = found.logs.map((line) => el("details", { className: `line ${line.level || ""}` },
-    el("summary", {}, el("time", {}, String(line.timestamp || "").slice(11, 23)), el("b", {}, line.level || ""), " ", line.event || line.message || "", " ",
-      el("span", {}, Object.entries(line).filter(([name]) => !HIDDEN.has(name)).map(([name, value]) => `${name}=${typeof value === "object" ? JSON.stringify(value) : value}`).join(" "))),
-    details(line)));
+  const rows = ordered(found.spans).map((row) => spanRow(row, begins, length, services.indexOf(row.span.service)));
+  const lines = found.logs.map(lineRow);
   main.replaceChildren(el("div", { className: "page" },
-    el("h1", {}, `${found.spans.length} spans, ${format(length / 1000, "s")}, from ${new Date(begins).toLocaleString()}`),
+    el("h1", {}, `${rows.length} spans, ${took(length)}, from ${new Date(begins).toLocaleString()}`),
     el("div", { className: "waterfall" }, rows),
     el("h1", {}, lines.length ? `${lines.length} log lines` : "No log line carries this trace"), el("div", { className: "lines" }, lines)));
 }
