@@ -201,7 +201,7 @@ _STATEMENT = attributes_of(
 _REQUEST = {
     keep: attributes_of(
         {
-            "app.trace.keep": keep,
+            "firedrill.trace.keep": keep,
             "http.request.method": "GET",
             "http.route": "/api/v1/profile",
             "http.response.status_code": 200,

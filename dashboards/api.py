@@ -123,7 +123,9 @@ def _traffic() -> list[Panel]:
             stacked=True,
             links=[
                 Link("Runbook", runbook_url("${__field.labels.code}")),
-                Link("Traces", traces_url('span.app.failure.code = "${__field.labels.code}"')),
+                Link(
+                    "Traces", traces_url('span.firedrill.failure.code = "${__field.labels.code}"')
+                ),
             ],
         ),
     ]

@@ -26,7 +26,9 @@ _REJECTED = (
     "http_server_request_duration_seconds_count"
     f'{{{SERVICE},{ROUTE},http_response_status_code="422"}}'
 )
-_TRACES = Link("Rejected requests", traces_url('span.app.failure.code = "validation_failed"'))
+_TRACES = Link(
+    "Rejected requests", traces_url('span.firedrill.failure.code = "validation_failed"')
+)
 _ONLY_THIS = Link("Only this route", dashboard_url(UID, route="${__field.labels.http_route}"))
 
 

@@ -25,7 +25,7 @@ BACKGROUND = 'http_route=""'
 """Matcher of what no request asked for: a refresh that outlives its callers, the check of the schema."""
 _SERVER = f'job="postgres",{SCOPE}'
 _EXHAUSTED = Link(
-    "Requests that got none", traces_url('span.app.failure.code = "db_pool_exhausted"')
+    "Requests that got none", traces_url('span.firedrill.failure.code = "db_pool_exhausted"')
 )
 
 
@@ -183,7 +183,7 @@ def _statements() -> list[Panel]:
             links=[
                 Link(
                     "Traces: lock timeouts",
-                    traces_url('span.app.failure.code = "db_lock_timeout"'),
+                    traces_url('span.firedrill.failure.code = "db_lock_timeout"'),
                 )
             ],
         ),

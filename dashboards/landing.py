@@ -166,7 +166,10 @@ def _symptoms() -> list[Panel]:
             column_links={
                 "Code": [
                     Link("Runbook", runbook_url("${__data.fields.Code}")),
-                    Link("Traces", traces_url('span.app.failure.code = "${__data.fields.Code}"')),
+                    Link(
+                        "Traces",
+                        traces_url('span.firedrill.failure.code = "${__data.fields.Code}"'),
+                    ),
                 ],
                 "Route": [
                     Link(

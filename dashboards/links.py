@@ -6,7 +6,8 @@ Every address is one that Grafana understands; the viewer maps them to pages of 
 - `<VIEWER_URL>/runbooks/<AlertName or failure code>`: a runbook, the address that pages carry.
 - `/alerting/list`: firing alerts; the viewer's `/alerts`.
 - `/explore?schemaVersion=1&panes=<JSON>`: Explore; the viewer's `/traces`, with the conditions of the query
-  (`span.http.route`, `span.app.failure.code`, `span.http.response.status_code`, `trace:duration`) as filters.
+  (`span.http.route`, `span.firedrill.failure.code`, `span.http.response.status_code`,
+  `trace:duration`) as filters.
 """
 
 import json

@@ -169,14 +169,20 @@ def _provider() -> list[Panel]:
             "Good: as ever. No database connection is held meanwhile; a provider that hangs costs calendar "
             "routes their deadline and nobody else anything.",
             Query(
-                quantile(0.5, f"http_client_request_duration_seconds_bucket{{{HERE}}}", by="peer"),
-                "p50 {{peer}}",
+                quantile(
+                    0.5,
+                    f"http_client_request_duration_seconds_bucket{{{HERE}}}",
+                    by="server_address",
+                ),
+                "p50 {{server_address}}",
             ),
             Query(
                 quantile(
-                    0.99, f"http_client_request_duration_seconds_bucket{{{HERE}}}", by="peer"
+                    0.99,
+                    f"http_client_request_duration_seconds_bucket{{{HERE}}}",
+                    by="server_address",
                 ),
-                "p99 {{peer}}",
+                "p99 {{server_address}}",
                 exemplar=True,
             ),
             unit="s",

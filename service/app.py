@@ -84,7 +84,7 @@ class Service:
         self.routes = table_of(self.app)
         self.asgi = self._with_outer_layers(self.app)
         self._chores: list[asyncio.Task[None]] = []
-        _touch(self.app, self.routes)
+        _touch(self.app, self.routes, config.public_scheme)
         metrics.BUILD_INFO.labels(config.service_version, config.service_revision).set(1)
         self.health.heartbeat_age_seconds = lambda: self.loop_monitor.age_seconds
         self.health.missing_schema_objects = lambda: self.capabilities.missing_required
@@ -168,6 +168,7 @@ class Service:
         return Edge(
             responses.CatchAll(admission),
             resolve=lambda _method, path: self.routes.resolve(path),
+            scheme=config.public_scheme,
             duration=metrics.HTTP_REQUEST_SECONDS,
             active=metrics.HTTP_ACTIVE_REQUESTS,
             client_requests=metrics.CLIENT_REQUESTS,
@@ -286,7 +287,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     return app.openapi_schema
 
 
-def _touch(app: FastAPI, routes: RouteTable) -> None:
+def _touch(app: FastAPI, routes: RouteTable, scheme: str) -> None:
     """Create the series of every route, status and code that the OpenAPI document declares."""
     statuses: list[tuple[str, str, int]] = []
     codes: list[tuple[str, str]] = []
@@ -297,4 +298,4 @@ def _touch(app: FastAPI, routes: RouteTable) -> None:
     unmatched = routes.resolve("").template
     statuses += [("GET", unmatched, 404)]
     codes += [(unmatched, code) for code in ("not_found", "method_not_allowed")]
-    metrics.touch(statuses, codes)
+    metrics.touch(scheme, statuses, codes)

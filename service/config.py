@@ -6,6 +6,7 @@ at the environment. Secrets are `SecretStr`, so that printing a Config cannot le
 
 import sys
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -173,6 +174,10 @@ class Config(BaseSettings):
     @property
     def instance(self) -> str:
         return self.service_instance or f"{self.service_host}:{self.service_port}"
+
+    @property
+    def public_scheme(self) -> str:
+        return urlsplit(self.public_origin).scheme
 
 
 def require_secrets(config: Config) -> Config:

@@ -5,7 +5,6 @@
 deadlock, and holds the connection while the answer is built (docs/decisions/0001-unit-of-work-as-a-call.md).
 """
 
-import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -30,6 +29,7 @@ from service.driver_errors import (
 )
 from service.pool import MeasuredPool, PoolMeter, watch
 from service.resilience import deadline
+from service.telemetry.query_summary import summary_of
 from service.telemetry.record import current
 from service.telemetry.traces import past_span
 
@@ -40,7 +40,6 @@ MAX_TRANSACTION_RETRIES = 2
 MIN_SECONDS_TO_RETRY = 0.05
 """With less left of the deadline a retry only turns a clear answer into a 504."""
 
-_OPERATION_NAME = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
 _log = structlog.get_logger()
 
 
@@ -106,7 +105,13 @@ class Database:
 
     def _create_engine(self) -> AsyncEngine:
         config = self._config
-        url = URL.create("postgresql+asyncpg", config.database_user, database=config.database_name)
+        # Connections are made by `_connect`; of the URL the spans take where the database is.
+        url = URL.create(
+            "postgresql+asyncpg",
+            host=config.database_host,
+            port=config.database_port,
+            database=config.database_name,
+        )
         return create_async_engine(
             url,
             poolclass=MeasuredPool,
@@ -279,10 +284,11 @@ def _note_failed_connect(failed: ConnectFailed, seconds: float) -> None:
 
 
 def _measure_statements(engine: AsyncEngine) -> None:
-    """Observe every statement's duration by operation and SQLSTATE class.
+    """Observe every statement's duration by operation, table and SQLSTATE class.
 
     The listeners run inside the greenlet of the statement: no awaits here.
     """
+    database = engine.url.database or ""
 
     def before(
         *arguments: Any,
@@ -290,7 +296,9 @@ def _measure_statements(engine: AsyncEngine) -> None:
         arguments[4].started_seconds = time.perf_counter()
 
     def after(*arguments: Any) -> None:
-        _observe(arguments[2], time.perf_counter() - arguments[4].started_seconds, "", "")
+        _observe(
+            database, arguments[2], time.perf_counter() - arguments[4].started_seconds, "", ""
+        )
 
     def failed(context: ExceptionContext) -> None:
         started = getattr(context.execution_context, "started_seconds", None)
@@ -300,18 +308,20 @@ def _measure_statements(engine: AsyncEngine) -> None:
         error_type, sqlstate = ("other", "")
         if meaning is not None:
             error_type, sqlstate = meaning.error_type, meaning.sqlstate
-        _observe(context.statement, time.perf_counter() - started, error_type, sqlstate)
+        seconds = time.perf_counter() - started
+        _observe(database, context.statement, seconds, error_type, sqlstate)
 
     event.listen(engine.sync_engine, "before_cursor_execute", before)
     event.listen(engine.sync_engine, "after_cursor_execute", after)
     event.listen(engine.sync_engine, "handle_error", failed)
 
 
-def _observe(sql: str, seconds: float, error_type: str, sqlstate: str) -> None:
-    match = _OPERATION_NAME.match(sql)
-    name = match[1].upper() if match else "OTHER"
+def _observe(database: str, sql: str, seconds: float, error_type: str, sqlstate: str) -> None:
+    summary = summary_of(sql)
     error_type = error_type if error_type in metrics.DB_ERROR_TYPES or not error_type else "other"
-    metrics.DB_OPERATION_SECONDS.labels(name, sqlstate, error_type).observe(seconds)
+    metrics.DB_OPERATION_SECONDS.labels(
+        metrics.DB_SYSTEM, database, summary.collection, summary.operation, sqlstate, error_type
+    ).observe(seconds)
     record = current()
     if record is not None:
         record.db_seconds += seconds

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from service import failures
 from service.telemetry.collectors import CallbackGauge, register_process_collectors
+from service.telemetry.labels import error_type_of
 
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -26,6 +27,7 @@ UNMATCHED = "__unmatched__"
 """The `http_route` of everything that no route claims."""
 
 POOL = "app"
+DB_SYSTEM = "postgresql"
 PROVIDER = "google"
 """The one OAuth provider; also the name of its circuit breaker, which alerts join on."""
 
@@ -33,7 +35,7 @@ PROVIDER = "google"
 HTTP_REQUEST_SECONDS = Histogram(
     "http_server_request_duration_seconds",
     "Time from the first byte of the head to the end of the answer, failed requests included.",
-    ["http_request_method", "http_route", "http_response_status_code"],
+    ["http_request_method", "url_scheme", "http_route", "http_response_status_code", "error_type"],
     # The bounds of the OpenTelemetry HTTP conventions; 0.25 and 5 are also the SLO thresholds.
     buckets=(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10),
     registry=REGISTRY,
@@ -41,7 +43,7 @@ HTTP_REQUEST_SECONDS = Histogram(
 HTTP_ACTIVE_REQUESTS = Gauge(
     "http_server_active_requests",
     "Requests being answered now.",
-    ["http_request_method", "http_route"],
+    ["http_request_method", "url_scheme", "http_route"],
     registry=REGISTRY,
 )
 FAILURES = Counter(
@@ -152,7 +154,14 @@ POOL_OLDEST_CHECKOUT_SECONDS = CallbackGauge(
 DB_OPERATION_SECONDS = Histogram(
     "db_client_operation_duration_seconds",
     "Duration of statements; error_type is a class of SQLSTATEs, empty when all is well.",
-    ["db_operation_name", "db_response_status_code", "error_type"],
+    [
+        "db_system_name",
+        "db_namespace",
+        "db_collection_name",
+        "db_operation_name",
+        "db_response_status_code",
+        "error_type",
+    ],
     buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
     registry=REGISTRY,
 )
@@ -229,7 +238,13 @@ OAUTH_GRANTS = Gauge(
 HTTP_CLIENT_SECONDS = Histogram(
     "http_client_request_duration_seconds",
     "Calls to other services, one observation per attempt.",
-    ["peer", "http_response_status_code", "error_type"],
+    [
+        "http_request_method",
+        "server_address",
+        "server_port",
+        "http_response_status_code",
+        "error_type",
+    ],
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
     registry=REGISTRY,
 )
@@ -473,18 +488,19 @@ _KNOWN: tuple[tuple[Counter | Gauge | Histogram, Mapping[str, tuple[str, ...]]],
 
 
 def touch(
+    scheme: str,
     statuses: Iterable[tuple[str, str, int]],
     codes: Iterable[tuple[str, str]],
 ) -> None:
     """Create the series of the routes; those whose labels stand here exist since the import.
 
-    statuses: (method, route template, status) and codes: (route template, failure code), as the
-    OpenAPI document declares them.
+    scheme: of the address that callers use. statuses: (method, route template, status) and codes:
+    (route template, failure code), as the OpenAPI document declares them.
     Raises ValueError for a code that is not in the taxonomy.
     """
     for method, route, status in statuses:
-        HTTP_REQUEST_SECONDS.labels(method, route, str(status))
-        HTTP_ACTIVE_REQUESTS.labels(method, route)
+        HTTP_REQUEST_SECONDS.labels(method, scheme, route, str(status), error_type_of(status))
+        HTTP_ACTIVE_REQUESTS.labels(method, scheme, route)
         POOL_USE_SECONDS.labels(POOL, route)
     for route, code in codes:
         if code not in failures.MODES:

@@ -115,7 +115,11 @@ class MeasuredPool(AsyncAdaptedQueuePool):
                 exemplar = {"trace_id": record.trace_id}
         metrics.POOL_WAIT_SECONDS.labels(metrics.POOL).observe(waited, exemplar)
         if waited >= SPAN_FROM_SECONDS:
-            past_span("db.pool.acquire", seconds=waited, wait_ms=round(waited * 1000, 1))
+            past_span(
+                "db.pool.acquire",
+                {"db.client.connection.pool.name": metrics.POOL},
+                seconds=waited,
+            )
 
 
 def watch(pool: Any) -> None:

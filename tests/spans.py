@@ -45,7 +45,7 @@ def span(
 
     more: attributes of its own.
     """
-    marks = {"http.route": "/api/v1/profile", **({"app.trace.keep": True} if keep else {})}
+    marks = {"http.route": "/api/v1/profile", **({"firedrill.trace.keep": True} if keep else {})}
     return Span(
         trace_id=bytes.fromhex(trace_id),
         span_id=number.to_bytes(8, "big"),

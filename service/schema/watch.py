@@ -105,7 +105,7 @@ class SchemaWatch:
             metrics.SCHEMA_REVISION.clear()
             metrics.SCHEMA_REVISION.labels(_revision(self._needed), _revision(found)).set(1)
             drifts = compare(self._needed, found)
-            span.set_attribute("app.schema.drift_objects", len(drifts))
+            span.set_attribute("firedrill.schema.drift_objects", len(drifts))
             if any(drift.breaking for drift in drifts):
                 span.set_status(StatusCode.ERROR)
                 span.set_attribute("error.type", failures.SCHEMA_MISMATCH.code)

@@ -78,12 +78,12 @@ class Authentication:
             try:
                 verified = self._security.verifier.verify(_only(tokens))
             except TokenRejected as rejected:
-                active.set_attribute("format", rejected.token_format or "unknown")
-                active.set_attribute("reason", rejected.reason)
+                active.set_attribute("firedrill.token_format", rejected.token_format or "unknown")
+                active.set_attribute("firedrill.reason", rejected.reason)
                 refusal = refuse_token(rejected)
             else:
                 subject = verified.subject
-                active.set_attribute("format", subject.token_format)
+                active.set_attribute("firedrill.token_format", subject.token_format)
                 self._note(subject.token_format, str(subject.account_id))
                 return Identity(
                     subject.token_format, subject.account_id, subject.email, verified.role

@@ -72,7 +72,7 @@ def refuse_token(rejected: TokenRejected) -> Failure:
 def refuse_forgery(rejected: CsrfRejected) -> Failure:
     """Count, log and trace the refusal, and return the answer."""
     metrics.CSRF_REJECTED.labels(rejected.reason).inc()
-    with span("csrf.verify", reason=rejected.reason):
+    with span("csrf.verify", {"firedrill.reason": rejected.reason}):
         pass
     _log.info("csrf_rejected", reason=rejected.reason)
     return Failure(failures.CSRF_FAILED, cause=rejected.reason)

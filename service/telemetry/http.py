@@ -28,6 +28,7 @@ from service.telemetry.labels import (
     bounded_method,
     client_request_id_of,
     client_version_of,
+    error_type_of,
     load_run_of,
 )
 from service.telemetry.record import RequestRecord, begin, current, end
@@ -64,7 +65,9 @@ class Edge:
     """The outermost middleware: makes the record, and signals from it.
 
     resolve: (method, path) to the route, never raising; unmatched paths share one template.
-    duration, active, client_requests: by method, route, status / method, route / route, version, status.
+    scheme: of the address that callers use, for `url_scheme`.
+    duration: by method, scheme, route, status, error type. active: by method, scheme, route.
+    client_requests: by route, version, status.
     Puts "record" and "route" into `scope["state"]`, `X-Request-Id` on every answer. To be made after
     `logs.configure`.
     """
@@ -74,6 +77,7 @@ class Edge:
         app: ASGIApp,
         *,
         resolve: Callable[[str, str], Route],
+        scheme: str,
         duration: Histogram,
         active: Gauge,
         client_requests: Counter,
@@ -82,6 +86,7 @@ class Edge:
     ) -> None:
         self._app = app
         self._resolve = resolve
+        self._scheme = scheme
         self._duration = duration
         self._active = active
         self._client_requests = client_requests
@@ -147,7 +152,9 @@ class Edge:
         key = (record.method, record.route)
         child = self._actives.get(key)
         if child is None:
-            child = self._actives[key] = self._active.labels(*key)
+            child = self._actives[key] = self._active.labels(
+                record.method, self._scheme, record.route
+            )
         return child
 
     def _finish(self, record: RequestRecord, seconds: float) -> None:
@@ -157,7 +164,7 @@ class Edge:
         child = self._durations.get(key)
         if child is None:
             child = self._durations[key] = self._duration.labels(
-                record.method, record.route, str(status)
+                record.method, self._scheme, record.route, str(status), error_type_of(status)
             )
         child.observe(seconds, {"trace_id": record.trace_id} if record.keep else None)
         if record.disconnected:
@@ -226,15 +233,21 @@ class SpanMarks:
         record.keep = self._keep.request(record, status)
         if not span.is_recording():
             return
-        attributes: dict[str, str | bool] = {"app.trace.keep": record.keep}
+        attributes: dict[str, str | bool] = {"firedrill.trace.keep": record.keep}
         if record.code:
-            attributes["app.failure.code"] = record.code
+            attributes["firedrill.failure.code"] = record.code
         if status >= 500:
-            attributes["error.type"] = record.code or str(status)
+            attributes["error.type"] = record.code or error_type_of(status)
             span.set_status(trace.Status(trace.StatusCode.ERROR, record.code or None))
         span.set_attributes(attributes)
         for item in record.validation_errors:
-            span.add_event("validation_failed", {"field": item["loc"], "error_type": item["type"]})
+            span.add_event(
+                "firedrill.validation_failed",
+                {
+                    "firedrill.validation.field": item["loc"],
+                    "firedrill.validation.error_type": item["type"],
+                },
+            )
 
 
 def _read_headers(record: RequestRecord, headers: list[tuple[bytes, bytes]]) -> None:

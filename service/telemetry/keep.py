@@ -1,6 +1,6 @@
 """Which traces are kept: decided once per request, here, so that exemplars always resolve.
 
-The decision is an attribute of the server span (`app.trace.keep`); the collector follows it and the
+The decision is an attribute of the server span (`firedrill.trace.keep`); the collector follows it and the
 histogram names the trace in an exemplar only when it is kept.
 """
 

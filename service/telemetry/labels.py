@@ -22,6 +22,11 @@ def bounded_method(method: str) -> str:
     return method if method in METHODS else OTHER_METHOD
 
 
+def error_type_of(status: int) -> str:
+    """Return `error.type` of an answer: its status when that is an error of ours, else empty."""
+    return str(status) if status >= 500 else ""
+
+
 def client_version_of(header: str) -> str:
     """Return `name/major.minor` or `prober`; empty when the header says neither."""
     if header == PROBER:

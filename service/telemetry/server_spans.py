@@ -120,12 +120,12 @@ def _span_name(method: str, route: str) -> str:
 
 def _span_details(visible: Scope) -> tuple[str, dict[str, str]]:
     record: RequestRecord = visible["state"]["record"]
-    attributes = {"http.route": record.route, "app.request_id": record.request_id}
+    attributes = {"http.route": record.route, "firedrill.request_id": record.request_id}
     # The middleware's own has the port in it, which is in `server.port`.
     if server := visible.get("server"):
         attributes["server.address"] = server[0]
     if record.load_run:
-        attributes["app.load_run"] = record.load_run
+        attributes["firedrill.load_run"] = record.load_run
     return _span_name(record.method, record.route), attributes
 
 

@@ -4,6 +4,7 @@ The package's instrumentor declares SQLAlchemy < 2.1 and otherwise stays silent,
 `create_engine` for the whole process and adds a `connect` span to every checkout; its engine tracer
 needs none of that. Its pool listeners are taken off, since they count wrongly after a leak, and so is
 its error listener, since that writes the driver's message, with the values of the row, into the span.
+It names every span after the statement's first word; the conventions want the summary.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Span, Status, StatusCode
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
+
+from service.telemetry.query_summary import summary_of
 
 SCOPE = "opentelemetry.instrumentation.sqlalchemy"
 
@@ -62,15 +65,29 @@ def instrument(engine: Engine, provider: TracerProvider) -> StatementSpans | Non
         ("checkout", tracer._pool_checkout),  # noqa: SLF001
     ):
         event.remove(engine, name, listener)
+    # After the tracer's own, which starts the span.
+    event.listen(engine, "before_cursor_execute", _summarise)
     event.listen(engine, "handle_error", _end_failed)
     return StatementSpans(
         engine,
         (
             ("before_cursor_execute", before),
+            ("before_cursor_execute", _summarise),
             ("after_cursor_execute", _after_cur_exec),
             ("handle_error", _end_failed),
         ),
     )
+
+
+def _summarise(
+    *arguments: Any,
+) -> None:  # connection, cursor, statement, parameters, context, many
+    span: Span = arguments[4]._otel_span  # noqa: SLF001 - where the tracer keeps it
+    summary = summary_of(arguments[2])
+    span.update_name(summary.text)
+    span.set_attributes({"db.query.summary": summary.text, "db.operation.name": summary.operation})
+    if summary.collection:
+        span.set_attribute("db.collection.name", summary.collection)
 
 
 def _end_failed(context: ExceptionContext) -> None:

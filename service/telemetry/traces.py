@@ -1,7 +1,7 @@
 """Tracing: the provider, what is instrumented, and the helpers for our own spans.
 
-Every span is recorded and sent; which traces are kept is said by the attribute `app.trace.keep` and done
-by the collector. Exceptions are recorded by type, never by text. A newcomer's usual mistake is the
+Every span is recorded and sent; which traces are kept is said by the attribute `firedrill.trace.keep`
+and done by the collector. Exceptions are recorded by type, never by text. A newcomer's usual mistake is the
 SDK's own `start_as_current_span`, which records the message and the stack: use `span`.
 """
 
@@ -22,6 +22,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, Tracer
+from opentelemetry.util.types import Attributes
 from prometheus_client import Counter, Gauge
 from sqlalchemy import Engine
 from starlette.types import ASGIApp
@@ -35,7 +36,6 @@ ATTRIBUTE_LENGTH_MAX = 2048
 SHUTDOWN_SECONDS = 2.0
 TRACER_NAME = "firedrill"
 
-Attribute = str | int | float | bool
 ErrorType = Callable[[BaseException], str]
 
 
@@ -171,7 +171,7 @@ def start_tracing(
 
 @contextmanager
 def span(
-    name: str, *, kind: SpanKind = SpanKind.INTERNAL, **attributes: Attribute
+    name: str, attributes: Attributes = None, *, kind: SpanKind = SpanKind.INTERNAL
 ) -> Iterator[Span]:
     """Run the block inside a span of its own, under the current one."""
     active = _current.tracer.start_span(name, kind=kind, attributes=attributes)
@@ -185,7 +185,6 @@ def root_span(
     *,
     links: Sequence[SpanContext] = (),
     keep: bool = False,
-    **attributes: Attribute,
 ) -> Iterator[Span]:
     """Run the block as a trace of its own that names what caused it.
 
@@ -197,7 +196,6 @@ def root_span(
         name,
         context=Context(),
         links=[Link(context) for context in links if context.is_valid],
-        attributes=attributes,
     )
     with _recording(root):
         failed = True
@@ -208,21 +206,16 @@ def root_span(
             trace_id = root.get_span_context().trace_id
             seconds = time.perf_counter() - started
             decided = keep or _current.keep.root(trace_id, seconds=seconds, failed=failed)
-            root.set_attribute("app.trace.keep", decided)
+            root.set_attribute("firedrill.trace.keep", decided)
 
 
 def past_span(
-    name: str,
-    *,
-    seconds: float,
-    error_type: str = "",
-    kind: SpanKind = SpanKind.INTERNAL,
-    **attributes: Attribute,
+    name: str, attributes: Attributes = None, *, seconds: float, error_type: str = ""
 ) -> None:
     """Record a span that ends now and began this long ago: for what is only worth one in hindsight."""
     now = time.time_ns()
     past = _current.tracer.start_span(
-        name, kind=kind, start_time=now - round(seconds * 1e9), attributes=attributes
+        name, start_time=now - round(seconds * 1e9), attributes=attributes
     )
     if error_type:
         past.set_attribute("error.type", error_type)

@@ -45,6 +45,8 @@ MAX_ATTEMPTS = 3
 MAX_WAIT_SECONDS = 2.0
 """A longer Retry-After is the caller's to wait for: a request that sleeps here holds an admission slot."""
 MAX_GATE_SECONDS = 60.0
+SHOWN_PARAMETERS = frozenset({"maxResults", "singleEvents"})
+"""Of a query, what a span may say; the other values lead into somebody's calendar."""
 
 M = TypeVar("M", bound=BaseModel)
 _log = structlog.get_logger()
@@ -58,7 +60,6 @@ class Call:
     """One logical call. attempt_seconds: limit of an attempt; total_seconds: of all, waits included."""
 
     operation: str
-    span: str
     endpoint: Endpoint
     method: str
     path: str
@@ -113,6 +114,8 @@ class Calls:
     ) -> None:
         """clock: seconds of any origin. jitter: 0-1, spreads the waits before retries."""
         self._http = http
+        base = http.base_url
+        self._server = (base.host, base.port or (443 if base.scheme == "https" else 80))
         self._clock = clock
         self._jitter = jitter
         self._budget = RetryBudget(clock=clock)
@@ -189,22 +192,25 @@ class Calls:
                     verdict.outcome = Outcome.NEUTRAL
                 raise result
         except CircuitOpenError as refused:
-            trace.get_current_span().add_event("breaker_open")
+            trace.get_current_span().add_event("firedrill.breaker_open")
             raise _AttemptFailed(CIRCUIT_OPEN, max(1.0, refused.retry_after_seconds)) from None
 
     async def _traced(
         self, call: Call, model: type[M], number: int, limit_seconds: float
     ) -> M | _AttemptFailed:
         """Return what came of the attempt; raised through the span, a failure would name it anew."""
-        base_url = self._http.base_url
         attributes: dict[str, str | int] = {
+            "firedrill.operation": call.operation,
             "http.request.method": call.method,
-            "server.address": base_url.host,
-            "server.port": base_url.port or (443 if base_url.scheme == "https" else 80),
+            "server.address": self._server[0],
+            "server.port": self._server[1],
+            # Nothing in our paths varies, so each is its own template.
+            "url.template": call.path,
+            "url.full": self._url_of(call),
         }
         if number > 1:
             attributes["http.request.resend_count"] = number - 1
-        with span(call.span, kind=SpanKind.CLIENT, **attributes) as active:
+        with span(f"{call.method} {call.path}", attributes, kind=SpanKind.CLIENT) as active:
             try:
                 result = await self._observed(call, model, limit_seconds)
             except _AttemptFailed as failed:
@@ -232,9 +238,9 @@ class Calls:
         finally:
             elapsed = time.perf_counter() - started
             status = str(answer.status or "")
-            metrics.HTTP_CLIENT_SECONDS.labels(metrics.PROVIDER, status, error_type).observe(
-                elapsed
-            )
+            metrics.HTTP_CLIENT_SECONDS.labels(
+                call.method, *self._server, status, error_type
+            ).observe(elapsed)
             record = current()
             if record is not None:
                 record.upstream_seconds += elapsed
@@ -279,6 +285,15 @@ class Calls:
                 answer.body += chunk
                 if len(answer.body) > MAX_BODY_BYTES:
                     raise _BodyTooLargeError
+
+    def _url_of(self, call: Call) -> str:
+        """Return the address of the call; of its query only what says nothing of anybody's calendar."""
+        query = {
+            name: value if name in SHOWN_PARAMETERS else "REDACTED"
+            for name, value in (call.query or {}).items()
+        }
+        url = self._http.build_request(call.method, call.path, params=query).url
+        return str(url.copy_with(userinfo=b""))
 
     def _check_quota_gate(self, endpoint: Endpoint) -> None:
         seconds = self._quota_back_at - self._clock()

@@ -71,7 +71,6 @@ class CalendarProvider:
         """
         call = Call(
             "oauth_refresh",
-            "oauth.refresh",
             Endpoint.TOKEN,
             "POST",
             "/token",
@@ -89,7 +88,6 @@ class CalendarProvider:
         """
         call = Call(
             "oauth_exchange",
-            "oauth.exchange_code",
             Endpoint.TOKEN,
             "POST",
             "/token",
@@ -118,7 +116,6 @@ class CalendarProvider:
             query["pageToken"] = page_token
         call = Call(
             "calendar_fetch",
-            "calendar.fetch_page",
             Endpoint.CALENDAR,
             "GET",
             "/calendar/v3/calendars/primary/events",

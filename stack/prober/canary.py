@@ -134,7 +134,7 @@ def canary_span(trace_id: str, written_at: float) -> bytes:
         kind=Span.SPAN_KIND_INTERNAL,
         start_time_unix_nano=nano,
         end_time_unix_nano=nano + 1_000_000,
-        attributes=[KeyValue(key="app.trace.keep", value=AnyValue(bool_value=True))],
+        attributes=[KeyValue(key="firedrill.trace.keep", value=AnyValue(bool_value=True))],
     )
     name = KeyValue(key="service.name", value=AnyValue(string_value="canary"))
     spans = ResourceSpans(

@@ -15,7 +15,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from stack.viewer.envelope import opened
 
-KEEP = "app.trace.keep"
+KEEP = "firedrill.trace.keep"
 SPAN_BYTES = 1024 * 1024
 REASONS = {
     "ids": "no valid trace or span id",
@@ -160,7 +160,7 @@ def summary(content: bytes) -> dict[str, Any] | None:
         "duration_ms": _duration_ms(span),
         "http_route": attributes.get("http.route"),
         "status": attributes.get("http.response.status_code"),
-        "code": attributes.get("app.failure.code"),
+        "code": attributes.get("firedrill.failure.code"),
     }
 
 

@@ -86,6 +86,7 @@ def test_every_declared_status_and_code_is_a_series_from_the_start(service: Serv
         for family in metrics.REGISTRY.collect()
         for sample in family.samples
     }
+    scheme = service.config.public_scheme
 
     for method, path, operation in operations(service):
         for status in operation["responses"]:
@@ -93,6 +94,8 @@ def test_every_declared_status_and_code_is_a_series_from_the_start(service: Serv
                 "http_request_method": method,
                 "http_route": path,
                 "http_response_status_code": status,
+                "url_scheme": scheme,
+                "error_type": status if status >= "500" else "",
             }
             assert (
                 "http_server_request_duration_seconds_count",

@@ -32,7 +32,7 @@ SPAN_FIELDS = {
     "resource.service.name",
     "span.http.route",
     "span.http.response.status_code",
-    "span.app.failure.code",
+    "span.firedrill.failure.code",
 }
 LOG_FIELDS = {"http_route", "code", "trace_id"}
 

@@ -139,8 +139,8 @@ async def test_a_request_leaves_one_verification_span_with_its_format(
 
     verified = [span for span in spans.ended if span.name == "auth.verify"]
     assert [dict(span.attributes or {}) for span in verified] == [
-        {"format": "enhanced"},
-        {"format": "unknown", "reason": "malformed"},
+        {"firedrill.token_format": "enhanced"},
+        {"firedrill.token_format": "unknown", "firedrill.reason": "malformed"},
     ]
 
 

@@ -76,7 +76,7 @@ def traces(count: int, spans_each: int) -> list[list[Span]]:
                 trace_id=trace_id,
                 span_id=secrets.token_bytes(8),
                 name="work",
-                attributes=attributes_of({"app.trace.keep": True}),
+                attributes=attributes_of({"firedrill.trace.keep": True}),
             )
             for _ in range(spans_each)
         ]

@@ -69,7 +69,7 @@ def test_the_shipped_configuration_is_valid_with_nothing_set(tmp_path: Path) -> 
 
 def test_children_sent_before_the_marked_span_arrive_with_it(collector: Collector) -> None:
     trace_id = secrets.token_bytes(16)
-    root = span(trace_id, app__trace__keep=True, http__route="/api/v1/profile")
+    root = span(trace_id, firedrill__trace__keep=True, http__route="/api/v1/profile")
     child = span(trace_id, parent=root.span_id, kind=Span.SPAN_KIND_CLIENT)
     late = span(trace_id, parent=root.span_id, kind=Span.SPAN_KIND_CLIENT)
 
@@ -158,7 +158,7 @@ def test_every_span_is_counted_whether_its_trace_is_kept_or_not(collector: Colle
             [
                 span(
                     secrets.token_bytes(16),
-                    app__trace__keep=keep,
+                    firedrill__trace__keep=keep,
                     http__route=route,
                     http__response__status_code=422,
                 )
@@ -186,7 +186,7 @@ def test_the_service_graph_has_the_edges_to_the_database_and_the_provider(
     collector: Collector,
 ) -> None:
     trace_id = secrets.token_bytes(16)
-    root = span(trace_id, app__trace__keep=True)
+    root = span(trace_id, firedrill__trace__keep=True)
     client = Span.SPAN_KIND_CLIENT
     statement = span(
         trace_id,
@@ -195,7 +195,7 @@ def test_the_service_graph_has_the_edges_to_the_database_and_the_provider(
         db__system__name="postgresql",
         db__namespace="x",
     )
-    call = span(trace_id, parent=root.span_id, kind=client, peer__service="provider")
+    call = span(trace_id, parent=root.span_id, kind=client, service__peer__name="provider")
     collector.send([root, statement, call])
     # The edge without a server's side is complete when its time is over.
     name = "traces_service_graph_request_total"
@@ -211,7 +211,7 @@ def test_the_service_graph_has_the_edges_to_the_database_and_the_provider(
 def test_the_collector_says_what_it_took_and_sent(collector: Collector) -> None:
     trace_id = secrets.token_bytes(16)
     before = collector.metric("otelcol_receiver_accepted_spans_total")
-    collector.send([span(trace_id, app__trace__keep=True)])
+    collector.send([span(trace_id, firedrill__trace__keep=True)])
     until(lambda: arrived(collector, trace_id), "the span")
 
     until(

@@ -40,7 +40,7 @@ def kept_spans(count: int) -> list[Span]:
             name="work",
             start_time_unix_nano=now,
             end_time_unix_nano=now,
-            attributes=attributes_of({"app.trace.keep": True}),
+            attributes=attributes_of({"firedrill.trace.keep": True}),
         )
         for _ in range(count)
     ]
@@ -161,7 +161,7 @@ def test_a_flood_is_refused_and_the_collector_lives(tmp_path: Path) -> None:
             spans = kept_spans(200)
             for one in spans:
                 del one.attributes[:]
-                one.attributes.extend(attributes_of({"app.note": text}))
+                one.attributes.extend(attributes_of({"firedrill.note": text}))
             statuses.add(collector.send(spans))
             if 503 in statuses:
                 break
@@ -209,7 +209,7 @@ def test_memory_stays_within_the_limit_under_twenty_thousand_spans_a_second(
 def flood_request() -> bytes:
     spans = kept_spans(256)
     for one in spans:
-        one.attributes[0].key, one.attributes[0].value.string_value = "app.note", "x" * 100
+        one.attributes[0].key, one.attributes[0].value.string_value = "firedrill.note", "x" * 100
     content: bytes = request_of(spans, service="api").SerializeToString()
     return content
 

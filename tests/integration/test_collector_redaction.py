@@ -65,8 +65,8 @@ def planted_span(text: str) -> Span:
         status=Status(code=Status.STATUS_CODE_ERROR, message=text),
         attributes=attributes_of(
             {
-                "app.trace.keep": True,
-                "app.note": text,
+                "firedrill.trace.keep": True,
+                "firedrill.note": text,
                 "url.path": text,
                 "http.route": text,
                 "error.type": text,
@@ -78,7 +78,9 @@ def planted_span(text: str) -> Span:
         events=[
             Span.Event(
                 name=f"failed: {text}",
-                attributes=attributes_of({"field": text, "exception.message": text}),
+                attributes=attributes_of(
+                    {"firedrill.validation.field": text, "exception.message": text}
+                ),
             )
         ],
     )
@@ -154,17 +156,17 @@ def test_fields_named_like_secrets_are_masked_whatever_they_hold(collector: Coll
 
 def test_what_is_no_secret_stays_as_it_is(collector: Collector) -> None:
     values: dict[str, str | bool | int] = {
-        "app.trace.keep": True,
-        "app.failure.code": "provider_timeout",
+        "firedrill.trace.keep": True,
+        "firedrill.failure.code": "provider_timeout",
         "url.path": "/api/v1/calendar/sync/auto",
         "http.route": "/api/v1/calendar/sync/auto",
         "db.query.text": "SELECT id FROM accounts WHERE email = $1 AND status <> 'x'",
         "exception.type": "TimeoutError",
-        "rows": 4_111_111_111_111_111,
+        "firedrill.rows": 4_111_111_111_111_111,
     }
     span = planted_span("")
     span.name = "GET /api/v1/calendar/events"
-    span.events[0].name = "validation_failed"
+    span.events[0].name = "firedrill.validation_failed"
     del span.attributes[:]
     span.attributes.extend(attributes_of(values))
     span.status.message = "provider_timeout"
@@ -183,5 +185,5 @@ def test_what_is_no_secret_stays_as_it_is(collector: Collector) -> None:
     assert found[0].status.message == "provider_timeout"
     assert found[0].name == span.name
     assert [(one.name, list(one.attributes)) for one in found[0].events] == [
-        ("validation_failed", attributes_of({"field": ""}))
+        ("firedrill.validation_failed", attributes_of({"firedrill.validation.field": ""}))
     ]

@@ -25,7 +25,7 @@ def span(trace_id: bytes, *, failed: bool, keep: bool | None = None) -> Span:
         trace_id=trace_id,
         span_id=secrets.token_bytes(8),
         name="work",
-        attributes=attributes_of({} if keep is None else {"app.trace.keep": keep}),
+        attributes=attributes_of({} if keep is None else {"firedrill.trace.keep": keep}),
         status=Status(code=Status.STATUS_CODE_ERROR) if failed else None,
     )
 

@@ -71,7 +71,10 @@ async def test_a_field_that_does_not_fit_is_named_and_counted_but_not_quoted(
     ]
     assert server.status.status_code.name == "UNSET"
     assert [(event.name, dict(event.attributes or {})) for event in server.events] == [
-        ("validation_failed", {"field": field, "error_type": error_type})
+        (
+            "firedrill.validation_failed",
+            {"firedrill.validation.field": field, "firedrill.validation.error_type": error_type},
+        )
     ]
 
 

@@ -53,7 +53,7 @@ async def test_samples_server_spans_and_canonical_lines_are_one_per_request(
     finished = [line for line in lines if line["event"] == "request_finished"]
     assert requests_counted() - before == len(servers) == len(finished) == 200
     assert {answer.headers["x-request-id"] for answer in answers} == {
-        (span.attributes or {})["app.request_id"] for span in servers
+        (span.attributes or {})["firedrill.request_id"] for span in servers
     }
 
 

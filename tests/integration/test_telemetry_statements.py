@@ -67,6 +67,7 @@ async def test_a_statement_leaves_one_client_span_and_nothing_else_does(
     left = attributes_of(redact(statement))
     assert "db.user" not in left
     assert left["db.namespace"]
+    assert (left["server.address"], left["server.port"]) == (engine.url.host, engine.url.port)
 
 
 async def test_statements_are_children_of_the_span_around_them(
@@ -98,7 +99,9 @@ async def test_an_error_is_named_by_its_sqlstate_and_not_quoted(
 
     failed = statements(seen)[-1]
     attributes = attributes_of(failed)
-    assert [item.name for item in statements(seen)] == ["CREATE", "INSERT", "INSERT"]
+    assert [item.name for item in statements(seen)] == ["CREATE", "INSERT t", "INSERT t"]
+    assert attributes["db.query.summary"] == failed.name
+    assert (attributes["db.operation.name"], attributes["db.collection.name"]) == ("INSERT", "t")
     assert failed.status.status_code is StatusCode.ERROR
     assert failed.status.description is None
     assert attributes["error.type"] == attributes["db.response.status_code"] == "23505"

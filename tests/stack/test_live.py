@@ -205,7 +205,7 @@ def test_one_request_is_found_in_metric_log_and_trace_by_its_id(
     trace = until(lambda: trace_of(stack, trace_id), "the trace and its line")
     server = [span for span in trace["spans"] if span["kind"] == "SERVER"]
     assert [span["attributes"]["http.route"] for span in server] == ["/api/v1/profile"]
-    assert server[0]["attributes"]["app.failure.code"] == problem["code"]
+    assert server[0]["attributes"]["firedrill.failure.code"] == problem["code"]
     lines = [line for line in trace["logs"] if line["event"] == "request_finished"]
     assert [line["request_id"] for line in lines] == [problem["request_id"]]
     assert lines[0]["code"] == problem["code"]

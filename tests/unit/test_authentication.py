@@ -261,7 +261,10 @@ def test_a_refused_token_is_counted_logged_and_traced_by_its_reason(
     ]
     (span,) = spans.get_finished_spans()
     assert span.name == "auth.verify"
-    assert dict(span.attributes or {}) == {"format": token_format, "reason": reason}
+    assert dict(span.attributes or {}) == {
+        "firedrill.token_format": token_format,
+        "firedrill.reason": reason,
+    }
     assert span.status.status_code is StatusCode.UNSET
     assert outcome.record.caller == ""
 
@@ -270,7 +273,8 @@ def test_an_accepted_token_leaves_a_span_with_its_format(spans: InMemorySpanExpo
     request("GET", PROFILE, authorization=bearer(legacy()))
 
     (span,) = spans.get_finished_spans()
-    assert (span.name, dict(span.attributes or {})) == ("auth.verify", {"format": "legacy"})
+    expected = {"firedrill.token_format": "legacy"}
+    assert (span.name, dict(span.attributes or {})) == ("auth.verify", expected)
 
 
 def test_two_authorization_headers_are_refused() -> None:
@@ -359,7 +363,10 @@ def test_a_forged_request_is_refused_also_with_a_token_beside_the_cookie(
     assert csrf_rejected_total(reason) == before + 1
     assert outcome.logs == [{"event": "csrf_rejected", "log_level": "info", "reason": reason}]
     (span,) = spans.get_finished_spans()
-    assert (span.name, dict(span.attributes or {})) == ("csrf.verify", {"reason": reason})
+    assert (span.name, dict(span.attributes or {})) == (
+        "csrf.verify",
+        {"firedrill.reason": reason},
+    )
     assert span.status.status_code is StatusCode.UNSET
 
 

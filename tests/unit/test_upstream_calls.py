@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
+from opentelemetry.trace import SpanKind
 
 from service import failures
 from service.config import Config
@@ -15,6 +16,7 @@ from service.upstream import CalendarProvider, open_http
 from service.upstream.calls import MAX_BODY_BYTES
 from service.upstream.errors import CallFailed
 from tests.signals import Samples
+from tests.unit.telemetry.instruments import attributes_of, telemetry
 
 Answer = Callable[[httpx.Request], httpx.Response]
 TOKENS = {"access_token": "at-1", "expires_in": 3600, "token_type": "Bearer"}
@@ -124,7 +126,42 @@ async def test_three_attempts_are_made_and_no_fourth() -> None:
     assert samples.grown(**retries, outcome="retried") == 2
     assert samples.grown(**retries, outcome="exhausted") == 1
     observed = "http_client_request_duration_seconds_count"
-    assert samples.grown(observed, http_response_status_code="500", error_type="500") == 3
+    labels = {"http_request_method": "GET", "server_address": "127.0.0.1", "server_port": "8090"}
+    assert (
+        samples.grown(observed, http_response_status_code="500", error_type="500", **labels) == 3
+    )
+
+
+@pytest.mark.parametrize(
+    "base", ["http://127.0.0.1:8090", "https://user:s3cr3t@calendar.example/google"]
+)
+async def test_an_attempt_leaves_a_span_that_says_what_was_called_and_no_secret(base: str) -> None:
+    config = Config(provider_url=base)
+    http = open_http(config, transport=httpx.MockTransport(Peer(broken(), ok(PAGE))))
+    provider = CalendarProvider(http, config, jitter=lambda: 0.0)
+
+    with telemetry() as seen:
+        await provider.list_events("at-1", sync_token="s3cr3t", page_token="s3cr3t")
+
+    first, second = seen.ended
+    assert {span.name for span in seen.ended} == {"GET /calendar/v3/calendars/primary/events"}
+    assert {span.kind for span in seen.ended} == {SpanKind.CLIENT}
+    attributes = attributes_of(second)
+    is_local = "127.0.0.1" in base
+    place = "http://127.0.0.1:8090" if is_local else "https://calendar.example/google"
+    assert attributes == {
+        "http.request.method": "GET",
+        "http.request.resend_count": 1,
+        "http.response.status_code": 200,
+        "server.address": "127.0.0.1" if is_local else "calendar.example",
+        "server.port": 8090 if is_local else 443,
+        "url.template": "/calendar/v3/calendars/primary/events",
+        "url.full": f"{place}/calendar/v3/calendars/primary/events"
+        "?maxResults=250&singleEvents=true&syncToken=REDACTED&pageToken=REDACTED",
+        "firedrill.operation": "calendar_fetch",
+    }
+    assert attributes_of(first)["error.type"] == "500"
+    assert "s3cr3t" not in first.to_json() + second.to_json()
 
 
 async def test_a_refresh_that_may_have_arrived_is_repeated_once() -> None:

@@ -184,7 +184,7 @@ def test_a_stored_span_shows_what_was_sent() -> None:
             "status": "ERROR",
             "attributes": {
                 "http.route": "/api/v1/profile",
-                "app.trace.keep": True,
+                "firedrill.trace.keep": True,
                 "odd": "nan",
             },
             "events": [

@@ -101,8 +101,8 @@ async def sync(work: UnitOfWork, grants: Grants, provider: CalendarProvider) -> 
             is_full=pulled.is_full,
         )
         full_resync = pulled.is_full and start_token is not None
-        active.set_attribute("calendar.events", len(pulled.events))
-        active.set_attribute("calendar.full_resync", full_resync)
+        active.set_attribute("firedrill.calendar.events", len(pulled.events))
+        active.set_attribute("firedrill.calendar.full_resync", full_resync)
     _count(changes)
     return Synced(changes.created, changes.updated, changes.deleted, full_resync)
 

@@ -31,9 +31,12 @@ class Instruments:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.duration = Histogram(
-            "duration_seconds", "d", ["method", "route", "status"], registry=self.registry
+            "duration_seconds",
+            "d",
+            ["method", "scheme", "route", "status", "error_type"],
+            registry=self.registry,
         )
-        self.active = Gauge("active", "d", ["method", "route"], registry=self.registry)
+        self.active = Gauge("active", "d", ["method", "scheme", "route"], registry=self.registry)
         self.clients = Counter(
             "clients", "d", ["route", "version", "status"], registry=self.registry
         )
@@ -44,7 +47,13 @@ class Instruments:
         self.capacity = Gauge("capacity", "d", registry=self.registry)
 
     def value(self, name: str, **labels: str) -> float:
-        return self.registry.get_sample_value(name, labels) or 0.0
+        """Return the sum of the samples with these labels, whatever their others are."""
+        return sum(
+            sample.value
+            for family in self.registry.collect()
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
 
 
 @dataclass
@@ -158,6 +167,7 @@ def stack(seen: Telemetry, app: ASGIApp, *, route: str = "/things/{thing_id}") -
     return Edge(
         seen.tracing.asgi(SpanMarks(app, keep=seen.tracing.keep)),
         resolve=lambda _method, _path: Template(route),
+        scheme="https",
         duration=instruments.duration,
         active=instruments.active,
         client_requests=instruments.clients,

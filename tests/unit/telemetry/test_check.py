@@ -88,7 +88,9 @@ async def test_no_span_and_two_spans_are_problems() -> None:
 
 async def test_the_lag_is_how_late_a_timer_fired() -> None:
     instruments = Instruments()
-    monitor = LoopMonitor(instruments.duration.labels("GET", "/", "200"), interval_seconds=0.01)
+    monitor = LoopMonitor(
+        instruments.duration.labels("GET", "http", "/", "200", ""), interval_seconds=0.01
+    )
     monitor.start()
 
     time.sleep(0.1)  # noqa: ASYNC251 - the loop is blocked on purpose

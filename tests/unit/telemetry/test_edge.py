@@ -138,7 +138,7 @@ async def test_only_a_kept_trace_is_named_by_an_exemplar() -> None:
         await request(stack(seen, application(fine)))
 
         text = generate_latest(seen.instruments.registry).decode()  # type: ignore[no-untyped-call]
-        kept = [span for span in seen.ended if (span.attributes or {})["app.trace.keep"]]
+        kept = [span for span in seen.ended if (span.attributes or {})["firedrill.trace.keep"]]
         assert len(seen.ended) == 2
         assert len(kept) == 1
         assert kept[0].context is not None
@@ -254,6 +254,7 @@ async def test_a_bug_of_the_telemetry_is_counted_and_the_request_answered(
     edge = Edge(
         application(fine),
         resolve=broken,
+        scheme="http",
         duration=instruments.duration,
         active=instruments.active,
         client_requests=instruments.clients,

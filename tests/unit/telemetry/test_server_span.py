@@ -33,7 +33,7 @@ async def test_one_request_leaves_one_server_span_named_by_the_template() -> Non
         assert attributes["http.route"] == "/things/{thing_id}"
         assert attributes["http.response.status_code"] == 200
         assert (attributes["server.address"], attributes["server.port"]) == ("127.0.0.1", 8000)
-        assert attributes["app.trace.keep"] is False
+        assert attributes["firedrill.trace.keep"] is False
         assert server.status.status_code is StatusCode.UNSET
 
 
@@ -49,8 +49,8 @@ async def test_a_5xx_is_an_error_named_by_its_code() -> None:
         (server,) = seen.ended
         attributes = attributes_of(server)
         assert server.status.status_code is StatusCode.ERROR
-        assert attributes["error.type"] == attributes["app.failure.code"] == "db_timeout"
-        assert attributes["app.trace.keep"] is True
+        assert attributes["error.type"] == attributes["firedrill.failure.code"] == "db_timeout"
+        assert attributes["firedrill.trace.keep"] is True
 
 
 async def test_a_422_is_no_error_but_says_which_fields() -> None:
@@ -66,9 +66,12 @@ async def test_a_422_is_no_error_but_says_which_fields() -> None:
         (server,) = seen.ended
         (event,) = server.events
         assert server.status.status_code is StatusCode.UNSET
-        assert attributes_of(server)["app.failure.code"] == "validation_failed"
-        assert event.name == "validation_failed"
-        assert dict(event.attributes or {}) == {"field": "body.name", "error_type": "missing"}
+        assert attributes_of(server)["firedrill.failure.code"] == "validation_failed"
+        assert event.name == "firedrill.validation_failed"
+        assert dict(event.attributes or {}) == {
+            "firedrill.validation.field": "body.name",
+            "firedrill.validation.error_type": "missing",
+        }
 
 
 async def test_the_span_never_sees_query_address_or_credentials() -> None:
