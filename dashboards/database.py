@@ -218,12 +218,16 @@ def _server() -> list[Panel]:
             links=[Link("Runbook: PostgresDown", runbook_url("PostgresDown"))],
         ),
         graph(
-            "Connections at the server, by state",
-            "Good: idle and a few active. idle in transaction is a caller that forgot to finish. "
-            "PostgresConnectionsHigh opens a ticket at "
-            f"{limit('PostgresConnectionsHigh', 'pg_stat_activity_count'):.0%} of max.",
-            Query(f"sum by (state) (pg_stat_activity_count{{{_SERVER}}})", "{{state}}"),
-            Query(f"max(pg_settings_max_connections{{{_SERVER}}})", "max"),
+            "Connections at the server, by client",
+            "Good: the pools of the service and little else. PostgresConnectionsHigh opens a ticket at "
+            f"{limit('PostgresConnectionsHigh', 'service:pg_client_connections:ratio'):.0%} of max, "
+            "PostgresConnectionsExhausted pages when nobody else gets in: the line on top is who to ask.",
+            Query(
+                "sum by (usename, application_name, client_addr) "
+                f"(pg_client_connections{{{_SERVER}}})",
+                "{{application_name}} ({{usename}} from {{client_addr}})",
+            ),
+            Query(f"max(pg_client_connections_limit{{{_SERVER}}})", "max"),
             unit="short",
             dashed=["max"],
             links=[Link("Runbook", runbook_url("PostgresConnectionsHigh"))],

@@ -151,6 +151,7 @@ class Database:
             error_type=meaning.error_type,
             sqlstate=meaning.sqlstate or None,
             constraint=meaning.constraint or None,
+            object=meaning.object or None,
             **fields,
         )
 
@@ -160,7 +161,8 @@ class _Missing:
 
 
 MISSING = _Missing()
-"""What `optional` returns when the database lacks an object that the query names."""
+"""What `optional` returns when the database lacks an object that the query names, or refuses it."""
+_LACKING = ("undefined", "privilege")
 
 
 async def optional(session: AsyncSession, query: Callable[[], Awaitable[T]]) -> T | _Missing:
@@ -173,7 +175,7 @@ async def optional(session: AsyncSession, query: Callable[[], Awaitable[T]]) -> 
             return await query()
     except sqlalchemy.exc.DBAPIError as error:
         meaning = meaning_of(error)
-        if meaning is None or meaning.error_type != "undefined":
+        if meaning is None or meaning.error_type not in _LACKING:
             raise
         return MISSING
 

@@ -2,10 +2,12 @@
 
 Classified by SQLSTATE, not by class: the class of a statement timeout is DBAPIError, of a broken
 connection InterfaceError, of a refused one ConnectionRefusedError; none of them says it reliably. A
-driver error's own text never leaves this module: PostgreSQL puts values into DETAIL.
+driver error's own text never leaves this module: PostgreSQL puts values into DETAIL. The one thing taken
+from it is the name of what is missing or refused, where the text is made of names alone.
 """
 
 import enum
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -29,18 +31,25 @@ class Retry(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What an error means. error_type: the metric's closed vocabulary."""
+    """What an error means.
+
+    error_type: the metric's closed vocabulary. object: table, column, type or schema that is missing or
+    refused, for the log.
+    """
 
     error_type: str
     mode: Mode
     retry: Retry = Retry.NEVER
     sqlstate: str = ""
     constraint: str = ""
+    object: str = ""
 
     def failure(self) -> Failure:
         log: dict[str, str | int | float | bool | None] = {"sqlstate": self.sqlstate}
         if self.constraint:
             log["constraint"] = self.constraint
+        if self.object:
+            log["object"] = self.object
         return Failure(self.mode, cause=self.error_type, log=log)
 
 
@@ -82,6 +91,7 @@ BY_SQLSTATE: dict[str, Meaning] = {
     "22P02": Meaning("enum", failures.SCHEMA_MISMATCH),
     "22": _DATA,
     "42": _SCHEMA,
+    "42501": Meaning("privilege", failures.SCHEMA_MISMATCH),
     "3F": _SCHEMA,
     "0A000": Meaning("cached_plan", failures.SCHEMA_MISMATCH, Retry.FRESH_PLAN),
     "25P02": Meaning("in_failed_tx", failures.INTERNAL_ERROR),
@@ -107,6 +117,7 @@ BY_CONSTRAINT: dict[str, Mode] = {
 CONNECT_REASONS: dict[str, str] = {
     "28000": "auth",
     "28P01": "auth",
+    "42501": "auth",  # the role may log in, and not connect to this database
     "53300": "too_many",
     "57P03": "starting",
 }
@@ -138,17 +149,38 @@ def meaning_of(error: BaseException) -> Meaning | None:
         if isinstance(sqlstate, str) and sqlstate:
             # SQLAlchemy's copy has the state, only the driver's own error has the name.
             names = (getattr(cause, "constraint_name", None) for cause in _chain(error))
-            return _by_sqlstate(sqlstate, next((name for name in names if name), ""))
+            constraint = next((name for name in names if name), "")
+            return _by_sqlstate(sqlstate, constraint, _object_of(sqlstate, error))
     return _without_sqlstate(error)
 
 
-def _by_sqlstate(sqlstate: str, constraint: str) -> Meaning:
+def _by_sqlstate(sqlstate: str, constraint: str, named: str) -> Meaning:
     meaning = next(
         (BY_SQLSTATE[key] for key in (sqlstate, sqlstate[:3], sqlstate[:2]) if key in BY_SQLSTATE),
         _UNKNOWN,
     )
     mode = BY_CONSTRAINT.get(constraint, meaning.mode)
-    return Meaning(meaning.error_type, mode, meaning.retry, sqlstate, constraint)
+    return Meaning(meaning.error_type, mode, meaning.retry, sqlstate, constraint, named)
+
+
+# 42P01, 42703, 42704, 3F000, 42501: made of names that stand in the service's own SQL, never of values.
+_OBJECT_STATES = frozenset({"42P01", "42703", "42704", "3F000", "42501"})
+_OBJECT = re.compile(
+    r'(?:relation|column|type|schema) "?(?P<missing>[\w.]{1,127})"?'
+    r'(?: of relation "(?P<table>\w{1,63})")? does not exist'
+    r"|permission denied for (?:\w+ ){1,2}(?P<refused>[\w.]{1,127})"
+)
+
+
+def _object_of(sqlstate: str, error: BaseException) -> str:
+    if sqlstate not in _OBJECT_STATES:
+        return ""
+    for item in _chain(error):
+        match = _OBJECT.fullmatch(str(getattr(item, "message", "")))
+        if match:
+            names = (match["table"], match["missing"] or match["refused"])
+            return ".".join(name for name in names if name)
+    return ""
 
 
 def _without_sqlstate(error: BaseException) -> Meaning | None:

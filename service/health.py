@@ -114,16 +114,22 @@ class DatabaseProbe:
             self._connection = None
 
     async def _ask(self) -> str:
+        connecting = self._connection is None or self._connection.is_closed()
         try:
             async with asyncio.timeout(DATABASE_ANSWER_SECONDS):
-                if self._connection is None or self._connection.is_closed():
+                if connecting:
                     self._connection = await connect(
                         self._config, application_name="firedrill-health"
                     )
+                    connecting = False
+                assert self._connection is not None  # noqa: S101 - narrows the type
                 await self._connection.fetchval("SELECT 1")
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             self.close()
-            return connect_failure(error).reason
+            reason = connect_failure(error).reason
+            if connecting:
+                metrics.DB_CONNECT_FAILURES.labels(reason).inc()
+            return reason
         return "ok"
 
 

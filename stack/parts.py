@@ -277,6 +277,7 @@ def _postgres_exporter(settings: Settings, credentials: Credentials, programs: P
             f"--web.listen-address=127.0.0.1:{port}",
             # Debian's 0.11 asks for columns that PostgreSQL 17 has moved.
             "--no-collector.bgwriter",
+            f"--extend.query-path={ROOT / 'stack' / 'postgres_exporter.yaml'}",
             "--log.format=json",
         ],
         is_ready=answers(port, "/metrics"),

@@ -26,7 +26,7 @@ import asyncpg
 Role = Literal["superuser", "owner", "app", "monitor"]
 ROLES: dict[Role, str] = {
     "superuser": "postgres",
-    "owner": "firedrill_owner",  # owns the schema; migrations run as it
+    "owner": "firedrill_owner",  # owns the schema, sees and ends sessions; migrations, operators
     "app": "firedrill_app",  # reads and writes rows, nothing else
     "monitor": "firedrill_monitor",  # pg_monitor, for the exporter
 }
@@ -43,6 +43,8 @@ _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "max_connections": MAX_CONNECTIONS,
+    # For the exporter and `make psql`: somebody must be able to see who holds the others, and end it.
+    "reserved_connections": 3,
     "shared_buffers": "64MB",
     "max_wal_size": "256MB",
     "log_line_prefix": "%m [%p] %q%u@%d ",
@@ -212,7 +214,10 @@ async def _create_roles(port: int, passwords: Mapping[Role, str]) -> None:
                 await admin.execute(f"CREATE ROLE {name}")
             password = await admin.fetchval("SELECT quote_literal($1::text)", passwords[role])
             await admin.execute(f"ALTER ROLE {name} LOGIN PASSWORD {password}")
-        await admin.execute(f"GRANT pg_monitor TO {ROLES['monitor']}")
+        await admin.execute(
+            f"GRANT pg_monitor, pg_use_reserved_connections TO {ROLES['monitor']}, {ROLES['owner']}"
+        )
+        await admin.execute(f"GRANT pg_signal_backend TO {ROLES['owner']}")
         if not await admin.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", DATABASE):
             await admin.execute(f"CREATE DATABASE {DATABASE} OWNER {ROLES['owner']}")
     finally:

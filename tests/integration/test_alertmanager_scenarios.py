@@ -31,6 +31,7 @@ MENDED_SECONDS = 70 / DIVIDED_BY
 RESEND_SECONDS = 20 / DIVIDED_BY
 
 PROFILE, SETTINGS = "/api/v1/profile", "/api/v1/settings"
+CALENDAR = "/api/v1/calendar/events"
 
 Alert = dict[str, Any]
 Notification = dict[str, Any]
@@ -49,12 +50,16 @@ def provider_down(env: str) -> Alert:
     return shipped("CalendarProviderDown", env, provider="google", scope="calendar")
 
 
-def recovering(env: str, scope: str) -> Alert:
-    return shipped("FaultRecovering", env, scope=scope)
+def recovering(env: str, route: str) -> Alert:
+    return shipped("FaultRecovering", env, http_route=route, holds="slow_tiers")
 
 
-def just_mended(env: str, scope: str) -> Alert:
-    return shipped("FaultRecovering", env, scope=scope, holds="symptoms")
+def just_mended(env: str, route: str) -> Alert:
+    return shipped("FaultRecovering", env, http_route=route, holds="symptoms")
+
+
+def all_just_mended(env: str) -> Alert:
+    return shipped("FaultRecovering", env, holds="service_symptoms")
 
 
 def probe_failing(env: str, route: str = PROFILE) -> Alert:
@@ -82,26 +87,35 @@ TIMELINE: list[tuple[float, Alert]] = [
     (0, shipped("DbPoolExhausted", "tickets")),
     (0, shipped("DbPoolSaturationHigh", "tickets")),
     (0, shipped("ApiRestartLoop", "tickets")),
-    (0, recovering("recovering", "service")),
+    (0, recovering("recovering", PROFILE)),
     (0, burn("recovering", "p1")),
     (0, burn("recovering", "p2")),
     (0, burn("recovering", "p0", SETTINGS)),
-    (0, recovering("recovering_here", "profile")),
-    (0, burn("recovering_here", "p1")),
-    (0, recovering("recovering_elsewhere", "calendar")),
+    (0, recovering("recovering_elsewhere", CALENDAR)),
     (0, burn("recovering_elsewhere", "p1")),
-    (0, just_mended("just_mended", "service")),
+    (0, just_mended("just_mended", PROFILE)),
+    (0, just_mended("just_mended", SETTINGS)),
+    (0, all_just_mended("just_mended")),
     (0, burn("just_mended", "p0")),
     (0, probe_failing("just_mended", SETTINGS)),
-    (0, just_mended("mended_then_broken", "service")),
+    (0, shipped("ApiProbeFailing", "just_mended", scope="service")),
+    (0, just_mended("mended_then_broken", PROFILE)),
     (0, burn("mended_then_broken", "p0")),
     (0, provider_down("mended_then_broken")),
-    (0, just_mended("just_mended_elsewhere", "calendar")),
+    (0, just_mended("just_mended_elsewhere", CALENDAR)),
     (0, probe_failing("just_mended_elsewhere")),
+    (0, just_mended("just_mended_one_route", PROFILE)),
+    (0, burn("just_mended_one_route", "p0", SETTINGS)),
+    (0, shipped("ApiProbeFailing", "just_mended_one_route", scope="service")),
+    (0, just_mended("fails_in_another_way", PROFILE)),
+    (0, burn("fails_in_another_way", "p0")),
     (0, shipped("DbPoolExhausted", "root")),
     (0, shipped("DbQueriesTimingOut", "root")),
     (0, shipped("ServiceOverloaded", "root")),
     (CAUSE_LAG_SECONDS, shipped("PostgresDown", "root")),
+    (0, shipped("DbPoolExhausted", "full")),
+    (0, shipped("PostgresConnectionsHigh", "full")),
+    (CAUSE_LAG_SECONDS, shipped("PostgresConnectionsExhausted", "full")),
     (0, burn("tiers", "p0")),
     (0, burn("tiers", "p1")),
     (0, burn("tiers", "t1")),
@@ -114,6 +128,7 @@ TIMELINE: list[tuple[float, Alert]] = [
     (0, shipped("DbPoolExhausted", "mended")),
 ]
 MENDED = shipped("DbPoolExhausted", "mended")
+LIFTED = just_mended("fails_in_another_way", PROFILE)
 FENCE = shipped("SchemaDriftDetected", "fence")
 
 
@@ -162,7 +177,8 @@ def play(alertmanager: RunningAlertmanager, pager: RunningPager, second: Running
             wait_until(started + due)
             alertmanager.post(*(alert for when, alert in TIMELINE if when == due))
         wait_until(started + MENDED_SECONDS)
-        alertmanager.end(MENDED)
+        alertmanager.end(MENDED, LIFTED)
+        wait_for(pager, "fails_in_another_way", "pager")
         alertmanager.post(FENCE)
         wait_for(pager, "fence", "ticket")
         inhibited = {
@@ -263,9 +279,7 @@ def test_the_tail_of_a_fault_does_not_page_but_a_new_one_does(record: Record) ->
     assert [alert["labels"]["burn_tier"] for alert in page["alerts"]] == ["p0"]
 
 
-def test_recovery_in_one_scope_holds_back_that_scope_only(record: Record) -> None:
-    assert record.of("recovering_here") == []
-    assert record.inhibited["recovering_here"] == {"ApiErrorBudgetBurn"}
+def test_recovery_of_one_route_holds_back_that_route_only(record: Record) -> None:
     (page,) = record.of("recovering_elsewhere")
 
     assert [alert["labels"]["burn_tier"] for alert in page["alerts"]] == ["p1"]
@@ -276,13 +290,28 @@ def test_no_symptom_pages_right_after_the_mend(record: Record) -> None:
     assert record.inhibited["just_mended"] == {"ApiErrorBudgetBurn", "ApiProbeFailing"}
 
 
+def test_a_symptom_of_another_route_or_of_the_whole_service_pages_right_after_the_mend(
+    record: Record,
+) -> None:
+    found = record.of("just_mended_one_route")
+
+    assert sorted(map(names, found)) == [["ApiErrorBudgetBurn"], ["ApiProbeFailing"]]
+    assert record.inhibited["just_mended_one_route"] == set()
+
+
+def test_a_route_that_fails_in_another_way_pages_once_the_hold_is_lifted(record: Record) -> None:
+    (page,) = record.of("fails_in_another_way")
+
+    assert names(page) == ["ApiErrorBudgetBurn"]
+
+
 def test_another_cause_pages_right_after_the_mend(record: Record) -> None:
     (page,) = record.of("mended_then_broken")
 
     assert names(page) == ["CalendarProviderDown"]
 
 
-def test_a_mend_in_one_scope_hides_no_symptom_in_another(record: Record) -> None:
+def test_a_mend_on_one_route_hides_no_symptom_of_another(record: Record) -> None:
     (page,) = record.of("just_mended_elsewhere")
 
     assert names(page) == ["ApiProbeFailing"]
@@ -298,6 +327,14 @@ def test_a_database_that_is_down_explains_its_victims(record: Record) -> None:
         "DbQueriesTimingOut",
         "ServiceOverloaded",
     }
+
+
+def test_a_server_that_is_full_explains_its_victims(record: Record) -> None:
+    (page,) = record.of("full")
+
+    assert names(page) == ["PostgresConnectionsExhausted"]
+    assert record.inhibited["full"] == {"DbPoolExhausted", "PostgresConnectionsHigh"}
+    assert record.of("full", "ticket") == []
 
 
 def test_one_budget_speaks_with_one_tier(record: Record) -> None:

@@ -177,13 +177,19 @@ async def test_a_database_that_is_down_is_shown_and_takes_no_replica_away(
         changes = {"database_port": proxy.port}
         with serving(config.model_copy(update=changes), state):
             assert (await shown("ok"))[0] == 200
+            before = connect_failures(reason)
             proxy.mode = mode
             status, body = await shown(reason)
             assert (status, body["status"], body["reasons"]) == (200, "ready", [])
             assert database_up() == 0
+            assert connect_failures(reason) > before
             proxy.mode = "pass"
             assert (await shown("ok"))[0] == 200
             assert database_up() == 1
+
+
+def connect_failures(reason: str) -> float:
+    return metrics.DB_CONNECT_FAILURES.labels(reason)._value.get()  # type: ignore[no-any-return]
 
 
 def database_up() -> float:
