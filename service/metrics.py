@@ -304,6 +304,12 @@ SCHEMA_DRIFT = Gauge(
     ["drift_kind"],
     registry=REGISTRY,
 )
+SCHEMA_DRIFT_INFO = Gauge(
+    "schema_drift_info",
+    "1 for each object that statements of this version fail for, named as the code needs it.",
+    ["drift_kind", "drift_object"],
+    registry=REGISTRY,
+)
 SCHEMA_LAST_CHECK = Gauge(
     "schema_check_last_success_timestamp_seconds",
     "When the schema was last compared without error.",
@@ -385,6 +391,7 @@ DB_ERROR_TYPES = (
     "enum",
     "cached_plan",
     "undefined",
+    "privilege",
     "in_failed_tx",
     "serialization",
     "deadlock",

@@ -120,6 +120,10 @@ class SchemaWatch:
         by_kind = Counter(drift.kind for drift in drifts)
         for kind in KINDS:
             metrics.SCHEMA_DRIFT.labels(kind).set(by_kind[kind])
+        metrics.SCHEMA_DRIFT_INFO.clear()
+        for drift in drifts:
+            if drift.breaking:
+                metrics.SCHEMA_DRIFT_INFO.labels(drift.kind, drift.object).set(1)
         lost_groups = {drift.group for drift in drifts if drift.breaking}
         for group in OPTIONAL_GROUPS:
             setattr(self.capabilities, group, group not in lost_groups)

@@ -84,7 +84,7 @@ def count(counter: object, *labels: str) -> float:
         ("SELECT 'ugly'::mood", failures.SCHEMA_MISMATCH, "enum"),
         ("SELECT 2147483648::int", failures.CONSTRAINT_VIOLATION, "data"),
         ("SELECT 1/0", failures.CONSTRAINT_VIOLATION, "data"),
-        ("CREATE TABLE forbidden (id int)", failures.SCHEMA_MISMATCH, "undefined"),
+        ("CREATE TABLE forbidden (id int)", failures.SCHEMA_MISMATCH, "privilege"),
         ("DO $$ BEGIN RAISE EXCEPTION 'x'; END $$", failures.CONSTRAINT_VIOLATION, "data"),
         ("DO $$ BEGIN RAISE SQLSTATE '53100'; END $$", failures.DB_UNAVAILABLE, "other"),
         ("DO $$ BEGIN RAISE SQLSTATE 'XX000'; END $$", failures.INTERNAL_ERROR, "other"),
@@ -98,6 +98,32 @@ async def test_a_statement_that_fails_has_a_name(
 
     assert (caught.value.mode, caught.value.cause) == (mode, cause)
     assert database.pool.checkedout() == 0
+
+
+@pytest.mark.parametrize(
+    ("sql", "named"),
+    [
+        ("SELECT absent FROM parent", "absent"),
+        ("SELECT p.absent FROM parent p", "p.absent"),
+        ("INSERT INTO parent (absent) VALUES (1)", "parent.absent"),
+        ("SELECT * FROM absent", "absent"),
+        ("SELECT * FROM nowhere.absent", "nowhere.absent"),
+        ("SELECT NULL::absent", "absent"),
+        ("CREATE TABLE forbidden (id int)", "public"),
+        ("SELECT rolpassword FROM pg_authid", "pg_authid"),
+        ("SELECT 'ugly'::mood", None),
+        ("SELECT absent('a value')", None),
+        ("SELECT 'a value'::text + 1", None),
+    ],
+)
+async def test_what_is_missing_or_refused_is_named_and_no_value_is(
+    database: Database, sql: str, named: str | None
+) -> None:
+    with pytest.raises(Failure) as caught:
+        await database.run(statement(sql))
+
+    assert caught.value.log.get("object") == named
+    assert "a value" not in str(caught.value.log)
 
 
 async def test_a_locked_row_is_given_up_before_the_statement_times_out(

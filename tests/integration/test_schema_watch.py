@@ -57,6 +57,13 @@ def last_check_seconds() -> float:
     return next(iter(next(iter(metrics.SCHEMA_LAST_CHECK.collect())).samples)).value
 
 
+def drift_named() -> set[tuple[str, str]]:
+    (family,) = metrics.SCHEMA_DRIFT_INFO.collect()
+    return {
+        (sample.labels["drift_kind"], sample.labels["drift_object"]) for sample in family.samples
+    }
+
+
 async def test_a_fresh_database_has_no_drift(watch: SchemaWatch) -> None:
     with capture_logs() as lines:
         assert await watch.check()
@@ -82,6 +89,7 @@ async def test_a_lost_required_column_is_named_and_mended(
     assert watch.capabilities.missing_required == ("column settings.notifications",)
     assert watch.capabilities.ai_models
     assert drift_objects() == {"column": 1}
+    assert drift_named() == {("column", "settings.notifications")}
     assert lines == [
         {
             "event": "schema_drift_found",
@@ -98,7 +106,28 @@ async def test_a_lost_required_column_is_named_and_mended(
 
     assert watch.capabilities == Capabilities(checked=True)
     assert drift_objects() == {}
+    assert drift_named() == set()
     assert [line["event"] for line in lines] == ["schema_drift_cleared"]
+
+
+async def test_a_privilege_that_is_taken_away_is_named(
+    watch: SchemaWatch, execute: Execute
+) -> None:
+    await execute("REVOKE SELECT ON settings FROM firedrill_app")
+    await watch.check()
+    refused = drift_named()
+    await execute("GRANT SELECT ON settings TO firedrill_app")
+
+    assert refused == {("privilege", "settings.SELECT")}
+
+
+async def test_an_object_that_no_statement_needs_is_not_named(
+    watch: SchemaWatch, execute: Execute
+) -> None:
+    await execute("CREATE TABLE unknown_to_the_code (id int)")
+    await watch.check()
+
+    assert drift_named() == set()
 
 
 async def test_a_lost_optional_column_switches_its_capability_off(
