@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import structlog
 import uvicorn
 from prometheus_client import CollectorRegistry, disable_created_metrics
-from prometheus_client.exposition import choose_encoder
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
+
+from service.telemetry.exposition import exposition
 
 LOOPBACK = "127.0.0.1"
 HOST_HELP = "address to listen on; anything but loopback is for containers alone"
@@ -82,8 +83,8 @@ def metrics_route(registry: CollectorRegistry, path: str = "/metrics") -> Route:
     """A registry as text, or as OpenMetrics for a client that asks for it."""
 
     async def expose(request: Request) -> Response:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(registry), headers={"content-type": content_type})
+        body, content_type = exposition(registry, ",".join(request.headers.getlist("accept")))
+        return Response(body, headers={"Content-Type": content_type})
 
     return Route(path, expose)
 

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 import structlog
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import TypeAdapter
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -22,6 +21,7 @@ from stack.pager.page import STYLE, render_page
 from stack.pager.pager import Pager
 from stack.pager.payload import InvalidPayload, parse
 from stack.pager.store import KEPT_NOTIFICATIONS, Notification
+from stack.serving import metrics_route
 
 MAX_BODY_BYTES = 1024 * 1024
 LOOK_EVERY_SECONDS = 0.5
@@ -118,15 +118,12 @@ def _page_routes(pager: Pager, name: str) -> list[Route]:
 
 
 def _operating_routes(pager: Pager) -> list[Route]:
-    async def metrics(_: Request) -> Response:
-        return Response(generate_latest(pager.metrics.registry), media_type=CONTENT_TYPE_LATEST)
-
     async def healthz(_: Request) -> Response:
         if pager.deadman is not None and not pager.deadman.is_watched(pager.clock()):
             raise HTTPException(503, "the dead-man is not being looked at")
         return JSONResponse({"status": "ok"})
 
-    return [Route("/metrics", metrics), Route("/healthz", healthz)]
+    return [metrics_route(pager.metrics.registry), Route("/healthz", healthz)]
 
 
 async def _watch(pager: Pager) -> None:

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import uvicorn
-from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -30,6 +29,7 @@ from stack.provider.metrics import Measured, Metrics
 from stack.provider.modes import Modes
 from stack.provider.store import Store
 from stack.provider.transport import CutAtShutdown, Protocol
+from stack.serving import metrics_route
 
 BACKLOG = 2048
 """As uvicorn's own; a barrier of some hundred clients connects at once."""
@@ -77,10 +77,6 @@ def create_app(settings: Settings) -> Starlette:
         if store:
             store.close()
 
-    async def metrics(request: Request) -> Response:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(provider.metrics.registry), headers={"Content-Type": content_type})
-
     def served(endpoint: str, app: ASGIApp) -> ASGIApp:
         return CutAtShutdown(Measured(app, provider.metrics, endpoint=endpoint))
 
@@ -94,7 +90,7 @@ def create_app(settings: Settings) -> Starlette:
                 methods=["GET"],
             ),
             *control.routes(provider),
-            Route("/metrics", metrics),
+            metrics_route(provider.metrics.registry),
             Route("/healthz", _healthy),
         ],
         lifespan=lifespan,
