@@ -20,6 +20,7 @@ from sqlalchemy.orm import DeclarativeBase
 from service import failures, metrics
 from service.config import Config
 from service.driver_errors import (
+    UNREADABLE_ERRORS,
     ConnectFailed,
     Meaning,
     PoolRefused,
@@ -94,7 +95,7 @@ class Database:
                     raise
                 await _commit(session)
                 return result
-        except (sqlalchemy.exc.SQLAlchemyError, OSError, ConnectFailed, PoolRefused) as error:
+        except _DRIVERS as error:
             meaning = meaning_of(error)
             if meaning is None:
                 raise
@@ -154,6 +155,16 @@ class Database:
             object=meaning.object or None,
             **fields,
         )
+
+
+_DRIVERS = (
+    sqlalchemy.exc.SQLAlchemyError,
+    OSError,
+    ConnectFailed,
+    PoolRefused,
+    *UNREADABLE_ERRORS,
+)
+"""What may come from the driver; `meaning_of` knows what does."""
 
 
 class _Missing:

@@ -10,6 +10,7 @@ import enum
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from traceback import walk_tb
 
 import sqlalchemy.exc
 
@@ -73,6 +74,8 @@ class PoolRefused(Exception):
 _LOST = Meaning("disconnect", failures.DB_CONNECTION_LOST, Retry.FRESH_CONNECTION)
 _SCHEMA = Meaning("undefined", failures.SCHEMA_MISMATCH)
 _DATA = Meaning("data", failures.CONSTRAINT_VIOLATION)
+_UNREADABLE = Meaning("data", failures.STORED_DATA_INVALID)
+_STALE_PLAN = Meaning("cached_plan", failures.SCHEMA_MISMATCH, Retry.FRESH_PLAN)
 _RESOURCES = Meaning("other", failures.DB_UNAVAILABLE)
 _UNKNOWN = Meaning("other", failures.INTERNAL_ERROR)
 
@@ -93,7 +96,7 @@ BY_SQLSTATE: dict[str, Meaning] = {
     "42": _SCHEMA,
     "42501": Meaning("privilege", failures.SCHEMA_MISMATCH),
     "3F": _SCHEMA,
-    "0A000": Meaning("cached_plan", failures.SCHEMA_MISMATCH, Retry.FRESH_PLAN),
+    "0A000": _STALE_PLAN,
     "25P02": Meaning("in_failed_tx", failures.INTERNAL_ERROR),
     "25P03": _LOST,
     "25006": _RESOURCES,  # read-only: a standby answered
@@ -113,6 +116,26 @@ BY_SQLSTATE: dict[str, Meaning] = {
 BY_CONSTRAINT: dict[str, Mode] = {
     "accounts_email_key": failures.EMAIL_CONFLICT,
 }
+
+_STALE_TYPE = "cache lookup failed for type"
+"""What a prepared statement says of a type that was dropped, whatever took its name. Internal errors are
+not translated."""
+
+UNREADABLE_ERRORS = (OverflowError, ValueError)
+"""What decoding a stored value raises that Python has no room for, such as the year 20000."""
+
+# Without an SQLSTATE the server said nothing: by the driver's class, then by ours. First match wins.
+_BY_NAME: dict[str, Meaning] = {
+    "InvalidCachedStatementError": _STALE_PLAN,
+    "DataError": _DATA,  # a parameter that the driver cannot encode
+    "InterfaceError": _LOST,
+}
+_BY_CLASS: tuple[tuple[type[BaseException], Meaning], ...] = (
+    (sqlalchemy.exc.DBAPIError, _LOST),
+    (TimeoutError, Meaning("command_timeout", failures.DB_TIMEOUT)),
+    (OSError, _LOST),
+    (sqlalchemy.exc.SQLAlchemyError, _UNKNOWN),
+)
 
 CONNECT_REASONS: dict[str, str] = {
     "28000": "auth",
@@ -150,7 +173,8 @@ def meaning_of(error: BaseException) -> Meaning | None:
             # SQLAlchemy's copy has the state, only the driver's own error has the name.
             names = (getattr(cause, "constraint_name", None) for cause in _chain(error))
             constraint = next((name for name in names if name), "")
-            return _by_sqlstate(sqlstate, constraint, _object_of(sqlstate, error))
+            found = _by_sqlstate(sqlstate, constraint, _object_of(sqlstate, error))
+            return _STALE_PLAN if sqlstate == "XX000" and _STALE_TYPE in str(item) else found
     return _without_sqlstate(error)
 
 
@@ -185,18 +209,20 @@ def _object_of(sqlstate: str, error: BaseException) -> str:
 
 def _without_sqlstate(error: BaseException) -> Meaning | None:
     names = {type(item).__name__ for item in _chain(error)}
-    if "InvalidCachedStatementError" in names:
-        return BY_SQLSTATE["0A000"]
-    if isinstance(error, sqlalchemy.exc.DBAPIError) or "InterfaceError" in names:
-        # Without an SQLSTATE the server said nothing: the connection ended, or never worked.
-        return _LOST
-    if isinstance(error, TimeoutError):
-        return Meaning("command_timeout", failures.DB_TIMEOUT)
-    if isinstance(error, OSError):
-        return _LOST
-    if isinstance(error, sqlalchemy.exc.SQLAlchemyError):
-        return _UNKNOWN
-    return None
+    by_name = (meaning for name, meaning in _BY_NAME.items() if name in names)
+    by_class = (meaning for kind, meaning in _BY_CLASS if isinstance(error, kind))
+    found = next(by_name, None) or next(by_class, None)
+    if found is None and isinstance(error, UNREADABLE_ERRORS) and _is_from_below(error):
+        return _UNREADABLE
+    return found
+
+
+def _is_from_below(error: BaseException) -> bool:
+    """Tell whether SQLAlchemy or the driver raised it, and not an operation of ours."""
+    names = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
+    packages = [name.partition(".")[0] for name in names]
+    known = [name for name in packages if name in {"service", "sqlalchemy", "asyncpg"}]
+    return known[-1:] != ["service"] and bool(known)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

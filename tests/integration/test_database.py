@@ -274,6 +274,79 @@ async def test_a_changed_column_type_costs_one_retry(database: Database, owner: 
     assert count(metrics.DB_RETRIES, "cached_plan") == before + 1
 
 
+RECREATE_MOOD = """
+ALTER TABLE parent ALTER m TYPE text;
+DROP TYPE mood;
+CREATE TYPE mood AS ENUM ('good', 'bad');
+ALTER TABLE parent ALTER m TYPE mood USING m::mood;
+"""
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["SELECT id FROM parent WHERE m = CAST('good' AS mood)", "UPDATE parent SET m = 'bad'"],
+)
+async def test_a_type_made_anew_under_its_old_name_costs_one_retry(
+    database: Database, owner: Owner, sql: str
+) -> None:
+    async def mood(session: AsyncSession) -> object:
+        # With a parameter: its type is part of the prepared statement.
+        asked = text("UPDATE parent SET m = CAST(:m AS mood) RETURNING m")
+        return (await session.execute(asked, {"m": "good"})).scalars().all()
+
+    for operation in (statement(sql), mood):
+        for _ in range(3):
+            await database.run(operation)
+    await owner.execute(RECREATE_MOOD)
+    before = count(metrics.DB_RETRIES, "cached_plan")
+
+    moods = await database.run(mood)
+    await database.run(statement(sql))
+
+    assert moods == ["good", "good"]
+    assert count(metrics.DB_RETRIES, "cached_plan") - before == 1
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT '20000-01-01'::timestamptz",
+        "SELECT '20000-01-01'::date",
+        "SELECT '0044-03-15 BC'::timestamp",
+        "SELECT '100000 years'::interval * 1000",
+    ],
+)
+async def test_a_stored_value_that_python_has_no_room_for_is_our_data(
+    database: Database, sql: str
+) -> None:
+    with pytest.raises(Failure) as raised:
+        await database.run(statement(sql))
+
+    assert raised.value.mode is failures.STORED_DATA_INVALID
+    assert raised.value.cause == "data"
+
+
+async def test_what_an_operation_gets_wrong_is_not_taken_for_stored_data(
+    database: Database,
+) -> None:
+    async def operation(session: AsyncSession) -> object:
+        await session.execute(text("SELECT 1"))
+        return int("seven")
+
+    with pytest.raises(ValueError, match="seven"):
+        await database.run(operation)
+
+
+async def test_a_parameter_that_cannot_be_sent_is_no_lost_connection(database: Database) -> None:
+    async def operation(session: AsyncSession) -> object:
+        return await session.execute(text("SELECT CAST(:n AS int)"), {"n": 2**40})
+
+    with pytest.raises(Failure) as raised:
+        await database.run(operation)
+
+    assert raised.value.mode is failures.CONSTRAINT_VIOLATION
+
+
 async def terminate(postgres: Postgres, backend: int) -> None:
     admin = await asyncpg.connect(postgres.dsn("superuser"))
     try:
