@@ -8,16 +8,16 @@ that can refuse it, and the cheapest.
 import asyncio
 import time
 from collections.abc import Coroutine
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import structlog
-from fastapi import FastAPI
+from fastapi import FastAPI, Path
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import PlainTextResponse
 from starlette.types import ASGIApp, Scope
 
-from service import failures, metrics, responses
+from service import docs, failures, framework, metrics, problems, responses
 from service.bodies import Bodies
 from service.config import Config
 from service.database import Database
@@ -34,7 +34,7 @@ from service.failures import Failure
 from service.health import Health, every
 from service.resilience.admission import Admission
 from service.resilience.deadline import Deadline
-from service.routes import Policy, RouteTable, policy_of, table_of
+from service.routes import HeadAsGet, Policy, RouteTable, policy_of, table_of
 from service.schema import Capabilities, SchemaWatch
 from service.security import Authentication, Security, openapi
 from service.telemetry import check, guard
@@ -81,7 +81,7 @@ class Service:
             config,
         )
         self.app = self._application()
-        self.routes = table_of(self.app)
+        self.routes = self.app.state.routes = table_of(self.app)
         self.asgi = self._with_outer_layers(self.app)
         self._chores: list[asyncio.Task[None]] = []
         _touch(self.app, self.routes, config.public_scheme)
@@ -128,7 +128,9 @@ class Service:
             version=self.config.service_version,
             # One server span per request, from one place: the framework's own telemetry is off.
             telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+            docs_url=None,
             redoc_url=None,
+            redirect_slashes=False,
         )
         app.state.config = self.config
         app.state.database = self.database
@@ -139,9 +141,16 @@ class Service:
         app.state.sign_in = self.sign_in
         for routes in (auth_routes, profile_routes, settings_routes, calendar_routes):
             app.include_router(routes)
-        app.add_api_route("/problems/{code}", explain_problem, response_class=PlainTextResponse)
-        responses.install(app)
+        app.add_api_route(
+            "/problems/{code}",
+            explain_problem,
+            response_class=PlainTextResponse,
+            responses=problems.problems(failures.NOT_FOUND, caller=False, database=False),
+        )
+        docs.install(app)
+        framework.install(app)
         # The last added is the first to see the request.
+        app.add_middleware(HeadAsGet)
         app.add_middleware(Bodies, max_bytes=self.config.body_bytes_max)
         app.add_middleware(Authentication, security=app.state.security)
         app.add_middleware(Deadline, seconds_for=self._deadline_seconds)
@@ -227,12 +236,12 @@ class Service:
             await client.get(SELF_CHECK_PATH)
 
 
-async def explain_problem(code: str) -> str:
+async def explain_problem(code: Annotated[str, Path(examples=["validation_failed"])]) -> str:
     """Say what happened and what the caller can do, for each `type` of a problem."""
     mode = failures.MODES.get(code)
     if mode is None or mode.status is None:
         raise Failure(failures.NOT_FOUND)
-    return responses.explain(mode)
+    return problems.explain(mode)
 
 
 def _policy(scope: Scope) -> Policy:
@@ -274,15 +283,16 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     if not app.openapi_schema:
         document = get_openapi(title=app.title, version=app.version, routes=app.routes)
         components = document.setdefault("components", {})
-        components.setdefault("schemas", {})["Problem"] = responses.PROBLEM_SCHEMA
+        components.setdefault("schemas", {})["Problem"] = problems.PROBLEM_SCHEMA
         components["securitySchemes"] = openapi.schemes(app.state.security.cookies)
         for path, operations in document["paths"].items():
             for method, operation in operations.items():
                 operation["security"] = openapi.requirements(policy_of(method.upper(), path))
                 # FastAPI's own 422 describes a body that this service never sends.
                 described = operation["responses"].get("422", {}).get("content", {})
-                if "application/json" in described:
-                    described.pop("application/json")
+                described.pop("application/json", None)
+                if not described:
+                    operation["responses"].pop("422", None)
         app.openapi_schema = document
     return app.openapi_schema
 
@@ -294,7 +304,7 @@ def _touch(app: FastAPI, routes: RouteTable, scheme: str) -> None:
     for path, operations in app.openapi()["paths"].items():
         for method, operation in operations.items():
             statuses += [(method.upper(), path, int(status)) for status in operation["responses"]]
-            codes += [(path, code) for code in responses.documented_codes(operation)]
+            codes += [(path, code) for code in problems.documented_codes(operation)]
     unmatched = routes.resolve("").template
     statuses += [("GET", unmatched, 404)]
     codes += [(unmatched, code) for code in ("not_found", "method_not_allowed")]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from types import MappingProxyType
 
-__all__ = ["MODES", "Blame", "Failure", "Mode", "mode_of"]
+__all__ = ["MODES", "Blame", "Failure", "FieldError", "Mode", "mode_of"]
 
 
 class Blame(enum.StrEnum):
@@ -60,12 +60,26 @@ def _declare(
     return mode
 
 
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """What is wrong with one field of a request.
+
+    field: as the contract calls it, so fit for metrics, logs and spans. type, msg: fixed texts.
+    sent_as: what the caller calls it, for the answer alone; empty where that is the same.
+    """
+
+    field: str
+    type: str
+    msg: str
+    sent_as: str = ""
+
+
 class Failure(Exception):
     """A request ends with this mode.
 
     cause: internal, closed vocabulary (`timeout`, `auth`, `refused`), for the log; never sent.
     retry_after_seconds: overrides the jittered default of retryable modes.
-    errors: for 4xx about the body: [{"loc": ..., "type": ..., "msg": ...}], fixed texts only.
+    errors: for a 422: the fields that are wrong.
     headers, extensions: sent with the answer as they are: response headers (WWW-Authenticate) and
         RFC 9457 extension members.
     log: fields for the canonical log line; never values from a body, token or driver message.
@@ -77,7 +91,7 @@ class Failure(Exception):
         *,
         cause: str | None = None,
         retry_after_seconds: float | None = None,
-        errors: list[dict[str, str]] | None = None,
+        errors: list[FieldError] | None = None,
         headers: dict[str, str] | None = None,
         extensions: dict[str, str] | None = None,
         log: dict[str, str | int | float | bool | None] | None = None,

@@ -54,7 +54,7 @@ FAILURES = Counter(
 )
 VALIDATION_ERRORS = Counter(
     "http_request_validation_errors_total",
-    "Fields that made a request a 422. At most 200 label sets, then field=_other.",
+    "Requests that a field made a 422. Fields are those of the contract: a name that it does not have is _unknown, a key of a map [key].",
     ["http_route", "field", "error_type"],
     registry=REGISTRY,
 )

@@ -11,6 +11,7 @@ from typing import Literal
 
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.metrics import UNMATCHED
 
@@ -27,13 +28,13 @@ class Policy:
     """What stands in front of a route.
 
     admission: whose in-flight limit it counts against; None: never refused.
-    auth: `user` asks for a caller before the body is read.
+    auth: `user` asks for a caller before the body is read, `session` for one with a session cookie.
     csrf: whether it changes something, so that a cookie alone does not authenticate it.
     body: the media type that it reads, None for no body.
     """
 
     admission: AdmissionClass | None = "read"
-    auth: Literal["none", "user"] = "user"
+    auth: Literal["none", "user", "session"] = "user"
     csrf: bool = False
     body: str | None = None
 
@@ -45,8 +46,18 @@ class RouteSpec:
     template: str
     policies: Mapping[str, Policy]
 
+    @property
+    def methods(self) -> list[str]:
+        """Return what `Allow` lists."""
+        return sorted({*self.policies, *(("HEAD",) if "GET" in self.policies else ())})
+
     def policy(self, method: str) -> Policy:
-        return self.policies.get(method, _OPEN)
+        return self.policies.get(_as_routed(method), _OPEN)
+
+
+def _as_routed(method: str) -> str:
+    """HEAD is GET, whose body the server leaves out (RFC 9110 §9.3.2)."""
+    return "GET" if method == "HEAD" else method
 
 
 _OPEN = Policy(auth="none")
@@ -56,20 +67,23 @@ _FORM = "application/x-www-form-urlencoded"
 # Routes whose policy does not follow from the method.
 _SPECIAL: Mapping[tuple[str, str], Policy] = {
     ("POST", "/api/v1/auth/token"): Policy("login", "none", body=_FORM),
-    ("POST", "/api/v1/auth/logout"): Policy("write", csrf=True),
+    ("GET", "/api/v1/auth/csrf"): Policy("read", "session"),
+    ("POST", "/api/v1/auth/logout"): Policy("write", "session", csrf=True),
     ("POST", "/api/v1/calendar/sync/auto"): Policy("calendar", csrf=True),
     ("GET", "/problems/{code}"): _OPEN,
     ("GET", "/openapi.json"): _OPEN,
     ("GET", "/docs"): _OPEN,
+    ("GET", "/docs/{asset}"): _OPEN,
 }
 
 
 def policy_of(method: str, template: str) -> Policy:
     """Return the policy of a declared route: the special one, else what its method says."""
+    method = _as_routed(method)
     special = _SPECIAL.get((method, template))
     if special is not None:
         return special
-    if method in {"GET", "HEAD", "OPTIONS"}:
+    if method in {"GET", "OPTIONS"}:
         return Policy("read")
     return Policy("write", csrf=True, body=_JSON)
 
@@ -100,6 +114,18 @@ class RouteTable:
         return next(
             (spec for pattern, spec in self._patterns if pattern.fullmatch(path)), self._unmatched
         )
+
+
+class HeadAsGet:
+    """ASGI middleware right before the router: what is routed and run for HEAD is GET."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope = {**scope, "method": _as_routed(scope["method"])}
+        await self._app(scope, receive, send)
 
 
 def table_of(app: FastAPI) -> RouteTable:

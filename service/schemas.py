@@ -15,6 +15,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 MAX_DEPTH = 32
 MAX_DIGITS = 400
 """Longer integers are refused before Python converts them in quadratic time."""
+TEXT_MAX = 65536
+"""Characters of a text without a limit of its own."""
 
 
 def _storable(value: str) -> str:
@@ -24,11 +26,14 @@ def _storable(value: str) -> str:
     return value
 
 
-def text(*, max_length: int, min_length: int = 0) -> Any:
-    """Return the type of a text field; lengths in characters, surrounding white space is removed."""
+def text(*, max_length: int = TEXT_MAX, min_length: int = 0, strip: bool = True) -> Any:
+    """Return the type of a text: a field, a key of a map.
+
+    Lengths in characters. strip: remove white space around it.
+    """
     return Annotated[
         str,
-        StringConstraints(min_length=min_length, max_length=max_length, strip_whitespace=True),
+        StringConstraints(min_length=min_length, max_length=max_length, strip_whitespace=strip),
         AfterValidator(_storable),
     ]
 
@@ -36,7 +41,7 @@ def text(*, max_length: int, min_length: int = 0) -> Any:
 class Model(BaseModel):
     """A request body: unknown fields are errors, so that a renamed field is a 422 and not a loss."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, str_max_length=65536)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, str_max_length=TEXT_MAX)
 
 
 def loads(raw: bytes) -> Any:

@@ -62,6 +62,8 @@ class Authentication:
         headers: Headers = scope["headers"]
         # With both, the cookie counts: the stricter rules are the ones that apply.
         secret = secret_in(cookie_values(headers, self._security.cookies.session_name))
+        if secret is None and policy.auth == "session":
+            raise credentials_missing()
         if secret is None:
             return self._from_token(headers)
         identity = Identity(TokenFormat.SESSION, session_id=session_id(secret))

@@ -21,4 +21,5 @@ def requirements(policy: Policy) -> list[dict[str, list[Any]]]:
     if policy.auth == "none":
         return []
     proofs = ("session", "csrf_cookie", "csrf_header") if policy.csrf else ("session",)
-    return [{"bearer": []}, {name: [] for name in proofs}]
+    of_session: dict[str, list[Any]] = {name: [] for name in proofs}
+    return [of_session] if policy.auth == "session" else [{"bearer": []}, of_session]

@@ -45,12 +45,27 @@ def client_request_id_of(header: str) -> str:
     return header if _REQUEST_ID.fullmatch(header) else ""
 
 
+class BoundedSet:
+    """The first distinct values, then `other`, for as long as the process lives."""
+
+    def __init__(self, most: int, *, other: str) -> None:
+        self._most = most
+        self._other = other
+        self._seen: set[str] = set()
+
+    def label_of(self, value: str) -> str:
+        if value not in self._seen:
+            if len(self._seen) >= self._most:
+                return self._other
+            self._seen.add(value)
+        return value
+
+
 class ClientVersions:
     """The closed set that `client_version` may take: the first distinct ones, then `other`."""
 
     def __init__(self, *, most: int = CLIENT_VERSIONS_MAX) -> None:
-        self._most = most
-        self._seen: set[str] = set()
+        self._places = BoundedSet(most, other=OTHER_VERSION)
 
     def label_of(self, client_version: str, *, authenticated: bool) -> str | None:
         """Return the label value, or None for a request that is not counted.
@@ -63,8 +78,4 @@ class ClientVersions:
             return None
         if not client_version:
             return UNKNOWN_VERSION
-        if client_version not in self._seen:
-            if len(self._seen) >= self._most:
-                return OTHER_VERSION
-            self._seen.add(client_version)
-        return client_version
+        return self._places.label_of(client_version)

@@ -49,7 +49,7 @@ class RequestRecord:
     disconnected: bool = False
     """Whether the caller left before the answer was complete."""
     validation_errors: list[dict[str, str]] = field(default_factory=list)
-    """Of a 422: `loc` and `type` of each error, for the span event; never a value."""
+    """Of a 422: `loc`, as the contract calls it, and `type` of each error; never a value."""
     fields: dict[str, FieldValue] = field(default_factory=dict)
     """More fields for the canonical line, from a fixed vocabulary."""
 

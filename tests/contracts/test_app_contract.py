@@ -8,7 +8,7 @@ import httpx
 import pytest
 from opentelemetry.trace import SpanKind
 
-from service import failures, metrics, responses
+from service import failures, metrics, problems
 from service.app import Service
 from service.config import Config
 from tests.signals import Samples, watched_spans
@@ -101,7 +101,7 @@ def test_every_declared_status_and_code_is_a_series_from_the_start(service: Serv
                 "http_server_request_duration_seconds_count",
                 frozenset(labels.items()),
             ) in samples
-        for code in responses.documented_codes(operation):
+        for code in problems.documented_codes(operation):
             labels = {"code": code, "http_route": path}
             assert ("app_failures_total", frozenset(labels.items())) in samples
 
@@ -110,7 +110,7 @@ def test_every_mode_that_a_request_can_end_with_is_documented_by_a_route(service
     documented = {
         code
         for _, _, operation in operations(service)
-        for code in responses.documented_codes(operation)
+        for code in problems.documented_codes(operation)
     }
 
     assert {mode.code for mode in failures.answered()} == documented | OUTSIDE_ROUTES

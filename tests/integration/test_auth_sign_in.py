@@ -198,6 +198,7 @@ async def test_no_connection_is_held_while_the_password_is_checked(
         ({"data": {"username": "a@b"}}, (422, "validation_failed")),
         ({"data": {"username": "a@b", "password": ""}}, (422, "validation_failed")),
         ({"data": {"username": "c\x00c@b", "password": "x"}}, (422, "validation_failed")),
+        ({"data": {"username": "a@b", "password": "c\x00c"}}, (422, "validation_failed")),
         ({"data": {"username": "c" * 300, "password": "x"}}, (422, "validation_failed")),
         ({"data": {"username": "a@b", "password": "c" * 1025}}, (422, "validation_failed")),
         (
@@ -217,7 +218,7 @@ async def test_a_form_that_does_not_fit_is_refused_without_an_echo(
 
 
 async def test_bytes_that_are_no_text_are_a_wrong_password_at_worst(world: World) -> None:
-    form = b"username=%ED%A0%80%FF@b&password=%ED%A0%80%FF%00"
+    form = b"username=%ED%A0%80%FF@b&password=%ED%A0%80%FF"
     content_type = {"Content-Type": "application/x-www-form-urlencoded"}
 
     answer = await world.client.post(TOKEN, content=form, headers=content_type)

@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from service import responses
+from service import problems
 from service.app import Service
 from tests.integration.conftest import NewAccount, Someone
 from tests.integration.public_server import served
@@ -28,8 +28,6 @@ CASES = 15
 """Of each kind for each operation. All of them: `HYPOTHESIS_PROFILE=thorough` has its own number."""
 CASES_OF_SIGN_IN = 3
 """Each costs 0.2 s of argon2, whatever is sent."""
-UNDOCUMENTED = {"GET /api/v1/settings": {"validation_failed"}}
-"""What is answered and not declared: an If-None-Match of more than 512 characters."""
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -44,6 +42,8 @@ async def port(service: Service) -> AsyncIterator[int]:
         yield opened
 
 
+# The service's own chores make ids at random while a case is made up in the other thread.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 async def test_generated_requests_get_documented_answers(
     port: int, service: Service, new_account: NewAccount, mode: GenerationMode
@@ -82,7 +82,7 @@ def ask_everything(
         operation: Operation = found.ok()
         raw = operation.definition.raw
         if operation.path.startswith("/api/") and can_be_asked(raw, mode):
-            codes = set(responses.documented_codes(raw))
+            codes = set(problems.documented_codes(raw))
             asked[operation.label] = ask(operation, codes, someone, mode)
     return asked
 
@@ -100,13 +100,15 @@ def ask(operation: Operation, codes: set[str], someone: Someone, mode: Generatio
     )
     def check(case: Case[Any]) -> None:
         nonlocal sent
+        if isinstance(case.body, dict):
+            case.body.pop("email", None)  # the caller's token would end with it
         answer = case.call(headers=someone.headers)
         sent += 1
         case.validate_response(answer, checks=CHECKS)
         if answer.status_code >= 400:
             assert answer.headers["content-type"] == ["application/problem+json"]
             problem = answer.json()
-            assert problem["code"] in codes | UNDOCUMENTED.get(operation.label, set())
+            assert problem["code"] in codes
             assert problem["status"] == answer.status_code
 
     check()

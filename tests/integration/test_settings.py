@@ -1,3 +1,4 @@
+import asyncio
 import json
 from collections.abc import AsyncIterator
 
@@ -81,6 +82,107 @@ async def test_a_precondition_on_settings_that_do_not_exist_fails(
     answer = await client.put(PATH, json=SETTINGS, headers={**someone.headers, "If-Match": tag})
 
     assert answer.status_code == 412
+
+
+OLD, WEAK, DEGRADED = '"s1"', 'W/"s2"', '"s2d"'
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ([("If-Match", '"s2"')], 200),
+        ([("If-Match", f'"other", {OLD}, "s2"')], 200),
+        ([("If-Match", '"a,b" ,, "s2",')], 200),
+        ([("If-Match", '"other"'), ("If-Match", '"s2"')], 200),
+        ([("If-Match", "*")], 200),
+        ([("If-Match", OLD)], 412),
+        ([("If-Match", WEAK)], 412),
+        ([("If-Match", f"{WEAK}, {OLD}")], 412),
+        ([("If-Match", DEGRADED)], 412),
+        ([("If-Match", "s2")], 412),
+        ([("If-Match", '"s2')], 412),
+        ([("If-Match", '"s2" "s2"')], 412),
+        ([("If-Match", '"s2", *')], 412),
+        ([("If-Match", '"s02"')], 412),
+        ([("If-Match", "")], 412),
+        ([("If-None-Match", "*")], 412),
+        ([("If-None-Match", WEAK)], 412),
+        ([("If-None-Match", f'{OLD}, "s2"')], 412),
+        ([("If-None-Match", OLD)], 200),
+        ([("If-Match", '"s2"'), ("If-None-Match", OLD)], 200),
+        ([("If-Match", '"s2"'), ("If-None-Match", "*")], 412),
+    ],
+)
+async def test_preconditions_of_a_write_are_those_of_the_standard(
+    client: httpx.AsyncClient, someone: Someone, headers: list[tuple[str, str]], status: int
+) -> None:
+    for theme in ("dark", "light"):
+        await client.put(PATH, json={"theme": theme}, headers=someone.headers)
+
+    answer = await client.put(
+        PATH, json={"theme": "system"}, headers=[*someone.headers.items(), *headers]
+    )
+    read = await client.get(PATH, headers=someone.headers)
+
+    assert answer.status_code == status, answer.text
+    assert read.json()["theme"] == ("system" if status == 200 else "light")
+    assert read.headers["etag"] == ('"s3"' if status == 200 else '"s2"')
+
+
+@pytest.mark.parametrize(
+    ("header", "value"), [("If-Match", '"s0"'), ("If-None-Match", "*"), ("If-None-Match", OLD)]
+)
+async def test_the_first_write_can_be_made_conditional(
+    client: httpx.AsyncClient, someone: Someone, header: str, value: str
+) -> None:
+    """The tag of the defaults is one that a caller was given."""
+    headers = {**someone.headers, header: value}
+
+    first = await client.put(PATH, json=SETTINGS, headers=headers)
+    second = await client.put(PATH, json=SETTINGS, headers=headers)
+
+    assert (first.status_code, first.headers["etag"]) == (200, OLD)
+    assert second.status_code == 412
+
+
+async def test_of_ten_conditional_writes_at_once_one_is_made(
+    client: httpx.AsyncClient, someone: Someone
+) -> None:
+    for header in ({"If-None-Match": "*"}, {"If-Match": OLD}):
+        headers = {**someone.headers, **header}
+        answers = await asyncio.gather(
+            *(client.put(PATH, json={"theme": "dark"}, headers=headers) for _ in range(10))
+        )
+
+        assert sorted(answer.status_code for answer in answers) == [200] + [412] * 9
+
+
+@pytest.mark.parametrize("tag", ["*", WEAK, '"s2"', f'{OLD}, W/"s2"', '"a,b", "s2"'])
+async def test_a_reader_is_told_that_nothing_changed_by_any_form_of_the_tag(
+    client: httpx.AsyncClient, someone: Someone, tag: str
+) -> None:
+    for theme in ("dark", "light"):
+        await client.put(PATH, json={"theme": theme}, headers=someone.headers)
+
+    answer = await client.get(PATH, headers={**someone.headers, "If-None-Match": tag})
+
+    assert answer.status_code == 304
+
+
+@pytest.mark.parametrize("models", [{}, {"Writer": MODELS["models"]["writer"]}])  # type: ignore[index]
+async def test_the_default_model_is_one_of_the_models(
+    client: httpx.AsyncClient, someone: Someone, owner: Owner, models: object
+) -> None:
+    body = {"ai_models": {"default": "writer", "models": models}}
+
+    refused = await client.put(PATH, json=body, headers=someone.headers)
+    # What was stored before that was asked for stays readable.
+    await store(owner, someone, json.dumps(body["ai_models"]))
+    read = await client.get(PATH, headers=someone.headers)
+
+    assert refused.status_code == 422
+    assert [error["loc"] for error in refused.json()["errors"]] == ["body.ai_models.default"]
+    assert read.json()["ai_models"]["default"] == "writer"
 
 
 @pytest.mark.parametrize(

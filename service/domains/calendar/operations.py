@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import (
     BigInteger,
@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import failures
 from service.domains.calendar.models import Event, Grant, GrantStatus
-from service.failures import Failure
+from service.failures import Failure, FieldError
 from service.metrics import PROVIDER
 from service.security import Caller
 from service.upstream.messages import CalendarEvent
@@ -251,18 +251,17 @@ def _position(cursor: str) -> tuple[datetime, int]:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         starts_at, event_id = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        # In UTC, where year 1 east of Greenwich is before the first year that there is.
         moment = datetime.fromisoformat(starts_at)
-    except (ValueError, TypeError) as error:
+        in_utc = moment.astimezone(UTC)
+    except (ValueError, TypeError, OverflowError) as error:
         raise _bad_cursor() from error
     if moment.tzinfo is None or type(event_id) is not int or not 0 < event_id < 2**63:
         raise _bad_cursor()
-    return moment, event_id
+    return in_utc, event_id
 
 
 def _bad_cursor() -> Failure:
-    problem = {
-        "loc": "query.cursor",
-        "type": "cursor_invalid",
-        "msg": "Use the `next_cursor` of the page before.",
-    }
-    return Failure(failures.VALIDATION_FAILED, errors=[problem])
+    message = "Use the `next_cursor` of the page before."
+    error = FieldError("query.cursor", "cursor_invalid", message)
+    return Failure(failures.VALIDATION_FAILED, errors=[error])

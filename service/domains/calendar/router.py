@@ -11,7 +11,7 @@ from service.domains.calendar import operations, sync
 from service.domains.calendar.grants import Grants
 from service.domains.calendar.operations import Connection
 from service.metrics import PROVIDER
-from service.responses import problems
+from service.problems import problems
 from service.schemas import Model, router, text
 from service.security import Work
 from service.upstream import CalendarProvider

@@ -1,57 +1,39 @@
 """The caller's profile over HTTP."""
 
-import unicodedata
-from datetime import datetime
-from zoneinfo import available_timezones
+from typing import Annotated
 
-from pydantic import BaseModel, field_validator
+from pydantic import AwareDatetime, BaseModel, Field
 
 from service import failures
 from service.domains.profile import operations
+from service.domains.profile.fields import Email, Locale, TimeZone
 from service.domains.profile.operations import Person
-from service.responses import checked, problems
+from service.problems import problems
+from service.responses import checked
 from service.schemas import Model, router, text
 from service.security import Work
-from service.security.claims import is_email
 
 routes = router("/api/v1/profile", "profile")
 
-_TIME_ZONES = frozenset(available_timezones())
-
 
 class ProfileIn(Model):
+    """email: a new address to sign in with; left out, it stays."""
+
     display_name: text(min_length=1, max_length=120)  # type: ignore[valid-type]
-    time_zone: text(min_length=1, max_length=64) = "UTC"  # type: ignore[valid-type]
-    locale: text(min_length=2, max_length=6) = "en"  # type: ignore[valid-type]
+    time_zone: TimeZone = "UTC"
+    locale: Locale = "en"
     bio: text(max_length=2000) | None = None  # type: ignore[valid-type]
-    email: text(min_length=3, max_length=254) | None = None  # type: ignore[valid-type]
-    """A new address to sign in with; left out, it stays."""
-
-    @field_validator("email")
-    @classmethod
-    def _is_address(cls, value: str | None) -> str | None:
-        if value is not None and not is_email(value):
-            message = "must be an e-mail address"
-            raise ValueError(message)
-        return value if value is None else unicodedata.normalize("NFC", value)
-
-    @field_validator("time_zone")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        if value not in _TIME_ZONES:
-            message = "must be an IANA time zone"
-            raise ValueError(message)
-        return value
+    email: Email | None = None
 
 
 class ProfileOut(BaseModel):
     account_id: int
-    email: str
+    email: Annotated[str, Field(json_schema_extra={"format": "email"})]
     display_name: str
     time_zone: str
     locale: str
     bio: str | None
-    updated_at: datetime
+    updated_at: AwareDatetime
 
 
 @routes.get("", responses=problems(failures.PROFILE_MISSING))

@@ -5,11 +5,11 @@ same, and the answer says what it leaves out; a write of the missing part is ref
 silently.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import Table, Text, case, func, select, update
+from sqlalchemy import Table, Text, case, func, select
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -61,8 +61,7 @@ async def change_settings(
     caller: Caller,
     *,
     has_ai_models: bool,
-    expected_version: int | None,
-    must_exist: bool,
+    allows: Callable[[int | None], bool] | None,
     theme: Theme,
     notifications: bool,
     ai_models: Mapping[str, Any] | None,
@@ -70,7 +69,7 @@ async def change_settings(
 ) -> Document:
     """Replace the caller's settings and return them with their new version.
 
-    expected_version: from `If-Match`; None: any. must_exist: `If-Match: *`.
+    allows: tells whether the stored version may be replaced (None: nothing is stored); None: any may.
     Raises Failure: PRECONDITION_FAILED, SCHEMA_MISMATCH (a group that is written is missing).
     """
     values: dict[str, Any] = {
@@ -84,27 +83,28 @@ async def change_settings(
         raise Failure(failures.SCHEMA_MISMATCH, cause=AI_MODELS)
     metrics.SETTINGS_BYTES.observe(ai_models_bytes)
     table = cast(Table, Settings.__table__)
-    if expected_version is not None or must_exist:
-        change = update(table).where(table.c.account_id == caller.account_id)
-        if expected_version is not None:
-            change = change.where(table.c.version == expected_version)
-        version = await session.scalar(
-            change.values(**values, version=table.c.version + 1).returning(table.c.version)
+    stored = None
+    if allows is not None:
+        stored = await session.scalar(
+            select(table.c.version).where(table.c.account_id == caller.account_id)
         )
-        if version is None:
+        if not allows(stored):
             raise Failure(failures.PRECONDITION_FAILED)
-    else:
-        version = await session.scalar(
-            upsert(table)
-            .values(account_id=caller.account_id, **values)
-            .on_conflict_do_update(
-                index_elements=[table.c.account_id],
-                set_={**values, "version": table.c.version + 1},
-            )
-            .returning(table.c.version)
+    version = await session.scalar(
+        upsert(table)
+        .values(account_id=caller.account_id, **values)
+        .on_conflict_do_update(
+            index_elements=[table.c.account_id],
+            set_={**values, "version": table.c.version + 1},
+            # Another writer may have come between.
+            where=None if allows is None else table.c.version == (stored or 0),
         )
+        .returning(table.c.version)
+    )
+    if version is None:
+        raise Failure(failures.PRECONDITION_FAILED)
     degraded = () if has_ai_models else (AI_MODELS,)
-    return Document(theme, notifications, int(version or 0), ai_models, degraded)
+    return Document(theme, notifications, version, ai_models, degraded)
 
 
 def _ai_model_columns() -> tuple[ColumnElement[Any], ...]:

@@ -1,26 +1,28 @@
 """The caller's settings over HTTP: typed AI-model configuration, ETag and preconditions."""
 
 import json
-import re
 from typing import Annotated, Any
 
 from fastapi import Header, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from service import failures
 from service.domains.settings import operations
 from service.domains.settings.models import Theme
+from service.domains.settings.preconditions import Preconditions
 from service.failures import Failure
-from service.responses import checked, problems
+from service.problems import problems
+from service.responses import checked
 from service.schemas import MAX_DEPTH, Model, router, text
 from service.security import Work
 
 routes = router("/api/v1/settings", "settings")
 
-_ETAG = re.compile(r'"s([0-9]{1,9})(d?)"')
-
-IfNoneMatch = Annotated[str | None, Header(max_length=512)]
-IfMatch = Annotated[str | None, Header(max_length=512)]
+IfMatch = Annotated[str | None, Header(alias="If-Match", max_length=512)]
+IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", max_length=512)]
+"""For the document and the limit; what they say is read by `Preconditions`, which knows lists."""
+Name = text(strip=False)
+"""A key: with white space removed, two of them could become one."""
 
 
 class AiModel(Model):
@@ -30,7 +32,7 @@ class AiModel(Model):
     model: text(min_length=1, max_length=120)  # type: ignore[valid-type]
     temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
     max_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 4096
-    options: dict[str, str | int | float | bool | None] = Field(
+    options: dict[Name, Name | int | float | bool | None] = Field(  # type: ignore[valid-type]
         default_factory=dict, max_length=32
     )
 
@@ -38,14 +40,26 @@ class AiModel(Model):
 class AiModels(Model):
     """default: the name of the model in `models` that is used when none is asked for."""
 
+    models: dict[Name, AiModel] = Field(max_length=32)  # type: ignore[valid-type]
     default: text(min_length=1, max_length=40)  # type: ignore[valid-type]
-    models: dict[str, AiModel] = Field(max_length=32)
+
+
+class AiModelsIn(AiModels):
+    """What may be stored from now on; older documents are answered as they are."""
+
+    @field_validator("default")
+    @classmethod
+    def _is_one_of_the_models(cls, value: str, info: ValidationInfo) -> str:
+        if value not in info.data.get("models", {value}):
+            message = "must be a name in `models`"
+            raise ValueError(message)
+        return value
 
 
 class SettingsIn(Model):
     theme: Theme = Theme.SYSTEM
     notifications: bool = True
-    ai_models: AiModels | None = None
+    ai_models: AiModelsIn | None = None
 
 
 class SettingsOut(BaseModel):
@@ -60,19 +74,20 @@ class SettingsOut(BaseModel):
 @routes.get(
     "",
     response_model=SettingsOut,
-    responses={304: {"description": "Unchanged"}, **problems(failures.RESPONSE_TOO_LARGE)},
+    responses={
+        304: {"description": "Unchanged"},
+        **problems(failures.RESPONSE_TOO_LARGE, failures.VALIDATION_FAILED),
+    },
 )
 async def read_settings(
-    request: Request, response: Response, work: Work, if_none_match: IfNoneMatch = None
+    request: Request, response: Response, work: Work, _if_none_match: IfNoneMatch = None
 ) -> Any:
     """Return the caller's settings; `degraded` names groups that cannot be read at the moment."""
     document = await work.read(
         operations.settings_of, has_ai_models=request.app.state.capabilities.ai_models
     )
-    etag = _etag(document)
-    if if_none_match is not None and (
-        if_none_match.strip() == "*" or etag in _tags(if_none_match)
-    ):
+    etag = _etag(document.version, is_degraded=bool(document.degraded))
+    if not Preconditions.of(request.headers).none_match(etag, exists=True):
         return Response(status_code=304, headers={"ETag": etag})
     response.headers["ETag"] = etag
     return _answer(document)
@@ -84,25 +99,39 @@ async def read_settings(
     responses=problems(failures.PRECONDITION_FAILED, body=True, write=True),
 )
 async def change_settings(
-    request: Request, response: Response, body: SettingsIn, work: Work, if_match: IfMatch = None
+    request: Request,
+    response: Response,
+    body: SettingsIn,
+    work: Work,
+    _if_match: IfMatch = None,
+    _if_none_match: IfNoneMatch = None,
 ) -> SettingsOut:
-    """Replace the caller's settings; with `If-Match` only if they are still that version."""
-    any_version = if_match is None or if_match.strip() == "*"
-    versions = [int(match[1]) for match in map(_ETAG.fullmatch, _tags(if_match or "")) if match]
-    if not any_version and not versions:
-        raise Failure(failures.PRECONDITION_FAILED)
+    """Replace the caller's settings; with `If-Match` only if they are still that version.
+
+    `*` stands for any version that was stored: settings which never were are answered as defaults, with
+    the tag `"s0"`.
+    """
+    has_ai_models = request.app.state.capabilities.ai_models
+    preconditions = Preconditions.of(request.headers)
+
+    def allows(stored: int | None) -> bool:
+        etag = _etag(stored or 0, is_degraded=not has_ai_models)
+        exists = stored is not None
+        return preconditions.match(etag, exists=exists) and preconditions.none_match(
+            etag, exists=exists
+        )
+
     ai_models = body.ai_models.model_dump() if body.ai_models is not None else None
     document = await work.write(
         operations.change_settings,
-        has_ai_models=request.app.state.capabilities.ai_models,
-        expected_version=None if any_version else versions[0],
-        must_exist=if_match is not None,
+        has_ai_models=has_ai_models,
+        allows=allows if preconditions else None,
         theme=body.theme,
         notifications=body.notifications,
         ai_models=ai_models,
         ai_models_bytes=len(json.dumps(ai_models)) if ai_models is not None else 0,
     )
-    response.headers["ETag"] = _etag(document)
+    response.headers["ETag"] = _etag(document.version, is_degraded=bool(document.degraded))
     return _answer(document)
 
 
@@ -122,13 +151,9 @@ def _answer(document: operations.Document) -> SettingsOut:
     )
 
 
-def _etag(document: operations.Document) -> str:
+def _etag(version: int, *, is_degraded: bool) -> str:
     """Return the version as a strong ETag; a degraded answer is another representation."""
-    return f'"s{document.version}{"d" if document.degraded else ""}"'
-
-
-def _tags(header: str) -> list[str]:
-    return [item.strip().removeprefix("W/") for item in header.split(",")]
+    return f'"s{version}{"d" if is_degraded else ""}"'
 
 
 def _depth(value: Any) -> int:
