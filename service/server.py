@@ -7,6 +7,7 @@ https://github.com/encode/uvicorn/issues/157
 
 import asyncio
 import json
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -20,6 +21,14 @@ from service.telemetry.identity import uuid7
 
 class _HeadTooLargeError(Exception):
     """Ends the parsing; httptools hands it to uvicorn as a request that is not HTTP."""
+
+
+class _HostInvalidError(Exception):
+    """Ends the parsing of a request that does not say for whom it is."""
+
+
+# RFC 3986 §3.2.2, without what only a decoder could judge; empty where there is no authority.
+_HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[\w.~!$&'()*+,;=%-]*)(?::[0-9]*)?", re.ASCII)
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -64,6 +73,11 @@ class LimitedProtocol(HttpToolsProtocol):
         if head_bytes > self.limits.head_bytes_max:
             self._is_head_too_large = True
             raise _HeadTooLargeError
+        # Proxies and servers differ in which of several counts (RFC 9112 §3.2).
+        hosts = [value for name, value in self.headers if name == b"host"]
+        is_needed = self.parser.get_http_version() != "1.0"
+        if len(hosts) > 1 or (is_needed and not hosts) or not all(map(_HOST.fullmatch, hosts)):
+            raise _HostInvalidError
         self._expect(self.limits.body_timeout_seconds, "slow_body")
         super().on_headers_complete()
 
@@ -80,7 +94,11 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         self._answer_and_close(
             HTTPStatus.BAD_REQUEST,
-            {"type": "about:blank", "title": "Bad Request", "detail": "This is not HTTP/1.1."},
+            {
+                "type": "about:blank",
+                "title": "Bad Request",
+                "detail": "Send HTTP/1.1 with one valid Host header.",
+            },
         )
 
     def _refuse_head(self) -> None:

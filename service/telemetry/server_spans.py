@@ -104,10 +104,11 @@ def _visible(scope: Scope, trusted: TrustedNetworks) -> Scope:
         "headers": headers,
         _ORIGINAL: scope,
     }
-    if parents:
+    # With more than one, nobody can tell which is meant: a new trace (W3C Trace Context §3.2.2).
+    if len(parents) == 1:
         client = scope.get("client")
         if client is not None and trusted.contain(client[0]):
-            headers += [(b"traceparent", parent) for parent in parents]
+            headers.append((b"traceparent", parents[0]))
         else:
             visible[_REMOTE] = parents[0]
     return visible
