@@ -41,6 +41,11 @@ class NewGrant(BaseModel):
     authorization_code: bool = Field(
         default=False, description="true: answer with a code instead of tokens"
     )
+    expires_in: int | None = Field(
+        None,
+        ge=0,
+        description="life of this grant's access tokens in seconds, whatever POST /_control says",
+    )
     redirect_uri: str | None = Field(
         None, description="the only one the code may be exchanged with; default: any"
     )
@@ -102,7 +107,10 @@ async def mint_grant(provider: Provider, request: Request) -> Response:
     if wanted.redirect_uri is not None and not wanted.authorization_code:
         raise BadRequest(["redirect_uri: goes with authorization_code only"], _allowed(NewGrant))
     grant, code = provider.grants.consent(
-        user=wanted.user, scopes=wanted.scopes, redirect_uri=wanted.redirect_uri
+        user=wanted.user,
+        scopes=wanted.scopes,
+        redirect_uri=wanted.redirect_uri,
+        expires_in=wanted.expires_in,
     )
     provider.calendars.open(grant.user, initial_events=wanted.events)
     minted: dict[str, object] = {"grant": grant.grant_id, "user": grant.user}

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from stack.provider import transport, wire
 from stack.provider.events import Body
 from stack.provider.modes import CalendarFault, Fault, TokenFault
+from stack.provider.oddities import altered, with_odd_events
 from stack.provider.wire import Answer
 
 _RETRY_AFTER_SECONDS = 5
@@ -22,19 +23,35 @@ IN_FRONT_OF_TOKEN: Mapping[str, Answer] = {
     "invalid_grant": wire.token_error(400, "invalid_grant", wire.REVOKED),
     "invalid_client": wire.token_error(401, "invalid_client", "The OAuth client was not found."),
     "unauthorized_client": wire.token_error(401, "unauthorized_client", "Unauthorized"),
+    "deleted_client": wire.token_error(401, "deleted_client", "The OAuth client was deleted."),
+    "disabled_client": wire.token_error(401, "disabled_client", "The OAuth client was disabled."),
+    "admin_policy_enforced": wire.token_error(
+        400, "admin_policy_enforced", "The account's administrator does not allow these scopes."
+    ),
+    "access_denied": wire.token_error(403, "access_denied", "Account restricted"),
     "error_429": wire.token_error(429, "rate_limit_exceeded", "Rate Limit Exceeded"),
     "error_500": wire.token_error(500, "internal_failure"),
     "error_503": wire.token_error(503, "temporarily_unavailable"),
     "html": wire.HTML_PAGE,
 }
+_USER = ("defaultPerMinutePerUser", "Queries per minute per user")
+_PROJECT = ("defaultPerMinutePerProject", "Queries per minute")
 _DAILY = "https://console.developers.google.com/apis/api/calendar-json.googleapis.com/quotas"
 IN_FRONT_OF_CALENDAR: Mapping[str, Answer] = {
     "unauthorized": wire.AUTH_ERROR,
     "insufficient_permissions": wire.INSUFFICIENT_PERMISSIONS,
+    "not_a_calendar_user": wire.NOT_A_CALENDAR_USER,
+    "domain_policy": wire.DOMAIN_POLICY,
+    "access_not_configured": wire.ACCESS_NOT_CONFIGURED,
     "user_rate_limit_exceeded": wire.usage_limit(
         403, "userRateLimitExceeded", "User Rate Limit Exceeded"
     ),
-    "rate_limit_exceeded": wire.usage_limit(403, "rateLimitExceeded", "Rate Limit Exceeded"),
+    "rate_limit_exceeded": wire.usage_limit(403, "rateLimitExceeded", "", limit=_PROJECT),
+    "rate_limit_exceeded_429": wire.usage_limit(429, "rateLimitExceeded", "", limit=_PROJECT),
+    "rate_limit_exceeded_per_user": wire.usage_limit(403, "rateLimitExceeded", "", limit=_USER),
+    "rate_limit_exceeded_unnamed": wire.usage_limit(
+        403, "rateLimitExceeded", "Rate Limit Exceeded"
+    ),
     "quota_exceeded": wire.usage_limit(403, "quotaExceeded", "Calendar usage limits exceeded."),
     "daily_limit_exceeded": wire.usage_limit(
         403,
@@ -102,6 +119,8 @@ def spoil_tokens(content: Body, fault: TokenFault | None) -> Body:
             return {name: value for name, value in content.items() if name != "access_token"}
         case TokenFault(mode="reduced_scope"):
             return {**content, "scope": "openid"}
+        case TokenFault(mode="altered"):
+            return altered(content, fields=fault.fields, without=fault.without)
     return content
 
 
@@ -110,6 +129,11 @@ def spoil_page(page: Body, fault: CalendarFault | None, *, page_number: int) -> 
 
     page_number: how many endless pages the client has followed; it makes each page new to it.
     """
+    match fault:
+        case CalendarFault(mode="odd_events"):
+            return with_odd_events(page, fault.kinds)
+        case CalendarFault(mode="altered"):
+            return altered(page, fields=fault.fields, without=fault.without)
     if fault is None or fault.mode not in _SPOILT_PAGES:
         return page
     return _SPOILT_PAGES[fault.mode](page, page_number)
@@ -118,6 +142,10 @@ def spoil_page(page: Body, fault: CalendarFault | None, *, page_number: int) -> 
 def _wrong_types(page: Body, _page_number: int) -> Body:
     items = [{**item, "id": 12345, "status": None, "start": "tomorrow"} for item in page["items"]]
     return {**page, "items": items or "none"}
+
+
+def _no_sync_token(page: Body, _page_number: int) -> Body:
+    return {name: value for name, value in page.items() if name != "nextSyncToken"}
 
 
 def _duplicate_ids(page: Body, _page_number: int) -> Body:
@@ -136,6 +164,7 @@ ENDLESS = "endless-"
 
 _SPOILT_PAGES: Mapping[str, Callable[[Body, int], dict[str, Any]]] = {
     "wrong_types": _wrong_types,
+    "no_sync_token": _no_sync_token,
     "duplicate_ids": _duplicate_ids,
     "endless_pages": _endless_pages,
 }

@@ -20,6 +20,7 @@ from stack.provider.judge import Judge
 from stack.provider.listing import ListingRefused, list_events
 from stack.provider.metrics import Metrics
 from stack.provider.modes import CalendarFault, Modes
+from stack.provider.oddities import selected
 
 PRIMARY = "primary"
 
@@ -170,8 +171,16 @@ class EventsEndpoint:
         if fault is not None and fault.mode == "endless_pages":
             mark, _, count = query.pop("pageToken", "").rpartition("-")
             followed = int(count) if f"{mark}-" == faults.ENDLESS and count.isdecimal() else 0
-        page = list_events(self._provider.calendars.open(grant.user), query)
-        return faults.spoil_page(page, fault, page_number=followed)
+        page = list_events(
+            self._provider.calendars.open(grant.user),
+            query,
+            page_events=self._provider.modes.page_events(grant.grant_id),
+        )
+        page = faults.spoil_page(page, fault, page_number=followed)
+        try:
+            return selected(page, query["fields"]) if "fields" in query else page
+        except ValueError as error:
+            raise ListingRefused(wire.invalid_parameter("fields", str(error))) from error
 
 
 def token_content(tokens: Tokens) -> Body:

@@ -60,6 +60,8 @@ class Grant:
     access_expires_at: dict[str, float] = field(default_factory=dict)
     """Live access tokens, by serial number (text, because the record is kept as JSON)."""
     revoked: bool = False
+    expires_in: int | None = None
+    """Life of its access tokens in seconds, in place of everybody's."""
 
 
 @dataclass(frozen=True)
@@ -122,12 +124,18 @@ class Grants:
         return self._grants.get(parsed[1]) if parsed else None
 
     def consent(
-        self, *, user: str | None, scopes: list[str], redirect_uri: str | None = None
+        self,
+        *,
+        user: str | None,
+        scopes: list[str],
+        redirect_uri: str | None = None,
+        expires_in: int | None = None,
     ) -> tuple[Grant, str]:
         """The user says yes: a new grant and its authorization code, good for ten minutes and
         once.
 
         user: whose calendar it opens; None names a new user after the grant.
+        expires_in: of its access tokens, for as long as the grant lives; None: as the terms say.
         """
         grant_id = f"g{len(self._grants) + 1}"
         grant = Grant(
@@ -136,6 +144,7 @@ class Grants:
             scopes=scopes,
             redirect_uri=redirect_uri,
             code_expires_at=self._now() + CODE_LIFETIME_SECONDS,
+            expires_in=expires_in,
         )
         self._grants[grant_id] = grant
         self._save(grant)
@@ -201,18 +210,19 @@ class Grants:
     def _tokens(self, grant: Grant, terms: Terms, *, fresh: bool) -> Tokens:
         """fresh: the client gets a refresh token, too."""
         now = self._now()
+        expires_in = terms.expires_in if grant.expires_in is None else grant.expires_in
         if fresh:
             lifetime = terms.refresh_token_expires_in
             grant.refresh_expires_at = None if lifetime is None else now + lifetime
         grant.access_serial += 1
         alive = [(n, at) for n, at in grant.access_expires_at.items() if now < at]
         grant.access_expires_at = dict(alive[1 - LIVE_ACCESS_TOKENS :])
-        grant.access_expires_at[str(grant.access_serial)] = now + terms.expires_in
+        grant.access_expires_at[str(grant.access_serial)] = now + expires_in
         self._save(grant)
         return Tokens(
             grant=grant,
             access_token=self._mint("at", grant, grant.access_serial),
-            expires_in=terms.expires_in,
+            expires_in=expires_in,
             refresh_token=self._mint("rt", grant, grant.generation) if fresh else None,
             refresh_token_expires_in=terms.refresh_token_expires_in if fresh else None,
         )

@@ -24,7 +24,7 @@ DEFAULT_PAGE_SIZE, LARGEST_PAGE_SIZE = 250, 2500
 
 _KNOWN = {
     *("maxResults", "pageToken", "showDeleted", "singleEvents", "syncToken"),
-    *("timeMax", "timeMin", "alt", "prettyPrint"),
+    *("timeMax", "timeMin", "alt", "prettyPrint", "fields"),
 }
 _NOT_WITH_SYNC_TOKEN = ("timeMin", "timeMax")
 
@@ -58,15 +58,20 @@ class Bounds:
         return not (too_early or too_late)
 
 
-def list_events(calendar: Calendar, query: Mapping[str, str]) -> Body:
-    """One page. Raises ListingRefused with Google's 400 or 410."""
+def list_events(
+    calendar: Calendar, query: Mapping[str, str], *, page_events: int | None = None
+) -> Body:
+    """One page. Raises ListingRefused with Google's 400 or 410.
+
+    page_events: at most so many, whatever is asked for, as Google may.
+    """
     for name in query:
         if name not in _KNOWN:
             message = (
                 f"Unknown name '{name}', or not simulated; known: {', '.join(sorted(_KNOWN))}."
             )
             raise ListingRefused(wire.invalid_parameter(name, message))
-    page_size = _page_size(query.get("maxResults"))
+    page_size = min(_page_size(query.get("maxResults")), page_events or LARGEST_PAGE_SIZE)
     bounds = _bounds(calendar, query)
 
     shown = [event for event in calendar.events.values() if bounds.shows(event)]

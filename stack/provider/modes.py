@@ -11,12 +11,17 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from stack.provider.grants import Rotation, Terms
+from stack.provider.oddities import ODD_EVENTS
 
 TokenMode = Literal[
     "normal",
     "invalid_grant",
     "invalid_client",
     "unauthorized_client",
+    "deleted_client",
+    "disabled_client",
+    "admin_policy_enforced",
+    "access_denied",
     "error_429",
     "error_500",
     "error_503",
@@ -31,13 +36,20 @@ TokenMode = Literal[
     "wrong_types",
     "no_access_token",
     "reduced_scope",
+    "altered",
 ]
 CalendarMode = Literal[
     "normal",
     "unauthorized",
     "insufficient_permissions",
+    "not_a_calendar_user",
+    "domain_policy",
+    "access_not_configured",
     "user_rate_limit_exceeded",
     "rate_limit_exceeded",
+    "rate_limit_exceeded_429",
+    "rate_limit_exceeded_per_user",
+    "rate_limit_exceeded_unnamed",
     "quota_exceeded",
     "daily_limit_exceeded",
     "error_429",
@@ -53,14 +65,24 @@ CalendarMode = Literal[
     "truncated_json",
     "wrong_types",
     "huge",
+    "odd_events",
+    "altered",
+    "no_sync_token",
     "duplicate_ids",
     "endless_pages",
 ]
 
 _PARAMETERS = {
     "seconds": {"hang", "slow_drip"},
-    "retry_after_seconds": {"error_429", "error_503"},
+    "retry_after_seconds": {
+        *("error_429", "error_503", "user_rate_limit_exceeded", "quota_exceeded"),
+        *("rate_limit_exceeded", "rate_limit_exceeded_429", "rate_limit_exceeded_per_user"),
+        *("rate_limit_exceeded_unnamed", "daily_limit_exceeded"),
+    },
     "megabytes": {"huge"},
+    "kinds": {"odd_events"},
+    "fields": {"altered"},
+    "without": {"altered"},
 }
 """Which modes each parameter means something to."""
 
@@ -83,11 +105,24 @@ class Fault(BaseModel):
     )
     megabytes: int = Field(50, ge=1, le=1000, description="huge: size of the body")
 
+    fields: dict[str, Any] = Field(
+        default_factory=dict, description="altered: members that the answer gets"
+    )
+    without: list[str] = Field(
+        default_factory=list, description="altered: members that the answer lacks"
+    )
+    kinds: list[str] = Field(
+        default_factory=list,
+        description=f"odd_events: which, of {', '.join(ODD_EVENTS)}; default: one of each",
+    )
+
     @model_validator(mode="after")
     def _only_what_applies(self) -> Self:
         for name, modes in _PARAMETERS.items():
             if name in self.model_fields_set and self.mode not in modes:
                 raise ValueError(f"{name} applies to {', '.join(sorted(modes))} only")
+        if unknown := set(self.kinds) - ODD_EVENTS.keys():
+            raise ValueError(f"kinds: there is no {', '.join(sorted(unknown))}")
         return self
 
 
@@ -115,6 +150,9 @@ class Control(BaseModel):
     calendar_latency_ms: float | None = Field(
         None, ge=0, le=60_000, description="added to each call"
     )
+    page_events: int | None = Field(
+        None, ge=1, le=2500, description="events of a page at most, whatever is asked for"
+    )
     rotation: Rotation | None = Field(None, description="of refresh tokens")
     grace_seconds: float | None = Field(
         None, ge=0, description="rotation grace: how long the previous refresh token is accepted"
@@ -126,7 +164,7 @@ class Control(BaseModel):
 
 
 _TERMS = ("rotation", "grace_seconds", "expires_in", "refresh_token_expires_in")
-_SCOPED = ("token", "calendar", "token_latency_ms", "calendar_latency_ms", *_TERMS)
+_SCOPED = ("token", "calendar", "token_latency_ms", "calendar_latency_ms", "page_events", *_TERMS)
 _ALL = ""
 
 
@@ -167,6 +205,11 @@ class Modes:
     ) -> float:
         milliseconds = self._setting(f"{endpoint}_latency_ms", grant_id)
         return float(milliseconds or 0.0) / 1000
+
+    def page_events(self, grant_id: str | None) -> int | None:
+        """How many events a page has at most; None for as many as are asked for."""
+        limit: int | None = self._setting("page_events", grant_id)
+        return limit
 
     def terms(self, grant_id: str | None) -> Terms:
         given = {name: self._setting(name, grant_id) for name in _TERMS}

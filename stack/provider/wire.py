@@ -7,6 +7,7 @@ error object, and the Calendar API uses 403 both for quota and for permission, t
 `errors[].reason` alone.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,8 @@ CALENDAR_SCOPES = (
     "https://www.googleapis.com/auth/calendar.readonly",
     "https://www.googleapis.com/auth/calendar.events",
     "https://www.googleapis.com/auth/calendar.events.readonly",
+    "https://www.googleapis.com/auth/calendar.events.owned",
+    "https://www.googleapis.com/auth/calendar.events.owned.readonly",
 )
 """Each of them alone is enough for `events.list`."""
 
@@ -50,9 +53,12 @@ class Answer:
 
 def json_body(content: object) -> bytes:
     """Google indents its JSON; a client that looks for `"error":"invalid_grant"` as text fails
-    here too.
+    here too. Half a surrogate pair goes out as its escape, as Google's servers let it.
     """
-    return orjson.dumps(content, option=orjson.OPT_INDENT_2)
+    try:
+        return orjson.dumps(content, option=orjson.OPT_INDENT_2)
+    except TypeError:
+        return json.dumps(content, indent=2).encode()
 
 
 def token_answer(status: int, content: Mapping[str, Any], **headers: str) -> Answer:
@@ -102,12 +108,49 @@ def invalid_parameter(name: str, message: str, *, reason: str = "invalidParamete
     return calendar_error(400, reason, message, location=("parameter", name))
 
 
-def usage_limit(status: int, reason: str, message: str, **headers: str) -> Answer:
-    """403 and 429 of the quota system: same object, domain `usageLimits`."""
-    grpc_status = "RESOURCE_EXHAUSTED" if status == 429 else "PERMISSION_DENIED"
+def usage_limit(
+    status: int, reason: str, message: str, *, limit: tuple[str, str] | None = None
+) -> Answer:
+    """403 and 429 of the quota system: same object, domain `usageLimits`.
+
+    limit: as ("defaultPerMinutePerUser", "Queries per minute per user"); then it is named in the
+    message and in `details`, as Google does now.
+    """
+    extra: dict[str, Any] = {}
+    if limit is not None:
+        message = (
+            f"Quota exceeded for quota metric 'Queries' and limit '{limit[1]}' of service "
+            f"'{_SERVICE}' for consumer 'project_number:123456789012'."
+        )
+        metadata = {
+            "service": _SERVICE,
+            "consumer": "projects/123456789012",
+            "quota_metric": f"{_SERVICE}/default",
+            "quota_limit": limit[0],
+            "quota_limit_value": "600",
+            "quota_location": "global",
+        }
+        extra["details"] = [_error_info("RATE_LIMIT_EXCEEDED", metadata)]
     return calendar_error(
-        status, reason, message, domain="usageLimits", grpc_status=grpc_status, headers=headers
+        status,
+        reason,
+        message,
+        domain="usageLimits",
+        grpc_status="RESOURCE_EXHAUSTED" if status == 429 else "PERMISSION_DENIED",
+        extra=extra,
     )
+
+
+_SERVICE = "calendar-json.googleapis.com"
+
+
+def _error_info(reason: str, metadata: Mapping[str, str]) -> Mapping[str, object]:
+    return {
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+        "reason": reason,
+        "domain": "googleapis.com",
+        "metadata": metadata,
+    }
 
 
 LOGIN_REQUIRED = calendar_error(
@@ -140,20 +183,35 @@ INSUFFICIENT_PERMISSIONS = calendar_error(
     grpc_status="PERMISSION_DENIED",
     extra={
         "details": [
-            {
-                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-                "reason": "ACCESS_TOKEN_SCOPE_INSUFFICIENT",
-                "domain": "googleapis.com",
-                "metadata": {
-                    "method": "calendar.v3.Events.List",
-                    "service": "calendar-json.googleapis.com",
-                },
-            }
+            _error_info(
+                "ACCESS_TOKEN_SCOPE_INSUFFICIENT",
+                {"method": "calendar.v3.Events.List", "service": _SERVICE},
+            )
         ]
     },
     headers={
         "WWW-Authenticate": f'{_CHALLENGE}, error="insufficient_scope", '
         f'scope="{" ".join(CALENDAR_SCOPES)}"'
+    },
+)
+NOT_A_CALENDAR_USER = calendar_error(
+    403, "notACalendarUser", "The user must be signed up for Google Calendar.", domain="calendar"
+)
+DOMAIN_POLICY = calendar_error(
+    403, "domainPolicy", "The domain administrators have disabled Calendar apps."
+)
+ACCESS_NOT_CONFIGURED = calendar_error(
+    403,
+    "accessNotConfigured",
+    "Google Calendar API has not been used in project 123456789012 before or it is disabled.",
+    domain="usageLimits",
+    grpc_status="PERMISSION_DENIED",
+    extra={
+        "details": [
+            _error_info(
+                "SERVICE_DISABLED", {"service": _SERVICE, "consumer": "projects/123456789012"}
+            )
+        ]
     },
 )
 NOT_FOUND = calendar_error(404, "notFound", "Not Found")

@@ -87,6 +87,8 @@ def test_gone_waits_for_a_call_that_brings_a_sync_token() -> None:
         {"calendar": {"mode": "lost_response"}},
         {"token": {"mode": "close", "seconds": 1}},
         {"token": {"mode": "close", "times": 0}},
+        {"calendar": {"mode": "odd_events", "kinds": ["even"]}},
+        {"calendar": {"mode": "odd_events", "fields": {"items": []}}},
         {"rotation": "sometimes"},
         {"expires_in": "1"},
     ],
@@ -98,12 +100,13 @@ def test_a_control_that_cannot_be_meant_is_refused(control: dict[str, object]) -
 
 
 def test_every_mode_does_something() -> None:
-    behind_token = {"wrong_types", "no_access_token", "reduced_scope"}
+    behind_token = {"wrong_types", "no_access_token", "reduced_scope", "altered"}
     token = {"normal"} | DONE_BY_TRANSPORT | faults.IN_FRONT_OF_TOKEN.keys() | behind_token
     calendar = {"normal"} | DONE_BY_TRANSPORT | faults.IN_FRONT_OF_CALENDAR.keys()
 
     assert set(get_args(TokenMode)) <= token
-    assert set(get_args(CalendarMode)) <= calendar | faults._SPOILT_PAGES.keys()
+    spoilt = faults._SPOILT_PAGES.keys() | {"odd_events", "altered"}
+    assert set(get_args(CalendarMode)) <= calendar | spoilt
 
 
 def test_the_judge_tells_calls_at_once_from_calls_in_turn() -> None:
