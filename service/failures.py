@@ -425,6 +425,14 @@ CALENDAR_SCOPE_MISSING = _declare(
     alert="OAuthGrantRevocationSpike",
     explanation="The grant does not include the scope that reading events needs.",
 )
+CALENDAR_FORBIDDEN = _declare(
+    "calendar_forbidden",
+    409,
+    CALLER,
+    "Google does not let this account use a calendar",
+    "Ask whoever administers the Google account to allow Google Calendar, or connect another account; `reauth_url` says where.",
+    explanation="The Google account has no calendar, is disabled, or its administrator does not allow this service. Trying again changes nothing.",
+)
 PROVIDER_UNAVAILABLE = _declare(
     "provider_unavailable",
     503,

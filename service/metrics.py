@@ -284,6 +284,12 @@ SYNC_EVENTS = Counter(
     ["change"],
     registry=REGISTRY,
 )
+SYNC_EVENTS_SKIPPED = Counter(
+    "calendar_sync_events_skipped_total",
+    "Calendar events that a sync left out because they cannot be read, by what is wrong with them.",
+    ["reason"],
+    registry=REGISTRY,
+)
 
 # --- stored data and schema -------------------------------------------------------------------------
 SETTINGS_BYTES = Histogram(
@@ -398,6 +404,7 @@ DB_ERROR_TYPES = (
     "data",
     "other",
 )
+SKIP_REASONS = ("no_times", "not_a_time", "out_of_range", "unknown_time_zone", "malformed")
 ADMISSION_CLASSES = ("read", "write", "calendar", "login")
 BREAKER_STATES = ("closed", "open", "half_open")
 
@@ -465,6 +472,7 @@ _KNOWN: tuple[tuple[Counter | Gauge | Histogram, Mapping[str, tuple[str, ...]]],
         },
     ),
     (SYNC_EVENTS, {"change": ("created", "updated", "deleted")}),
+    (SYNC_EVENTS_SKIPPED, {"reason": SKIP_REASONS}),
     (DEGRADED_RESPONSES, {"group": ("ai_models",)}),
     (
         SCHEMA_DRIFT,

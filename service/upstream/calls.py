@@ -19,7 +19,6 @@ import stamina
 import structlog
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
-from pydantic import BaseModel, ValidationError
 
 from service import failures, metrics
 from service.resilience.breaker import Breaker, CircuitOpenError, Outcome, State
@@ -38,17 +37,20 @@ from service.upstream.errors import (
     transport_error,
     unreadable,
 )
+from service.upstream.messages import Message
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
-"""A page of 250 events has about 0.3 MB."""
+"""A page of 2,500 events has about 1 MB."""
 MAX_ATTEMPTS = 3
 MAX_WAIT_SECONDS = 2.0
 """A longer Retry-After is the caller's to wait for: a request that sleeps here holds an admission slot."""
+GATE_SECONDS = 5.0
+"""How long the project's calls pause when Google names no time."""
 MAX_GATE_SECONDS = 60.0
 SHOWN_PARAMETERS = frozenset({"maxResults", "singleEvents"})
 """Of a query, what a span may say; the other values lead into somebody's calendar."""
 
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M", bound=Message)
 _log = structlog.get_logger()
 
 # stamina's default hooks log the exception's text and register a metric outside our catalogue.
@@ -146,7 +148,8 @@ class Calls:
             ):
                 metrics.RETRY_ATTEMPTS.labels(call.operation, "exhausted").inc()
                 return False
-            granted = self._budget.take()
+            # One user's limit is that user's alone: it takes no retry away from the others.
+            granted = error.meaning.limit_scope == "user" or self._budget.take()
             outcome = "retried" if granted else "no_budget"
             metrics.RETRY_ATTEMPTS.labels(call.operation, outcome).inc()
             return pause if granted else False
@@ -267,10 +270,10 @@ class Calls:
                 status=answer.status,
             )
         try:
-            return model.model_validate_json(body)
-        except ValidationError:
+            return model.read(body)
+        except ValueError:
             # Not chained: pydantic's text says which field, but a chain would be printed with it.
-            raise _AttemptFailed(unreadable(body), status=200) from None
+            raise _AttemptFailed(unreadable(call.endpoint, body), status=200) from None
 
     async def _receive(self, call: Call, answer: _Answer) -> None:
         async with self._http.stream(
@@ -306,8 +309,8 @@ class Calls:
 
     def _close_quota_gate(self, failed: _AttemptFailed) -> None:
         """Make no call before the moment that the provider named for the whole project."""
-        if failed.meaning.limit_scope == "project" and failed.retry_after:
-            seconds = min(failed.retry_after, MAX_GATE_SECONDS)
+        if failed.meaning.limit_scope == "project":
+            seconds = min(failed.retry_after or GATE_SECONDS, MAX_GATE_SECONDS)
             self._quota_back_at = self._clock() + seconds
 
 

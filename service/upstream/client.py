@@ -7,6 +7,7 @@ What is asked lives here; how it is called, limited and repeated in `calls`, wha
 import random
 import time
 from collections.abc import Callable
+from datetime import datetime
 from urllib.parse import urlencode
 
 import httpx
@@ -20,12 +21,18 @@ from service.upstream.messages import EventsPage, Tokens
 
 CALENDAR_SCOPES = frozenset(
     f"https://www.googleapis.com/auth/calendar{suffix}"
-    for suffix in ("", ".readonly", ".events", ".events.readonly")
+    for suffix in (
+        *("", ".readonly", ".events", ".events.readonly"),
+        *(".events.owned", ".events.owned.readonly"),
+    )
 )
-"""Each of them alone is enough to read events."""
+"""Each of them alone is enough to read the events of one's own calendar."""
 
 REQUESTED_SCOPE = "https://www.googleapis.com/auth/calendar.readonly"
-PAGE_EVENTS = 250
+PAGE_EVENTS = 2500
+"""Google's largest page: fewer calls, and what is asked for of an event is a few hundred bytes."""
+FIELDS = "items(id,etag,status,summary,start,end),nextPageToken,nextSyncToken"
+"""All that is used. Without it 250 events with their guests are 9 MB."""
 CONNECT_SECONDS = 1.0
 
 
@@ -103,13 +110,22 @@ class CalendarProvider:
         return await self._calls.make(call, Tokens)
 
     async def list_events(
-        self, access_token: str, *, sync_token: str | None = None, page_token: str | None = None
+        self,
+        access_token: str,
+        *,
+        sync_token: str | None = None,
+        page_token: str | None = None,
+        window: tuple[datetime, datetime] | None = None,
     ) -> EventsPage:
         """Return one page of the events changed since the sync token, or of all events.
 
+        window: only what touches it; goes with no sync token, and with the same one on all its pages.
         Raises AccessTokenRefused, SyncTokenExpired and other Failures.
         """
-        query = {"maxResults": str(PAGE_EVENTS), "singleEvents": "true"}
+        query = {"maxResults": str(PAGE_EVENTS), "singleEvents": "true", "fields": FIELDS}
+        if window is not None:
+            starts_at, ends_at = (moment.isoformat(timespec="seconds") for moment in window)
+            query |= {"timeMin": starts_at, "timeMax": ends_at}
         if sync_token is not None:
             query["syncToken"] = sync_token
         if page_token is not None:

@@ -1,12 +1,14 @@
 """The table: what a call to the calendar provider can end in → what it means for the request.
 
-httpx's exceptions by class, Google's refusals by status and then by reason: 403 is both "too many calls"
-and "no permission", told apart by `errors[].reason` alone. What the table does not know is never retried.
-The provider's own texts never leave this module.
+httpx's exceptions by class, Google's refusals by reason: 403 is both "too many calls" and "no permission",
+and a limit comes as 403 or 429 alike. Whose limit it is says the limit's name, never the status: taken for
+the project's, one user's limit would stop everybody. What the table does not know is never retried. The
+provider's own texts never leave this module.
 """
 
 import enum
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -103,21 +105,7 @@ _MISCONFIGURED = Meaning(
     mode=failures.PROVIDER_MISCONFIGURED, cause="invalid_client", outcome=Outcome.NEUTRAL
 )
 
-# RFC 6749 §5.2 and Google's additions.
-BY_TOKEN_ERROR: Mapping[str, Meaning] = {
-    "invalid_grant": _REAUTH,
-    "invalid_client": _MISCONFIGURED,
-    "unauthorized_client": _MISCONFIGURED,
-    **{
-        error: replace(_MISCONFIGURED, cause=error)
-        for error in (
-            "invalid_request",
-            "invalid_scope",
-            "unsupported_grant_type",
-            "redirect_uri_mismatch",
-        )
-    },
-}
+_SERVER_ERROR = Meaning(cause="status", is_retryable=True)
 
 _USER_LIMIT = Meaning(
     mode=failures.PROVIDER_RATE_LIMITED,
@@ -133,23 +121,84 @@ _PROJECT_LIMIT = Meaning(
     outcome=Outcome.NEUTRAL,
     limit_scope="project",
 )
+
+# RFC 6749 §5.2, OpenID Connect Core §3.1.2.6 and Google's additions:
+# https://developers.google.com/identity/protocols/oauth2/web-server#authorization-errors
+BY_TOKEN_ERROR: Mapping[str, Meaning] = {
+    "invalid_grant": _REAUTH,
+    # The user, or who administers their account, has to say yes again.
+    **{
+        error: replace(_REAUTH, cause=error)
+        for error in (
+            "access_denied",
+            "account_selection_required",
+            "admin_policy_enforced",
+            "consent_required",
+            "interaction_required",
+            "invalid_rapt",
+            "login_required",
+            "org_internal",
+            "rapt_required",
+        )
+    },
+    # Our client, as it is registered at Google.
+    "invalid_client": _MISCONFIGURED,
+    "unauthorized_client": _MISCONFIGURED,
+    **{
+        error: replace(_MISCONFIGURED, cause=error)
+        for error in (
+            "access_not_configured",
+            "deleted_client",
+            "disabled_client",
+            "invalid_request",
+            "invalid_scope",
+            "redirect_uri_mismatch",
+            "restricted_client",
+            "unsupported_grant_type",
+        )
+    },
+    # Google's own libraries try these again, whatever the status is.
+    "internal_failure": _SERVER_ERROR,
+    "server_error": _SERVER_ERROR,
+    "temporarily_unavailable": _SERVER_ERROR,
+}
+
 _NO_PERMISSION = Meaning(
     mode=failures.CALENDAR_SCOPE_MISSING, cause="scope", outcome=Outcome.NEUTRAL
 )
+_FORBIDDEN = Meaning(mode=failures.CALENDAR_FORBIDDEN, cause="forbidden", outcome=Outcome.NEUTRAL)
+_NOT_ENABLED = replace(_MISCONFIGURED, cause="access_not_configured")
 
 # https://developers.google.com/workspace/calendar/api/guides/errors
-BY_FORBIDDEN_REASON: Mapping[str, Meaning] = {
+# The scope of a limit is what holds where Google does not name the limit.
+BY_REASON: Mapping[str, Meaning] = {
     "userRateLimitExceeded": _USER_LIMIT,
-    "rateLimitExceeded": _PROJECT_LIMIT,
-    # Used up for the day: another attempt cannot help.
+    "rateLimitExceeded": _USER_LIMIT,  # "per calendar or per authenticated user"
+    "RATE_LIMIT_EXCEEDED": _USER_LIMIT,
+    # Used up for longer than a request lives: another attempt cannot help.
     "quotaExceeded": replace(_USER_LIMIT, is_retryable=False),
     "dailyLimitExceeded": replace(_PROJECT_LIMIT, is_retryable=False),
     "insufficientPermissions": _NO_PERMISSION,
     "ACCESS_TOKEN_SCOPE_INSUFFICIENT": _NO_PERMISSION,
-    "accessNotConfigured": replace(_MISCONFIGURED, cause="access_not_configured"),
+    "accessNotConfigured": _NOT_ENABLED,
+    "SERVICE_DISABLED": _NOT_ENABLED,
+    "CONSUMER_INVALID": _NOT_ENABLED,
+    "CONSUMER_SUSPENDED": _NOT_ENABLED,
+    # This account has no calendar, or its administrator does not let us in.
+    **dict.fromkeys(
+        (
+            "accountDeleted",
+            "accountDisabled",
+            "accountUnverified",
+            "domainPolicy",
+            "forbidden",
+            "notACalendarUser",
+            "notFound",
+        ),
+        _FORBIDDEN,
+    ),
 }
 
-_SERVER_ERROR = Meaning(cause="status", is_retryable=True)
 _UNEXPECTED = Meaning(cause="status", outcome=Outcome.NEUTRAL)
 _UNAUTHORIZED = Meaning(
     mode=failures.CALENDAR_REAUTH_REQUIRED, cause="unauthorized", outcome=Outcome.NEUTRAL
@@ -163,9 +212,10 @@ CIRCUIT_OPEN = Meaning(
 # An answer that cannot be read leaves open what the provider did, as no answer does.
 _BAD = Meaning(mode=failures.PROVIDER_BAD_RESPONSE, cause="bad_response", is_unanswered=True)
 TOO_LARGE = replace(_BAD, bad_because="too_large", outcome=Outcome.NEUTRAL)
-# One odd event must not cut everybody off, a page of HTML instead of JSON must.
+# One user's data must not cut everybody off, a page of HTML instead of JSON must.
 WRONG_SHAPE = replace(_BAD, bad_because="shape", outcome=Outcome.NEUTRAL)
 NOT_JSON = replace(_BAD, bad_because="not_json")
+BROKEN_JSON = replace(NOT_JSON, outcome=Outcome.NEUTRAL)
 CUT_JSON = replace(_BAD, bad_because="truncated")
 ENDLESS_PAGES = replace(_BAD, bad_because="endless_pages", outcome=Outcome.NEUTRAL)
 CUT_BODY = replace(CUT_JSON, is_retryable=True)
@@ -184,21 +234,48 @@ def refusal(endpoint: Endpoint, status: int, body: bytes) -> Meaning:
     """Return what an answer other than 200 means."""
     if status >= 500 or status == 408:
         return _SERVER_ERROR
-    if status == 429:
-        return _USER_LIMIT
     content = _object(body)
-    if endpoint is Endpoint.TOKEN:
-        return BY_TOKEN_ERROR.get(str(content.get("error")), _UNEXPECTED)
+    error = content.get("error")
+    details = error if isinstance(error, dict) else {}
+    if endpoint is Endpoint.TOKEN and status != 429:
+        return BY_TOKEN_ERROR.get(str(error), _UNEXPECTED)
     # A token that it cannot read at all (400) needs a full synchronisation as one that is too old does.
-    if status == 410 or (status == 400 and b'"syncToken"' in body):
+    if status == 410 or (status == 400 and re.search(rb'"(sync|page)Token"', body)):
         return _SYNC_TOKEN_EXPIRED
-    if status == 403:
-        known = (BY_FORBIDDEN_REASON.get(reason) for reason in _reasons(content))
-        return next((meaning for meaning in known if meaning), _UNEXPECTED)
-    return _UNAUTHORIZED if status == 401 else _UNEXPECTED
+    if status not in {403, 404, 429}:
+        return _UNAUTHORIZED if status == 401 else _UNEXPECTED
+    known = (BY_REASON.get(reason) for reason in _strings(details, "reason"))
+    fallback = _USER_LIMIT if status == 429 else _UNEXPECTED
+    meaning = next((meaning for meaning in known if meaning), fallback)
+    return _of_named_scope(meaning, details) if meaning.limit_scope else meaning
 
 
-def unreadable(body: bytes) -> Meaning:
+_PER_USER = re.compile(r"per[ _-]*(authenticated[ _-]*)?(user|calendar)", re.IGNORECASE)
+_PER_PROJECT = re.compile(r"per[ _-]*project", re.IGNORECASE)
+_LIMIT_IN_MESSAGE = re.compile(r"limit '([^']+)'")
+
+
+def _of_named_scope(limit: Meaning, error: Mapping[str, Any]) -> Meaning:
+    """Return the limit with the scope that its name says, as it is where nothing is named.
+
+    Google names it in `details[].metadata.quota_limit` ("defaultPerMinutePerUser") and in the message
+    ("... limit 'Queries per minute per user' of service ..."); in the message no word for the scope
+    means the project.
+    """
+    for name in _strings(error, "quota_limit"):
+        if _PER_USER.search(name):
+            return replace(_USER_LIMIT, is_retryable=limit.is_retryable)
+        if _PER_PROJECT.search(name):
+            return replace(_PROJECT_LIMIT, is_retryable=limit.is_retryable)
+    for message in _strings(error, "message"):
+        if _PER_USER.search(message):
+            return replace(_USER_LIMIT, is_retryable=limit.is_retryable)
+        if _LIMIT_IN_MESSAGE.search(message) or _PER_PROJECT.search(message):
+            return replace(_PROJECT_LIMIT, is_retryable=limit.is_retryable)
+    return limit
+
+
+def unreadable(endpoint: Endpoint, body: bytes) -> Meaning:
     """Return what a 200 means whose body is not the JSON that was promised."""
     if not body.lstrip().startswith(b"{"):
         return NOT_JSON
@@ -211,7 +288,8 @@ def unreadable(body: bytes) -> Meaning:
     try:
         from_json(body, allow_partial=True)
     except ValueError:
-        return NOT_JSON
+        # Broken in the middle: the text of one user's event, where there are events.
+        return BROKEN_JSON if endpoint is Endpoint.CALENDAR else NOT_JSON
     return CUT_JSON
 
 
@@ -245,16 +323,14 @@ def _object(body: bytes) -> Mapping[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _reasons(content: Mapping[str, Any]) -> list[str]:
-    """Return the reasons in Google's error object, of `errors` and of `details`."""
-    error = content.get("error")
-    if not isinstance(error, dict):
-        return []
-    entries = [
-        entry
-        for name in ("errors", "details")
-        if isinstance(error.get(name), list)
-        for entry in error[name]
-        if isinstance(entry, dict)
-    ]
-    return [entry["reason"] for entry in entries if isinstance(entry.get("reason"), str)]
+def _strings(error: Mapping[str, Any], name: str) -> Iterator[str]:
+    """Yield the strings of this name in Google's error object: its own, of `errors` and of `details`."""
+    entries: list[Any] = [error]
+    for container in ("errors", "details"):
+        if isinstance(error.get(container), list):
+            entries += error[container]
+    for entry in entries:
+        if isinstance(entry, dict):
+            for holder in (entry, entry.get("metadata")):
+                if isinstance(holder, dict) and isinstance(holder.get(name), str):
+                    yield holder[name]

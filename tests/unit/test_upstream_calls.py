@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -77,15 +78,23 @@ async def failure_of(provider: CalendarProvider) -> Failure:
 async def test_a_page_is_asked_for_as_google_wants_it() -> None:
     peer = Peer(ok(PAGE))
 
-    await client(peer).list_events("at-1", sync_token="s&1", page_token="p")
+    provider = client(peer)
+    window = datetime(2025, 11, 24, tzinfo=UTC), datetime(2027, 11, 24, tzinfo=UTC)
+    await provider.list_events("at-1", sync_token="s&1", page_token="p")
+    await provider.list_events("at-1", window=window)
 
-    (request,) = peer.requests
+    request, everything = peer.requests
     assert request.url.path == "/calendar/v3/calendars/primary/events"
-    assert dict(request.url.params) == {
-        "maxResults": "250",
+    asked = {
+        "maxResults": "2500",
         "singleEvents": "true",
-        "syncToken": "s&1",
-        "pageToken": "p",
+        "fields": "items(id,etag,status,summary,start,end),nextPageToken,nextSyncToken",
+    }
+    assert dict(request.url.params) == {**asked, "syncToken": "s&1", "pageToken": "p"}
+    assert dict(everything.url.params) == {
+        **asked,
+        "timeMin": "2025-11-24T00:00:00+00:00",
+        "timeMax": "2027-11-24T00:00:00+00:00",
     }
     assert request.headers["authorization"] == "Bearer at-1"
     assert request.headers["accept-encoding"] == "identity"
@@ -213,7 +222,7 @@ async def test_a_retry_after_beyond_a_requests_patience_is_handed_to_the_caller(
 
 
 async def test_the_budget_of_retries_is_shared_by_all_callers() -> None:
-    peer = Peer(broken(429))  # neutral to the breaker, so that the budget is what ends it
+    peer = Peer(httpx.PoolTimeout(""))  # neutral to the breaker, so the budget is what ends it
     provider = client(peer)
     samples = Samples()
 
@@ -223,6 +232,42 @@ async def test_the_budget_of_retries_is_shared_by_all_callers() -> None:
     retries = {"name": "retry_attempts_total", "operation": "calendar_fetch"}
     assert samples.grown(**retries, outcome="retried") == 10
     assert samples.grown(**retries, outcome="no_budget") > 0
+
+
+async def test_one_users_limit_takes_no_retry_away_from_the_others() -> None:
+    limited = client(Peer(*[broken(429)] * 90, broken(503), ok(PAGE)))
+    for _ in range(30):
+        await failure_of(limited)
+
+    page = await limited.list_events("at-2")
+
+    assert page.next_sync_token == "s"
+
+
+@pytest.mark.parametrize("status", [403, 429])
+async def test_only_a_limit_of_the_project_stops_everybody(status: int) -> None:
+    named = {
+        "user": "Queries per minute per user",
+        "project": "Queries per minute",
+    }
+    after: dict[str, int] = {}
+    for scope, limit in named.items():
+        body = {
+            "error": {
+                "message": f"limit '{limit}' of",
+                "errors": [{"reason": "rateLimitExceeded"}],
+            }
+        }
+        refused = httpx.Response(status, json=body, headers={"retry-after": "30"})
+        peer = Peer(refused, ok(PAGE))
+        provider = client(peer, Clock())
+        await failure_of(provider)
+        await asyncio.gather(
+            *(provider.list_events(f"at-{n}") for n in range(20)), return_exceptions=True
+        )
+        after[scope] = len(peer.requests) - 1
+
+    assert after == {"user": 20, "project": 0}
 
 
 async def test_no_retry_is_made_into_a_breaker_that_has_just_opened() -> None:
@@ -306,7 +351,7 @@ async def test_a_cancelled_call_leaves_the_breaker_as_it_was() -> None:
 
 
 async def test_what_the_provider_says_does_not_show_in_what_we_raise() -> None:
-    body = json.dumps({"access_token": "at-secret", "expires_in": "x", "token_type": "Bearer"})
+    body = json.dumps({"access_token": "at-secret", "expires_in": 1, "token_type": "mac"})
     provider = client(Peer(httpx.Response(200, content=body)))
 
     with pytest.raises(CallFailed) as caught:

@@ -1,4 +1,5 @@
 import inspect
+import json
 
 import httpx
 import pytest
@@ -56,7 +57,11 @@ CALENDAR = [
     (403, b'{"error": "forbidden"}', failures.PROVIDER_ERROR, False),
     (403, b'{"error": {"errors": "none"}}', failures.PROVIDER_ERROR, False),
     (403, b'{"error": {"errors": [1, {"reason": 2}, null]}}', failures.PROVIDER_ERROR, False),
-    (404, wire.NOT_FOUND.body, failures.PROVIDER_ERROR, False),
+    (404, wire.NOT_FOUND.body, failures.CALENDAR_FORBIDDEN, False),
+    (404, b"<html>", failures.PROVIDER_ERROR, False),
+    (403, wire.NOT_A_CALENDAR_USER.body, failures.CALENDAR_FORBIDDEN, False),
+    (403, wire.DOMAIN_POLICY.body, failures.CALENDAR_FORBIDDEN, False),
+    (403, wire.ACCESS_NOT_CONFIGURED.body, failures.PROVIDER_MISCONFIGURED, False),
     (302, b"", failures.PROVIDER_ERROR, False),
     (408, b"", failures.PROVIDER_ERROR, True),
     (429, b"", failures.PROVIDER_RATE_LIMITED, True),
@@ -98,6 +103,12 @@ def test_a_sync_token_that_is_no_good_is_a_case_of_its_own(body: bytes) -> None:
         (401, b'{"error": "invalid_client"}', failures.PROVIDER_MISCONFIGURED),
         (401, b'{"error": "unauthorized_client"}', failures.PROVIDER_MISCONFIGURED),
         (400, b'{"error": "redirect_uri_mismatch"}', failures.PROVIDER_MISCONFIGURED),
+        (401, b'{"error": "deleted_client"}', failures.PROVIDER_MISCONFIGURED),
+        (401, b'{"error": "disabled_client"}', failures.PROVIDER_MISCONFIGURED),
+        (400, b'{"error": "admin_policy_enforced"}', failures.CALENDAR_REAUTH_REQUIRED),
+        (403, b'{"error": "access_denied"}', failures.CALENDAR_REAUTH_REQUIRED),
+        (403, b'{"error": "org_internal"}', failures.CALENDAR_REAUTH_REQUIRED),
+        (400, b'{"error": "temporarily_unavailable"}', failures.PROVIDER_UNAVAILABLE),
         (400, b'{"error": "something_new"}', failures.PROVIDER_UNAVAILABLE),
         (400, b'{"error": ["invalid_grant"]}', failures.PROVIDER_UNAVAILABLE),
         (400, b"[]", failures.PROVIDER_UNAVAILABLE),
@@ -123,11 +134,70 @@ def test_a_refusal_of_the_token_endpoint_is_told_by_its_error(
         (b"[1, 2]", errors.NOT_JSON),
         (b'{"items": [{"id": "a', errors.CUT_JSON),
         (b'{"items": [', errors.CUT_JSON),
-        (b'{"items": nonsense}', errors.NOT_JSON),
+        (b'{"items": nonsense}', errors.BROKEN_JSON),
         (b'{"items": 1}', errors.WRONG_SHAPE),
     ],
 )
 def test_a_body_that_is_not_as_promised_is_told_by_how_it_differs(
     body: bytes, meaning: Meaning
 ) -> None:
-    assert errors.unreadable(body) is meaning
+    assert errors.unreadable(Endpoint.CALENDAR, body) is meaning
+
+
+@pytest.mark.parametrize(
+    "meaning", [errors.BROKEN_JSON, errors.WRONG_SHAPE, errors.TOO_LARGE, errors.ENDLESS_PAGES]
+)
+def test_what_one_users_data_can_cause_says_nothing_about_the_provider(meaning: Meaning) -> None:
+    assert meaning.outcome is Outcome.NEUTRAL
+
+
+def test_a_broken_answer_of_the_token_endpoint_is_the_providers() -> None:
+    """No user's text is in it."""
+    assert errors.unreadable(Endpoint.TOKEN, b'{"a": nonsense}').outcome is Outcome.FAIL
+
+
+def limit(
+    reason: str = "rateLimitExceeded", message: str = "Rate Limit Exceeded", **named: str
+) -> bytes:
+    """Google's refusal; named: of `details[].metadata`."""
+    error = {
+        "message": message,
+        "errors": [{"domain": "usageLimits", "reason": reason, "message": message}],
+        "details": [{"reason": "RATE_LIMIT_EXCEEDED", "metadata": named}],
+    }
+    return json.dumps({"error": error}).encode()
+
+
+QUOTA = "Quota exceeded for quota metric 'Queries' and limit '{}' of service 'calendar-json.googleapis.com'."
+
+
+@pytest.mark.parametrize("status", [403, 429])
+@pytest.mark.parametrize(
+    ("body", "scope"),
+    [
+        (limit(quota_limit="defaultPerMinutePerUser"), "user"),
+        (limit(quota_limit="DefaultRequestsPerMinutePerProjectPerUser"), "user"),
+        (limit(quota_limit="defaultPerMinutePerProject"), "project"),
+        (limit(quota_limit="defaultPerDayPerProject", reason="quotaExceeded"), "project"),
+        (
+            limit(quota_limit="defaultPerMinutePerProject", reason="userRateLimitExceeded"),
+            "project",
+        ),
+        (limit(message=QUOTA.format("Queries per minute per user")), "user"),
+        (limit(message=QUOTA.format("Queries per user per 100 seconds")), "user"),
+        (limit(message=QUOTA.format("Queries per minute")), "project"),
+        (limit(message=QUOTA.format("Queries per day")), "project"),
+        (limit(message=QUOTA.format("Queries per minute"), quota_limit="xPerUser"), "user"),
+        (limit(reason="userRateLimitExceeded"), "user"),
+        (limit(reason="quotaExceeded"), "user"),
+        (limit(reason="dailyLimitExceeded"), "project"),
+        (limit(reason="dailyLimitExceeded", quota_limit="defaultPerDayPerUser"), "user"),
+        # Nothing is named: "per calendar or per authenticated user", says Google's document.
+        (limit(), "user"),
+        (limit(quota_limit="somethingNew"), "user"),
+    ],
+)
+def test_whose_limit_it_is_says_its_name_and_never_the_status(
+    status: int, body: bytes, scope: str
+) -> None:
+    assert errors.refusal(Endpoint.CALENDAR, status, body).limit_scope == scope
