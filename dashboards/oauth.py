@@ -7,7 +7,6 @@ from dashboards.links import runbook_url, traces_url
 from dashboards.panels import (
     AMBER,
     GREEN,
-    HALF,
     RED,
     Limit,
     Link,
@@ -83,7 +82,8 @@ def _refreshes() -> list[Panel]:
         graph(
             "Grants by status",
             "Good: ok, with some expiring on their way to a refresh. reauth_required in a wave is a mass "
-            "revocation (OAuthGrantRevocationSpike); misconfigured is ours. Every replica counts the same "
+            "revocation (OAuthGrantRevocationSpike); scope_missing opens no calendar until its user says "
+            "yes to that; misconfigured is ours. Every replica counts the same "
             "database, so this is a maximum, not a sum.",
             Query(f"max by (status) (oauth_grants{{{HERE}}})", "{{status}}"),
             unit="short",
@@ -92,6 +92,7 @@ def _refreshes() -> list[Panel]:
                 "ok": GREEN,
                 "expiring": "blue",
                 "reauth_required": AMBER,
+                "scope_missing": "yellow",
                 "misconfigured": RED,
             },
         ),
@@ -250,9 +251,21 @@ def _calendar() -> list[Panel]:
                 "{{change}}",
             ),
             unit="ops",
-            width=HALF,
             stacked=True,
             colors={"created": GREEN, "updated": "blue", "deleted": AMBER},
+        ),
+        graph(
+            "Calendar events skipped by syncs",
+            "Good: none, or one now and then: an event that cannot be read is left out, and the rest of its "
+            "calendar is stored. The log names event and field (sync_event_skipped). Many at once: "
+            "the provider has changed its format (ProviderBadPayload says how to mend it).",
+            Query(
+                f"sum by (reason) (increase(calendar_sync_events_skipped_total{{{HERE}}}[{RATE}]))",
+                "{{reason}}",
+            ),
+            unit="short",
+            stacked=True,
+            links=[Link("Runbook: unusable answers", runbook_url("ProviderBadPayload"))],
         ),
         graph(
             "Calendar requests by status",
@@ -264,7 +277,6 @@ def _calendar() -> list[Panel]:
                 "{{http_response_status_code}} {{http_route}}",
             ),
             unit="reqps",
-            width=HALF,
             stacked=True,
             links=[Link("Traces", traces_url('span.http.route = "${__field.labels.http_route}"'))],
         ),

@@ -44,6 +44,10 @@ _CALENDAR = (
 )
 _MODELS = """UPDATE settings SET ai_models = '[{"name": "m"}]'"""
 _ATTEMPT = "UPDATE oauth_grants SET attempt_id = gen_random_uuid(), status = 'misconfigured'"
+_PROGRESS = (
+    "UPDATE oauth_grants SET page_token = 'p', listed_at = now(), listed_pages = 1",
+    "UPDATE calendar_events SET seen_at = now()",
+)
 
 # What the version of the service that came with a revision writes.
 WRITES: dict[str, tuple[str, ...]] = {
@@ -55,6 +59,7 @@ WRITES: dict[str, tuple[str, ...]] = {
     "0006": (*_ACCOUNT, _DISPLAY_NAME, *_SETTINGS, *_CALENDAR),
     "0007": (*_ACCOUNT, _DISPLAY_NAME, *_SETTINGS, *_CALENDAR, _MODELS),
     "0008": (*_ACCOUNT, _DISPLAY_NAME, *_SETTINGS, *_CALENDAR, _MODELS, _ATTEMPT),
+    "0009": (*_ACCOUNT, _DISPLAY_NAME, *_SETTINGS, *_CALENDAR, _MODELS, _ATTEMPT, *_PROGRESS),
 }
 
 

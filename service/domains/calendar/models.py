@@ -55,6 +55,13 @@ class Grant(Base):
     attempt_sent_at: Mapped[datetime | None] = mapped_column(DateTime(True))
     last_error: Mapped[str | None] = mapped_column(Text)
     sync_token: Mapped[str | None] = mapped_column(Text)
+    """None: the next sync asks for everything."""
+    page_token: Mapped[str | None] = mapped_column(Text)
+    """Where a listing that was cut short goes on; None: none is under way."""
+    listed_at: Mapped[datetime | None] = mapped_column(DateTime(True))
+    """When the latest listing of everything began: decides its window, and what is gone by its end."""
+    listed_pages: Mapped[int] = mapped_column(Integer, server_default="0")
+    """Of the listing under way."""
     synced_at: Mapped[datetime | None] = mapped_column(DateTime(True))
 
     __table_args__ = (
@@ -75,6 +82,8 @@ class Event(Base):
     ends_at: Mapped[datetime] = mapped_column(DateTime(True))
     all_day: Mapped[bool] = mapped_column(Boolean, server_default="false")
     updated_at: Mapped[datetime] = mapped_column(DateTime(True), server_default=func.now())
+    seen_at: Mapped[datetime] = mapped_column(DateTime(True), server_default=func.now())
+    """When a listing of everything last had it."""
 
     __table_args__ = (
         UniqueConstraint(

@@ -1,4 +1,4 @@
-"""What the calendar domain does in the database; `sync` puts it together with calls to the provider."""
+"""What the calendar domain does in the database, but for the refresh (`lease`) and the sync (`progress`)."""
 
 import base64
 import json
@@ -6,21 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import (
-    BigInteger,
-    Select,
-    Text,
-    all_,
-    any_,
-    bindparam,
-    delete,
-    func,
-    select,
-    text,
-    tuple_,
-    update,
-)
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
+from sqlalchemy import Select, Text, and_, bindparam, case, func, not_, select, tuple_
+from sqlalchemy import cast as sql_cast
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import failures
@@ -28,17 +16,17 @@ from service.domains.calendar.models import Event, Grant, GrantStatus
 from service.failures import Failure, FieldError
 from service.metrics import PROVIDER
 from service.security import Caller
-from service.upstream.messages import CalendarEvent
+from service.upstream.client import CALENDAR_SCOPES
 
-EXPIRING_SECONDS = 300
+EXPIRING = timedelta(seconds=300)
 """An access token with less than this is counted as expiring."""
-ROWS_PER_STATEMENT = 1000
-"""Keeps one statement far below the statement timeout: 1000 events take about 20 ms."""
+SCOPE_MISSING = "scope_missing"
+"""The status of a grant that works at Google but opens no calendar."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """The grant as its owner may see it. status: a GrantStatus, or `not_connected`."""
+    """The grant as its owner may see it. status: a GrantStatus, `scope_missing` or `not_connected`."""
 
     status: str
     scope: str | None = None
@@ -54,21 +42,9 @@ class SealedTokens:
     scope: str
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What a sync did to the stored events. is_stored: False when another sync was faster."""
-
-    created: int = 0
-    updated: int = 0
-    deleted: int = 0
-    is_stored: bool = True
-
-
 async def connection_of(session: AsyncSession, caller: Caller) -> Connection:
     grant = await session.scalar(_grant_of(caller))
-    if grant is None:
-        return Connection("not_connected")
-    return Connection(grant.status.value, grant.scope, grant.expires_at, grant.synced_at)
+    return Connection("not_connected") if grant is None else _connection(grant)
 
 
 async def connect(session: AsyncSession, caller: Caller, tokens: SealedTokens) -> Connection:
@@ -89,6 +65,7 @@ async def connect(session: AsyncSession, caller: Caller, tokens: SealedTokens) -
         "attempt_sent_at": None,
         "last_error": None,
         "sync_token": None,
+        "page_token": None,
     }
     statement = (
         insert(Grant)
@@ -100,67 +77,7 @@ async def connect(session: AsyncSession, caller: Caller, tokens: SealedTokens) -
         .returning(Grant)
         .execution_options(populate_existing=True)
     )
-    grant = (await session.scalars(statement)).one()
-    return Connection(grant.status.value, grant.scope, grant.expires_at, grant.synced_at)
-
-
-async def sync_token_of(session: AsyncSession, caller: Caller) -> str | None:
-    """Return where the last sync ended, None before the first. Raises CALENDAR_NOT_CONNECTED."""
-    grant = await session.scalar(_grant_of(caller))
-    if grant is None:
-        raise Failure(failures.CALENDAR_NOT_CONNECTED)
-    return grant.sync_token
-
-
-async def apply(
-    session: AsyncSession,
-    caller: Caller,
-    events: Sequence[CalendarEvent],
-    *,
-    previous_token: str | None,
-    next_token: str,
-    is_full: bool,
-) -> Changes:
-    """Store what a sync pulled, all of it or nothing, together with where the next one starts.
-
-    previous_token: where the pull started. When it is no longer the stored one another sync was
-    faster: what we hold may be older than what it stored, so nothing is changed.
-    is_full: events that were not pulled no longer exist.
-    """
-    advanced = await session.execute(
-        update(Grant)
-        .where(
-            Grant.account_id == caller.account_id,
-            Grant.provider == PROVIDER,
-            Grant.sync_token.is_not_distinct_from(previous_token),
-        )
-        .values(sync_token=next_token, synced_at=func.now())
-        .returning(Grant.id)
-        .execution_options(synchronize_session=False)
-    )
-    if advanced.one_or_none() is None:
-        return Changes(is_stored=False)
-    kept = [event for event in events if not event.is_deleted]
-    created = updated = 0
-    for start in range(0, len(kept), ROWS_PER_STATEMENT):
-        inserted = await _upsert(session, caller, kept[start : start + ROWS_PER_STATEMENT])
-        created += sum(inserted)
-        updated += len(inserted) - sum(inserted)
-    # Of a full pull we know what is there, of any other what has gone.
-    ids = [event.id for event in events if is_full is not event.is_deleted]
-    named = bindparam("ids", ids, type_=ARRAY(Text))
-    gone = (
-        Event.provider_event_id != all_(named)
-        if is_full
-        else Event.provider_event_id == any_(named)
-    )
-    removed = await session.execute(
-        delete(Event)
-        .where(Event.account_id == caller.account_id, gone)
-        .returning(Event.id)
-        .execution_options(synchronize_session=False)
-    )
-    return Changes(created, updated, len(removed.all()))
+    return _connection((await session.scalars(statement)).one())
 
 
 async def events_page(
@@ -182,64 +99,31 @@ async def events_page(
 
 async def count_grants(session: AsyncSession) -> Mapping[str, int]:
     """Return the grants by status; `expiring` are those of `ok` whose access token is about to end."""
-    is_expiring = Grant.expires_at <= func.now() + timedelta(seconds=EXPIRING_SECONDS)
-    statement = select(Grant.status, is_expiring, func.count()).group_by(Grant.status, is_expiring)
-    counts = dict.fromkeys(("ok", "expiring", "reauth_required", "misconfigured"), 0)
-    for status, expiring, count in await session.execute(
-        statement.where(Grant.provider == PROVIDER)
-    ):
-        name = "expiring" if expiring and status is GrantStatus.OK else status.value
-        counts[name] += count
+    names = ("ok", "expiring", SCOPE_MISSING, "reauth_required", "misconfigured")
+    is_alive = Grant.status == GrantStatus.OK
+    scopes = func.string_to_array(Grant.scope, " ")
+    has_scope = scopes.bool_op("&&")(bindparam("any", sorted(CALENDAR_SCOPES), ARRAY(Text)))
+    name = case(
+        (and_(is_alive, not_(has_scope)), SCOPE_MISSING),
+        (and_(is_alive, Grant.expires_at <= func.now() + EXPIRING), "expiring"),
+        else_=sql_cast(Grant.status, Text),
+    ).label("name")
+    statement = select(name, func.count()).where(Grant.provider == PROVIDER).group_by(name)
+    counts = dict.fromkeys(names, 0)
+    for status, count in await session.execute(statement):
+        counts[status] = count
     return counts
+
+
+def _connection(grant: Grant) -> Connection:
+    lacks_scope = CALENDAR_SCOPES.isdisjoint(grant.scope.split())
+    is_lacking = grant.status is GrantStatus.OK and lacks_scope
+    status = SCOPE_MISSING if is_lacking else grant.status.value
+    return Connection(status, grant.scope, grant.expires_at, grant.synced_at)
 
 
 def _grant_of(caller: Caller) -> Select[Grant]:
     return select(Grant).where(Grant.account_id == caller.account_id, Grant.provider == PROVIDER)
-
-
-# One statement and one plan for any number of rows. `xmax` is 0 in a row that was not there before.
-_UPSERT = text(
-    """
-    INSERT INTO calendar_events
-        (account_id, provider_event_id, etag, status, summary, starts_at, ends_at, all_day)
-    SELECT :account_id, id, etag, status, summary, starts_at, ends_at, all_day
-    FROM jsonb_to_recordset(:events) AS event (
-        id text, etag text, status text, summary text,
-        starts_at timestamptz, ends_at timestamptz, all_day boolean
-    )
-    ON CONFLICT ON CONSTRAINT calendar_events_account_id_provider_event_id_key DO UPDATE SET
-        etag = excluded.etag, status = excluded.status, summary = excluded.summary,
-        starts_at = excluded.starts_at, ends_at = excluded.ends_at, all_day = excluded.all_day,
-        updated_at = now()
-    WHERE (calendar_events.etag, calendar_events.status, calendar_events.summary,
-           calendar_events.starts_at, calendar_events.ends_at, calendar_events.all_day)
-        IS DISTINCT FROM
-          (excluded.etag, excluded.status, excluded.summary,
-           excluded.starts_at, excluded.ends_at, excluded.all_day)
-    RETURNING xmax = 0
-    """
-).bindparams(bindparam("account_id", type_=BigInteger), bindparam("events", type_=JSONB))
-
-
-async def _upsert(
-    session: AsyncSession, caller: Caller, events: Sequence[CalendarEvent]
-) -> list[bool]:
-    """Insert or change the events; return, for each that was written, whether it is new."""
-    rows = [
-        {
-            "id": event.id,
-            "etag": event.etag,
-            "status": event.status,
-            "summary": event.summary,
-            "starts_at": event.start.in_utc().isoformat(),
-            "ends_at": event.end.in_utc().isoformat(),
-            "all_day": event.start.day is not None,
-        }
-        for event in events
-        if event.start is not None and event.end is not None
-    ]
-    parameters = {"account_id": caller.account_id, "events": rows}
-    return list(await session.scalars(_UPSERT, parameters))
 
 
 def _cursor(event: Event) -> str:

@@ -147,7 +147,9 @@ class Renewal:
     async def _give_up(self, held: Claim, failure: CallFailed) -> None:
         """Write down what the provider said, and raise it; return when the row is no longer ours."""
         if failure.mode is failures.CALENDAR_REAUTH_REQUIRED:
-            is_lost = failure.is_unanswered or held.unanswered_attempt is not None
+            # Any other refusal is the user's or their administrator's word, not a token's reuse.
+            was_unanswered = failure.is_unanswered or held.unanswered_attempt is not None
+            is_lost = was_unanswered and failure.cause == "invalid_grant"
             reason = "lost_rotation" if is_lost else "revoked"
             if not await self._refuse(held, GrantStatus.REAUTH_REQUIRED, reason):
                 return

@@ -35,6 +35,7 @@ CalendarGrants = Annotated[Grants, Depends(_grants)]
 _PROVIDER_PROBLEMS = (
     failures.CALENDAR_REAUTH_REQUIRED,
     failures.CALENDAR_SCOPE_MISSING,
+    failures.CALENDAR_FORBIDDEN,
     failures.PROVIDER_UNAVAILABLE,
     failures.PROVIDER_TIMEOUT,
     failures.PROVIDER_ERROR,
@@ -56,7 +57,7 @@ class ConnectionOut(BaseModel):
     """expires_at: of the access token, which is renewed by itself. reauth_url: where to connect (again)."""
 
     provider: str
-    status: Literal["ok", "reauth_required", "misconfigured", "not_connected"]
+    status: Literal["ok", "scope_missing", "reauth_required", "misconfigured", "not_connected"]
     scope: str | None
     expires_at: datetime | None
     synced_at: datetime | None
@@ -64,7 +65,11 @@ class ConnectionOut(BaseModel):
 
 
 class SyncedOut(BaseModel):
-    """How many stored events a sync changed. full_resync: Google asked to start over."""
+    """How many stored events a sync changed.
+
+    full_resync: everything was asked for anew. complete: false when there was more than fits into one
+    request; what came is kept, and the next sync goes on there.
+    """
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -72,6 +77,7 @@ class SyncedOut(BaseModel):
     updated: int
     deleted: int
     full_resync: bool
+    complete: bool
 
 
 class EventOut(BaseModel):

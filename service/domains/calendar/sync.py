@@ -1,23 +1,26 @@
 """The use cases that talk to the provider: connecting a calendar, and pulling what changed in it.
 
-The pattern of each: read in one transaction, call the provider without any, write in another. What comes
-out of the provider is held in memory until all of it is there; only then is it stored, at once.
+The pattern of each: read in one transaction, call the provider without any, write in another.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
 
 import structlog
 
 from service import failures, metrics
-from service.domains.calendar import operations
+from service.domains.calendar import operations, progress
 from service.domains.calendar.access import AccessToken
 from service.domains.calendar.grants import Grants
-from service.domains.calendar.operations import Changes, Connection, SealedTokens
+from service.domains.calendar.operations import Connection, SealedTokens
+from service.domains.calendar.progress import Changes, Progress
 from service.failures import Failure
+from service.resilience import deadline
 from service.security import UnitOfWork
 from service.telemetry.traces import span
 from service.upstream import CalendarProvider
-from service.upstream.client import CALENDAR_SCOPES
+from service.upstream.client import CALENDAR_SCOPES, REQUESTED_SCOPE
 from service.upstream.errors import (
     ENDLESS_PAGES,
     AccessTokenRefused,
@@ -25,10 +28,17 @@ from service.upstream.errors import (
     SyncTokenExpired,
     failure_of,
 )
-from service.upstream.messages import CalendarEvent
+from service.upstream.messages import EventsPage
 
-MAX_PAGES = 100
-"""25,000 events: what does not fit is not a person's calendar but pages without end."""
+MAX_PAGES = 400
+"""Of one listing, over as many syncs as it takes: a million events are pages without end."""
+SPARE_SECONDS = 4.0
+"""No further page is asked for with less left: an attempt at one may take 3 s, and it has to be stored."""
+PAST, FUTURE = timedelta(days=366), timedelta(days=366)
+"""The part of a calendar that is kept, as of its listing. Without an end each weekly event comes hundreds
+of times; the listing is renewed long before the window's end is near."""
+NAMED_PER_PAGE = 20
+"""Skipped events that the log names; all are counted."""
 
 _log = structlog.get_logger()
 
@@ -39,15 +49,7 @@ class Synced:
     updated: int
     deleted: int
     full_resync: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Pulled:
-    """is_full: everything was asked for, not only what changed since the last sync."""
-
-    events: list[CalendarEvent]
-    next_token: str
-    is_full: bool
+    complete: bool
 
 
 async def connect(
@@ -66,7 +68,8 @@ async def connect(
         if failure.mode is failures.CALENDAR_REAUTH_REQUIRED:
             failure.extensions.update(again, reason="code_refused")
         raise
-    if CALENDAR_SCOPES.isdisjoint((tokens.scope or "").split()):
+    scope = tokens.scope or REQUESTED_SCOPE  # left out: as asked for
+    if CALENDAR_SCOPES.isdisjoint(scope.split()):
         raise Failure(failures.CALENDAR_SCOPE_MISSING, cause="scope", extensions=again)
     if tokens.refresh_token is None:
         raise Failure(
@@ -79,84 +82,120 @@ async def connect(
         access_token_enc=seal(tokens.access_token, account_id=caller.account_id),
         refresh_token_enc=seal(tokens.refresh_token, account_id=caller.account_id),
         expires_in_seconds=tokens.expires_in,
-        scope=tokens.scope or "",
+        scope=scope,
     )
     return await work.write(operations.connect, sealed)
 
 
 async def sync(work: UnitOfWork, grants: Grants, provider: CalendarProvider) -> Synced:
-    """Pull what changed since the last sync and store it; everything, when Google asks for that.
+    """Pull what changed since the last sync, page by page, and store it; everything, when it has to be.
 
-    When two syncs of one calendar overlap, the later to finish stores nothing and says so: 0 changes.
+    Each page is stored as it comes. What does not fit into the request's time is the next sync's, and the
+    answer says so. When two syncs of one calendar overlap, the slower stores nothing more and stops.
+    Raises Failure: CALENDAR_*, PROVIDER_*; the pages stored by then are kept.
     """
     with span("calendar.sync") as active:
-        start_token = await work.read(operations.sync_token_of)
+        stored = await work.read(progress.read)
         account_id = (await work.caller()).account_id
-        pulled = await _pull(grants, provider, account_id, start_token)
-        changes = await work.write(
-            operations.apply,
-            pulled.events,
-            previous_token=start_token,
-            next_token=pulled.next_token,
-            is_full=pulled.is_full,
+        run = _Run(work, provider, stored, await grants.access_token(account_id))
+        try:
+            await run.pages(grants, account_id)
+        except Failure as failure:
+            if failure.mode in _REAUTHORISED:
+                failure.extensions.setdefault("reauth_url", provider.consent_url)
+            raise
+        finally:
+            active.set_attribute("firedrill.calendar.events", run.events)
+            active.set_attribute("firedrill.calendar.full_resync", run.is_resync)
+    return Synced(run.created, run.updated, run.deleted, run.is_resync, run.is_complete)
+
+
+_REAUTHORISED = frozenset(
+    {
+        failures.CALENDAR_REAUTH_REQUIRED,
+        failures.CALENDAR_SCOPE_MISSING,
+        failures.CALENDAR_FORBIDDEN,
+    }
+)
+
+
+class _Run:
+    """One sync under way, and what it has done so far."""
+
+    def __init__(
+        self, work: UnitOfWork, provider: CalendarProvider, stored: Progress, token: AccessToken
+    ) -> None:
+        self._work = work
+        self._provider = provider
+        self._stored = stored
+        self._token = token
+        self.created = self.updated = self.deleted = self.events = 0
+        self.is_resync = self.is_complete = False
+
+    async def pages(self, grants: Grants, account_id: int) -> None:
+        """Read and store page after page until the last, the end of the time, or another sync's lead."""
+        asked = progress.begin(self._stored)
+        while True:
+            self.is_resync = asked.is_full and (self.is_resync or not self._stored.is_full)
+            try:
+                page = await self._page(grants, account_id, asked)
+            except SyncTokenExpired:
+                if asked.sync_token is None and asked.page_token is None:
+                    raise
+                _log.info("sync_token_expired")
+                asked = asked.from_the_start()
+                continue
+            changes = await self._work.write(
+                progress.store, page, stored=self._stored, asked=asked
+            )
+            self._note(page, changes)
+            self._stored = asked = asked.after(page)
+            self.is_complete = asked.page_token is None
+            if self.is_complete or not changes.is_stored or deadline.remaining() < SPARE_SECONDS:
+                return
+            if asked.pages >= MAX_PAGES:
+                await self._give_up(asked)
+
+    async def _page(self, grants: Grants, account_id: int, asked: Progress) -> EventsPage:
+        """Ask for a page; a token that is refused is refreshed once, and refused again it is raised."""
+        window = (
+            None if asked.listed_at is None else (asked.listed_at - PAST, asked.listed_at + FUTURE)
         )
-        full_resync = pulled.is_full and start_token is not None
-        active.set_attribute("firedrill.calendar.events", len(pulled.events))
-        active.set_attribute("firedrill.calendar.full_resync", full_resync)
-    _count(changes)
-    return Synced(changes.created, changes.updated, changes.deleted, full_resync)
-
-
-async def _pull(
-    grants: Grants, provider: CalendarProvider, account_id: int, start_token: str | None
-) -> _Pulled:
-    token = await grants.access_token(account_id)
-    try:
+        fetch = partial(
+            self._provider.list_events,
+            sync_token=asked.sync_token,
+            page_token=asked.page_token,
+            window=window if asked.is_full else None,
+        )
         try:
-            return await _pages(grants, provider, account_id, token, start_token)
-        except SyncTokenExpired:
-            if start_token is None:
-                raise
-        _log.info("sync_token_expired")
-        return await _pages(grants, provider, account_id, token, None)
-    except Failure as failure:
-        if failure.mode in {failures.CALENDAR_REAUTH_REQUIRED, failures.CALENDAR_SCOPE_MISSING}:
-            failure.extensions.setdefault("reauth_url", provider.consent_url)
-        raise
-
-
-async def _pages(
-    grants: Grants,
-    provider: CalendarProvider,
-    account_id: int,
-    token: AccessToken,
-    sync_token: str | None,
-) -> _Pulled:
-    """Read page after page; of an event that comes twice the later word counts.
-
-    A token that is refused is refreshed once for each page; refused again, it is raised.
-    """
-    events: dict[str, CalendarEvent] = {}
-    query = {} if sync_token is None else {"sync_token": sync_token}
-    for _ in range(MAX_PAGES):
-        try:
-            page = await provider.list_events(token.value, **query)
+            return await fetch(self._token.value)
         except AccessTokenRefused:
-            token = await grants.access_token(account_id, refused=token)
-            page = await provider.list_events(token.value, **query)
-        events.update((event.id, event) for event in page.items)
-        if page.next_sync_token is not None:
-            return _Pulled(list(events.values()), page.next_sync_token, sync_token is None)
-        query["page_token"] = page.next_page_token or ""
-    metrics.UPSTREAM_BAD_RESPONSES.labels(metrics.PROVIDER, ENDLESS_PAGES.bad_because).inc()
-    _log.warning("sync_bad_payload", why=ENDLESS_PAGES.bad_because, pages=MAX_PAGES)
-    raise failure_of(ENDLESS_PAGES, Endpoint.CALENDAR)
+            self._token = await grants.access_token(account_id, refused=self._token)
+            return await fetch(self._token.value)
 
+    def _note(self, page: EventsPage, changes: Changes) -> None:
+        self.events += len(page.items)
+        self.created += changes.created
+        self.updated += changes.updated
+        self.deleted += changes.deleted
+        for change in ("created", "updated", "deleted"):
+            metrics.SYNC_EVENTS.labels(change).inc(getattr(changes, change))
+        for skipped in page.skipped:
+            metrics.SYNC_EVENTS_SKIPPED.labels(skipped.reason).inc()
+        for skipped in page.skipped[:NAMED_PER_PAGE]:
+            _log.warning(
+                "sync_event_skipped",
+                provider_event_id=skipped.id,
+                event_field=skipped.field,
+                why=skipped.reason,
+                skipped_of_page=len(page.skipped),
+            )
 
-def _count(changes: Changes) -> None:
-    for change, count in (
-        ("created", changes.created),
-        ("updated", changes.updated),
-        ("deleted", changes.deleted),
-    ):
-        metrics.SYNC_EVENTS.labels(change).inc(count)
+    async def _give_up(self, asked: Progress) -> None:
+        """Forget a listing that does not end; the next sync lists everything."""
+        anew = replace(asked, sync_token=None, page_token=None, pages=0)
+        await self._work.write(progress.advance, stored=asked, now_at=anew, is_synced=False)
+        why = ENDLESS_PAGES.bad_because
+        metrics.UPSTREAM_BAD_RESPONSES.labels(metrics.PROVIDER, why).inc()
+        _log.warning("sync_bad_payload", why=why, pages=asked.pages)
+        raise failure_of(ENDLESS_PAGES, Endpoint.CALENDAR)

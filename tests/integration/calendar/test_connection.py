@@ -66,6 +66,62 @@ async def test_a_consent_without_the_calendar_is_refused(
     assert (answer.status_code, answer.json()["code"]) == (409, "calendar_scope_missing")
 
 
+async def test_a_refresh_that_grants_less_shows_in_the_connection_and_in_the_gauge(
+    client: httpx.AsyncClient, service: Service, expired: Connected, google: Google, owner: Owner
+) -> None:
+    await google.behave(grant=expired.grant, token={"mode": "reduced_scope"})
+
+    synced = await client.post(SYNC, headers=expired.headers)
+
+    connection = (await client.get(CONNECTION, headers=expired.headers)).json()
+    assert (synced.status_code, synced.json()["code"]) == (409, "calendar_scope_missing")
+    assert (connection["status"], connection["scope"]) == ("scope_missing", "openid")
+    assert connection["reauth_url"] == synced.json()["reauth_url"]
+    await owner.execute("DELETE FROM oauth_grants WHERE account_id <> $1", expired.account_id)
+    counts = await service.database.run(operations.count_grants)
+    assert {status for status, count in counts.items() if count} == {"scope_missing"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "without"),
+    [
+        ({"scope": ""}, []),
+        ({}, ["scope"]),
+        ({"scope": "", "refresh_token": "", "expires_in": "3599"}, []),
+        ({}, ["expires_in"]),
+    ],
+    ids=str,
+)
+async def test_what_a_refresh_leaves_out_is_as_before(
+    client: httpx.AsyncClient,
+    expired: Connected,
+    google: Google,
+    fields: dict[str, object],
+    without: list[str],
+) -> None:
+    altered = {"mode": "altered", "fields": fields, "without": without}
+    await google.behave(grant=expired.grant, token=altered)
+
+    first = await client.post(SYNC, headers=expired.headers)
+    second = await client.post(SYNC, headers=expired.headers)
+
+    assert [first.status_code, second.status_code] == [200, 200]
+    assert (await google.verdict(expired.grant))["token_calls"] == 1
+
+
+async def test_a_code_whose_answer_names_no_scope_has_what_was_asked_for(
+    client: httpx.AsyncClient, someone: Someone, google: Google
+) -> None:
+    code = (await google.mint(authorization_code=True))["authorization_code"]
+    await google.behave(token={"mode": "altered", "without": ["scope"]})
+
+    answer = await put_code(client, someone, code)
+
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["status"] == "ok"
+    assert (await client.post(SYNC, headers=someone.headers)).json()["created"] == 25
+
+
 async def test_connecting_again_mends_a_dead_grant_and_starts_over(
     client: httpx.AsyncClient, connected: Connected, google: Google, owner: Owner
 ) -> None:
@@ -133,6 +189,18 @@ async def test_grants_are_counted_by_status(
             grant.account_id,
         )
 
+    for scope in ("", "openid email"):
+        grant = await connect()
+        await owner.execute(
+            "UPDATE oauth_grants SET scope = $1 WHERE account_id = $2", scope, grant.account_id
+        )
+
     counts = await service.database.run(operations.count_grants)
 
-    assert counts == {"ok": 2, "expiring": 2, "reauth_required": 1, "misconfigured": 1}
+    assert counts == {
+        "ok": 2,
+        "expiring": 2,
+        "scope_missing": 2,
+        "reauth_required": 1,
+        "misconfigured": 1,
+    }

@@ -39,8 +39,20 @@ async def test_the_first_sync_stores_everything_and_the_next_one_nothing(
     first = await sync(client, connected)
     second = await sync(client, connected)
 
-    assert first.json() == {"created": 25, "updated": 0, "deleted": 0, "full_resync": False}
-    assert second.json() == {"created": 0, "updated": 0, "deleted": 0, "full_resync": False}
+    assert first.json() == {
+        "created": 25,
+        "updated": 0,
+        "deleted": 0,
+        "full_resync": False,
+        "complete": True,
+    }
+    assert second.json() == {
+        "created": 0,
+        "updated": 0,
+        "deleted": 0,
+        "full_resync": False,
+        "complete": True,
+    }
     assert samples.grown("calendar_sync_events_total", change="created") == 25
 
 
@@ -53,7 +65,13 @@ async def test_a_later_sync_brings_what_was_created_changed_and_deleted(
 
     answer = await sync(client, connected)
 
-    assert answer.json() == {"created": 3, "updated": 4, "deleted": 5, "full_resync": False}
+    assert answer.json() == {
+        "created": 3,
+        "updated": 4,
+        "deleted": 5,
+        "full_resync": False,
+        "complete": True,
+    }
     after = await stored_ids(client, connected)
     assert (len(set(before) - set(after)), len(set(after) - set(before))) == (5, 3)
 
@@ -62,10 +80,11 @@ async def test_a_calendar_of_several_pages_is_stored_whole(
     client: httpx.AsyncClient, connect: Connect, google: Google
 ) -> None:
     big = await connect(events=1100)
+    await google.behave(page_events=250)
 
     answer = await sync(client, big)
 
-    assert answer.json()["created"] == 1100
+    assert (answer.json()["created"], answer.json()["complete"]) == (1100, True)
     assert len(set(await stored_ids(client, big))) == 1100
     assert (await google.verdict(big.grant))["calendar_calls"] == 5
 
@@ -78,7 +97,13 @@ async def test_a_sync_token_that_is_too_old_leads_to_a_full_resync(
 
     answer = await sync(client, connected)
 
-    assert answer.json() == {"created": 2, "updated": 0, "deleted": 10, "full_resync": True}
+    assert answer.json() == {
+        "created": 2,
+        "updated": 0,
+        "deleted": 10,
+        "full_resync": True,
+        "complete": True,
+    }
     assert len(await stored_ids(client, connected)) == 17
 
 
@@ -160,12 +185,16 @@ FAULTS = [
     Fault("cut_body", 502, "provider_bad_response", calls=3, why="truncated"),
     Fault("wrong_types", 502, "provider_bad_response", calls=1, why="shape"),
     Fault("huge", 502, "provider_bad_response", calls=1, why="too_large"),
-    Fault("endless_pages", 502, "provider_bad_response", calls=100, why="endless_pages"),
+    Fault("not_a_calendar_user", 409, "calendar_forbidden", calls=1),
+    Fault("domain_policy", 409, "calendar_forbidden", calls=1),
     Fault("insufficient_permissions", 409, "calendar_scope_missing", calls=1),
     Fault("user_rate_limit_exceeded", 429, "provider_rate_limited", calls=3),
     Fault("quota_exceeded", 429, "provider_rate_limited", calls=1),
     # Its Retry-After is 5 s: longer than a request may sleep.
     Fault("error_429", 429, "provider_rate_limited", calls=1),
+    Fault("rate_limit_exceeded_per_user", 429, "provider_rate_limited", calls=3),
+    Fault("rate_limit_exceeded_unnamed", 429, "provider_rate_limited", calls=3),
+    Fault("rate_limit_exceeded_429", 503, "provider_quota_exhausted", calls=1),
     Fault("rate_limit_exceeded", 503, "provider_quota_exhausted", calls=3),
     Fault("daily_limit_exceeded", 503, "provider_quota_exhausted", calls=1),
 ]
@@ -177,7 +206,7 @@ async def test_a_calendar_in_trouble_is_answered_by_what_is_wrong_with_it(
 ) -> None:
     await sync(client, connected)
     stored = await stored_ids(client, connected)
-    await google.change_events(connected.grant, create=1)
+    await google.change_events(connected.grant, create=5)
     await google.reset()
     await google.behave(calendar={"mode": fault.mode})
     samples = Samples()
@@ -275,7 +304,13 @@ async def test_a_sync_that_was_overtaken_does_not_move_the_calendar_back(
         )
         answer = await late
 
-    assert answer.json() == {"created": 0, "updated": 0, "deleted": 0, "full_resync": False}
+    assert answer.json() == {
+        "created": 0,
+        "updated": 0,
+        "deleted": 0,
+        "full_resync": False,
+        "complete": True,
+    }
     assert len(await stored_ids(client, connected)) == 25
 
 
