@@ -47,7 +47,7 @@ MAX_WAIT_SECONDS = 2.0
 GATE_SECONDS = 5.0
 """How long the project's calls pause when Google names no time."""
 MAX_GATE_SECONDS = 60.0
-SHOWN_PARAMETERS = frozenset({"maxResults", "singleEvents"})
+SHOWN_PARAMETERS = frozenset({"fields", "maxResults", "singleEvents", "timeMax", "timeMin"})
 """Of a query, what a span may say; the other values lead into somebody's calendar."""
 
 M = TypeVar("M", bound=Message)

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -15,6 +16,7 @@ from service.failures import Failure
 from service.resilience.breaker import State
 from service.upstream import CalendarProvider, open_http
 from service.upstream.calls import MAX_BODY_BYTES
+from service.upstream.client import FIELDS
 from service.upstream.errors import CallFailed
 from tests.signals import Samples
 from tests.unit.telemetry.instruments import attributes_of, telemetry
@@ -135,7 +137,7 @@ async def test_three_attempts_are_made_and_no_fourth() -> None:
     assert samples.grown(**retries, outcome="retried") == 2
     assert samples.grown(**retries, outcome="exhausted") == 1
     observed = "http_client_request_duration_seconds_count"
-    labels = {"http_request_method": "GET", "server_address": "127.0.0.1", "server_port": "8090"}
+    labels = {"http_request_method": "GET", "server_address": "127.0.0.1", "server_port": "8091"}
     assert (
         samples.grown(observed, http_response_status_code="500", error_type="500", **labels) == 3
     )
@@ -157,6 +159,7 @@ async def test_an_attempt_leaves_a_span_that_says_what_was_called_and_no_secret(
     assert {span.kind for span in seen.ended} == {SpanKind.CLIENT}
     attributes = attributes_of(second)
     is_local = "127.0.0.1" in base
+    fields = urlencode({"fields": FIELDS})
     place = "http://127.0.0.1:8090" if is_local else "https://calendar.example/google"
     assert attributes == {
         "http.request.method": "GET",
@@ -166,7 +169,7 @@ async def test_an_attempt_leaves_a_span_that_says_what_was_called_and_no_secret(
         "server.port": 8090 if is_local else 443,
         "url.template": "/calendar/v3/calendars/primary/events",
         "url.full": f"{place}/calendar/v3/calendars/primary/events"
-        "?maxResults=250&singleEvents=true&syncToken=REDACTED&pageToken=REDACTED",
+        f"?maxResults=2500&singleEvents=true&{fields}&syncToken=REDACTED&pageToken=REDACTED",
         "firedrill.operation": "calendar_fetch",
     }
     assert attributes_of(first)["error.type"] == "500"
