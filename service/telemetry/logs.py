@@ -3,7 +3,7 @@
 Rendered where it is logged, written by a thread (`writer.py`). Exceptions are described, never printed:
 see `describe.py`. A newcomer's usual mistake is `log.info(f"...")`: the event is a fixed past-tense
 name from the failure matrix, values are fields, and a value never comes from a body, a token, a
-query string or a driver's message.
+query string or a driver's message. What a field is called in the line: see `field_names.py`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Container, Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from prometheus_client import Counter
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 from service.telemetry.describe import describe
+from service.telemetry.field_names import field_name
 from service.telemetry.guard import guard
 from service.telemetry.record import current
 from service.telemetry.writer import LineWriter, Write, to_descriptor
@@ -61,14 +62,11 @@ def configure(
     level: lowest that is written, by name. format_: `auto` is the console's on a terminal, else JSON.
     capacity: lines that may wait. records: counter by (level, result). write: in place of stdout.
     """
-    constant = {
-        "service": service,
-        "version": version,
-        "instance": instance,
-        "env": environment,
-    }
+    constant = _named(
+        {"service": service, "version": version, "instance": instance, "env": environment}
+    )
     on_terminal = format_ == "console" or (format_ == "auto" and sys.stdout.isatty())
-    render = _console_renderer() if on_terminal else render_json
+    render = _console_renderer(constant.keys()) if on_terminal else render_json
 
     def render_drops(drops: Mapping[str, int]) -> bytes:
         return render(
@@ -77,8 +75,7 @@ def configure(
                 "level": "warning",
                 "event": "telemetry_dropped",
                 **constant,
-                "signal": "logs",
-                **drops,
+                **_named({"signal": "logs", **drops}),
             }
         )
 
@@ -99,7 +96,7 @@ def configure(
                 "event": event.pop("event"),
                 **constant,
                 **_context(),
-                **_capped(event),
+                **_named(_capped(event)),
             }
             writer.put(severity, render(line))
         raise structlog.DropEvent
@@ -204,7 +201,12 @@ def _context() -> dict[str, str]:
     if record is not None:
         context["request_id"] = record.request_id
         context["http_route"] = record.route
-    return context
+    return _named(context)
+
+
+def _named(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields under the names that they have in a line."""
+    return {field_name(name): value for name, value in fields.items()}
 
 
 def _describe_exception(event: MutableMapping[str, Any]) -> None:
@@ -236,14 +238,13 @@ def _plain(value: object) -> object:
     return str(value)[:FIELD_LENGTH_MAX].encode("utf-8", "backslashreplace").decode()
 
 
-def _console_renderer() -> Callable[[MutableMapping[str, Any]], bytes]:
+def _console_renderer(left_out: Container[str]) -> Callable[[MutableMapping[str, Any]], bytes]:
     # No exception formatter: exceptions are described before they come here.
     console = structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), pad_event_to=24)
 
     def render(event: MutableMapping[str, Any]) -> bytes:
-        for constant in ("service", "version", "instance", "env"):
-            event.pop(constant, None)
-        text = console(None, "", dict(event))
+        shown = {name: value for name, value in event.items() if name not in left_out}
+        text = console(None, "", shown)
         return text.encode("utf-8", "backslashreplace").replace(b"\n", b" ") + b"\n"
 
     return render

@@ -16,9 +16,12 @@ from opentelemetry.trace import Span, Status, StatusCode
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
 
+from service.telemetry.guard import guard
 from service.telemetry.query_summary import summary_of
 
 SCOPE = "opentelemetry.instrumentation.sqlalchemy"
+
+_GUARD = guard("traces")
 
 
 @dataclass(frozen=True)
@@ -82,12 +85,16 @@ def instrument(engine: Engine, provider: TracerProvider) -> StatementSpans | Non
 def _summarise(
     *arguments: Any,
 ) -> None:  # connection, cursor, statement, parameters, context, many
-    span: Span = arguments[4]._otel_span  # noqa: SLF001 - where the tracer keeps it
-    summary = summary_of(arguments[2])
-    span.update_name(summary.text)
-    span.set_attributes({"db.query.summary": summary.text, "db.operation.name": summary.operation})
-    if summary.collection:
-        span.set_attribute("db.collection.name", summary.collection)
+    span: Span | None = getattr(arguments[4], "_otel_span", None)
+    if span is None:
+        return
+    with _GUARD:
+        summary = summary_of(arguments[2])
+        span.update_name(summary.text)
+        span.set_attribute("db.query.summary", summary.text)
+        span.set_attribute("db.operation.name", summary.operation)
+        if summary.collection:
+            span.set_attribute("db.collection.name", summary.collection)
 
 
 def _end_failed(context: ExceptionContext) -> None:

@@ -166,7 +166,7 @@ def test_a_line_of_a_pod_arrives_with_its_trace_service_level_and_time(cluster: 
         "timestamp": "2026-11-20T10:00:00.123456Z",
         "level": "warning",
         "event": "request_finished",
-        "service": "api",
+        "service.name": "api",
         "trace_id": trace_id,
         "span_id": span_id,
     }

@@ -90,7 +90,7 @@ def test_a_log_line_arrives_as_it_was_written_and_can_be_found(collector: Collec
         "timestamp": "2026-11-20T10:00:00.123456Z",
         "level": "warning",
         "event": "request_finished",
-        "service": "api",
+        "service.name": "api",
         "trace_id": trace_id,
         "span_id": span_id,
         "duration_ms": 12.375,

@@ -89,7 +89,7 @@ def planted_span(text: str) -> Span:
 def lines(text: str, trace_id: str) -> list[str]:
     """The text in a line's message, as a value, nested, and in a line that is no JSON."""
     line = {"event": text, "trace_id": trace_id, "caller": text, "nested": {"detail": [text]}}
-    read = {"service": text, "level": text, "timestamp": text, "span_id": text}
+    read = {"service.name": text, "level": text, "timestamp": text, "span_id": text}
     return [json.dumps(line), json.dumps(read), f"Traceback: {text}"]
 
 

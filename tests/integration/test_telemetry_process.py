@@ -67,7 +67,7 @@ async def test_pipelined_requests_are_traces_of_their_own() -> None:
         servers = [span for span in seen.ended if span.kind is SpanKind.SERVER]
         assert [span.parent for span in servers] == [None] * 5
         assert len({line["trace_id"] for line in lines}) == 5
-        assert len({line["request_id"] for line in lines}) == 5
+        assert len({line["firedrill.request_id"] for line in lines}) == 5
 
 
 async def test_a_caller_who_leaves_is_counted_and_leaves_nothing_active() -> None:
@@ -92,7 +92,7 @@ async def test_a_caller_who_leaves_is_counted_and_leaves_nothing_active() -> Non
         labels = {"method": "GET", "route": "/things/{thing_id}"}
         assert seen.instruments.value("disconnects_total") == 1
         assert seen.instruments.value("active", **labels) == 0
-        assert seen.line("request_finished")["disconnected"] is True
+        assert seen.line("request_finished")["firedrill.disconnected"] is True
 
 
 TALKING_TO_NOBODY = """
@@ -147,5 +147,5 @@ def test_a_process_that_stops_at_once_has_written_every_line() -> None:
     )
 
     assert json.loads(finished.stderr) == {"complete": True, "written": 900, "dropped": 0}
-    numbers = [json.loads(line)["number"] for line in finished.stdout.splitlines()]
+    numbers = [json.loads(line)["firedrill.number"] for line in finished.stdout.splitlines()]
     assert numbers == list(range(900))

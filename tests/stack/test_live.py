@@ -207,8 +207,8 @@ def test_one_request_is_found_in_metric_log_and_trace_by_its_id(
     assert [span["attributes"]["http.route"] for span in server] == ["/api/v1/profile"]
     assert server[0]["attributes"]["firedrill.failure.code"] == problem["code"]
     lines = [line for line in trace["logs"] if line["event"] == "request_finished"]
-    assert [line["request_id"] for line in lines] == [problem["request_id"]]
-    assert lines[0]["code"] == problem["code"]
+    assert [line["firedrill.request_id"] for line in lines] == [problem["request_id"]]
+    assert lines[0]["firedrill.failure.code"] == problem["code"]
     metrics = httpx.get(
         stack.url("service_internal", "/metrics"),
         headers={"Accept": "application/openmetrics-text"},

@@ -189,7 +189,9 @@ def test_a_profile_read_is_one_server_span_with_its_check_and_its_statement(
     assert without_parent(trace) == {"SERVER"}
     assert [span["service"] for span in trace["spans"] if span["kind"] == "SERVER"] == ["api"]
     lines = [line for line in trace["logs"] if line["event"] == "request_finished"]
-    assert [(line["status"], line["http_route"]) for line in lines] == [(200, "/api/v1/profile")]
+    assert [(line["http.response.status_code"], line["http.route"]) for line in lines] == [
+        (200, "/api/v1/profile")
+    ]
 
 
 def test_a_sync_that_refreshes_leads_to_the_trace_of_the_refresh(
@@ -248,7 +250,7 @@ def test_a_422_is_a_metric_by_field_a_span_event_and_a_log_line(
     ]
     assert server["status"] == "UNSET"
     lines = [line for line in trace["logs"] if line["event"] == "request_finished"]
-    assert [line["code"] for line in lines] == [problem["code"]]
+    assert [line["firedrill.failure.code"] for line in lines] == [problem["code"]]
     field = 'http_request_validation_errors_total{field="body.display_name"} > 0'
     until(lambda: series(addresses, field), "the field in the counter")
 
@@ -284,7 +286,7 @@ def test_a_503_is_a_metric_by_code_an_error_span_and_a_log_line(
     server = next(span for span in trace["spans"] if span["kind"] == "SERVER")
     assert (server["status"], server["attributes"]["error.type"]) == ("ERROR", problem["code"])
     lines = [line for line in trace["logs"] if line["event"] == "request_finished"]
-    assert [line["code"] for line in lines] == [problem["code"]]
+    assert [line["firedrill.failure.code"] for line in lines] == [problem["code"]]
     counted = f'app_failures_total{{code="{problem["code"]}",http_route="{SYNC}"}} > 0'
     until(lambda: series(addresses, counted), "the code in the counter")
 

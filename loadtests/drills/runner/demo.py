@@ -25,6 +25,13 @@ from stack.settings import SettingsError
 DRILL = "db_pool_exhausted"
 WIDTH = 100
 SPANS_SHOWN = 12
+SHOWN_FIELDS = (
+    "event",
+    "http.route",
+    "http.response.status_code",
+    "firedrill.failure.code",
+    "firedrill.pool_wait_ms",
+)
 
 
 class Story:
@@ -103,11 +110,7 @@ def _told(trace_id: str, trace: dict[str, Any]) -> list[str]:
         for span in trace["spans"][:SPANS_SHOWN]
     ]
     for line in trace.get("logs", [])[:2]:
-        shown = {
-            name: line[name]
-            for name in ("event", "http_route", "status", "code", "pool_wait_ms")
-            if name in line
-        }
+        shown = {name: line[name] for name in SHOWN_FIELDS if name in line}
         lines.append("log line " + " ".join(f"{name}={value}" for name, value in shown.items()))
     return lines
 

@@ -23,7 +23,7 @@ export function fromExplore(query) {
     if (match && !/^(\.[*+]|\$__all|)$/.test(match[1])) found[name] = match[1].replaceAll("\\", "");
   };
   take("route", /http[._]route\s*=~?\s*"([^"]*)"/);
-  take("code", /(?:app\.failure\.code|\|\s*code)\s*=~?\s*"([^"]*)"/);
+  take("code", /firedrill[._]failure[._]code\s*=~?\s*"([^"]*)"/);
   take("min_ms", /duration\s*>=?\s*([\d.]+)ms/);
   take("status", /status_code\s*(?:>=|=)\s*(\d{3})/);
   if (/status_code\s*>=/.test(text) && found.status) found.status = `${found.status[0]}xx`;

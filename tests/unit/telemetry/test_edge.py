@@ -74,31 +74,31 @@ async def test_the_canonical_line_has_every_field() -> None:
         request_id = dict(sent[0]["headers"])[b"x-request-id"].decode()
         expected = {
             "level": "info",
-            "service": "api",
-            "version": "1.2.3",
-            "instance": "127.0.0.1:8000",
+            "service.name": "api",
+            "service.version": "1.2.3",
+            "service.instance.id": "127.0.0.1:8000",
             "trace_id": f"{span.context.trace_id:032x}",
             "span_id": f"{span.context.span_id:016x}",
-            "request_id": request_id,
-            "http_route": "/things/{thing_id}",
-            "method": "GET",
-            "status": 200,
-            "code": "",
-            "caller": "c4ll3r",
-            "token_format": "enhanced",
-            "client_version": "web/1.8",
-            "pool_wait_ms": 1.0,
-            "db_ms": 20.0,
-            "db_statements": 3,
-            "upstream_ms": 500.0,
-            "degraded": ["ai_models"],
-            "load_run": "steady-1",
-            "client_request_id": "abc-1",
-            "kid_known": True,
+            "firedrill.request_id": request_id,
+            "http.route": "/things/{thing_id}",
+            "http.request.method": "GET",
+            "http.response.status_code": 200,
+            "firedrill.failure.code": "",
+            "firedrill.caller": "c4ll3r",
+            "firedrill.token_format": "enhanced",
+            "firedrill.client_version": "web/1.8",
+            "firedrill.pool_wait_ms": 1.0,
+            "firedrill.db_ms": 20.0,
+            "firedrill.db_statements": 3,
+            "firedrill.upstream_ms": 500.0,
+            "firedrill.degraded": ["ai_models"],
+            "firedrill.load_run": "steady-1",
+            "firedrill.client_request_id": "abc-1",
+            "firedrill.kid_known": True,
         }
         assert {key: line[key] for key in expected} == expected
         assert uuid.UUID(request_id).version == 7
-        assert line["duration_ms"] > 0
+        assert line["firedrill.duration_ms"] > 0
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ async def test_a_request_that_dies_without_an_answer_is_a_500_everywhere() -> No
         labels = {"method": "GET", "route": "/things/{thing_id}"}
         assert seen.instruments.value("duration_seconds_count", **labels, status="500") == 1
         assert seen.instruments.value("active", **labels) == 0
-        assert seen.line("request_finished")["status"] == 500
+        assert seen.line("request_finished")["http.response.status_code"] == 500
 
 
 async def test_only_a_kept_trace_is_named_by_an_exemplar() -> None:
@@ -158,7 +158,7 @@ async def test_methods_and_ids_from_callers_are_bounded() -> None:
             await request(app, method=f"EVIL{number}", headers=headers)
 
         finished = seen.lines()
-        assert {line["method"] for line in finished} == {"_OTHER"}
+        assert {line["http.request.method"] for line in finished} == {"_OTHER"}
         assert not any({"load_run", "client_request_id"} & line.keys() for line in finished)
         assert {span.name for span in seen.ended} == {"HTTP /things/{thing_id}"}
         samples = [
@@ -204,7 +204,7 @@ async def test_shed_requests_are_counted_and_sampled_in_the_log() -> None:
         )
         assert count == 20
         (sample,) = seen.lines()
-        assert (sample["event"], sample["shed"], sample["code"]) == (
+        assert (sample["event"], sample["firedrill.shed"], sample["firedrill.failure.code"]) == (
             "shed_sample",
             1,
             "overloaded",
@@ -221,7 +221,7 @@ async def test_a_caller_who_left_is_counted() -> None:
         await request(stack(seen, app))
 
         assert seen.instruments.value("disconnects_total") == 1
-        assert seen.line("request_finished")["disconnected"] is True
+        assert seen.line("request_finished")["firedrill.disconnected"] is True
 
 
 async def test_the_record_is_current_inside_and_only_inside() -> None:

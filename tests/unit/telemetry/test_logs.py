@@ -70,7 +70,7 @@ def test_a_line_outside_the_span_carries_the_ids_of_the_request() -> None:
 
         line = seen.line("thing_happened")
         assert (line["trace_id"], line["span_id"]) == ("t1", "s1")
-        assert (line["request_id"], line["http_route"]) == ("r1", "/things")
+        assert (line["firedrill.request_id"], line["http.route"]) == ("r1", "/things")
         assert line["level"] == "warning"
         assert line["timestamp"].endswith("Z")
 
@@ -80,8 +80,8 @@ def test_long_values_are_cut() -> None:
         log.info("thing_happened", text="x" * 5000, items=list(range(100)))
 
         line = seen.line("thing_happened")
-        assert len(line["text"]) == logs.FIELD_LENGTH_MAX + 1
-        assert len(line["items"]) == logs.ITEMS_MAX + 1
+        assert len(line["firedrill.text"]) == logs.FIELD_LENGTH_MAX + 1
+        assert len(line["firedrill.items"]) == logs.ITEMS_MAX + 1
 
 
 def test_exceptions_are_described_without_their_text() -> None:
@@ -94,7 +94,7 @@ def test_exceptions_are_described_without_their_text() -> None:
             logging.getLogger("sqlalchemy.pool").exception("gone wrong: %s", error)  # noqa: TRY401
 
         lines = seen.lines()
-        assert [line["exception_type"] for line in lines] == ["ValueError"] * 3
+        assert [line["exception.type"] for line in lines] == ["ValueError"] * 3
         assert [line["level"] for line in lines] == ["error", "warning", "error"]
         assert "s3cr3t" not in json.dumps(lines)
 
@@ -108,7 +108,7 @@ def test_standard_logging_takes_the_same_way_and_quotes_only_known_loggers() -> 
         logging.getLogger("opentelemetry.exporter").error("%s", "s3cr3t")
 
         lines = seen.lines()
-        assert [(line["logger"], line["message"]) for line in lines] == [
+        assert [(line["otel.scope.name"], line["firedrill.message"]) for line in lines] == [
             ("uvicorn.error", "Started server process [42]"),
             ("some.library", "user %s failed"),
         ]
@@ -139,7 +139,7 @@ async def test_a_lost_task_is_logged_by_type() -> None:
             loop.set_exception_handler(None)
 
         line = seen.line("exception")
-        assert (line["exception_type"], line["task"]) == ("ValueError", "sweeper")
+        assert (line["exception.type"], line["firedrill.task"]) == ("ValueError", "sweeper")
         assert "s3cr3t" not in json.dumps(line)
 
 
