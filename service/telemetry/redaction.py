@@ -9,7 +9,7 @@ import re
 from functools import lru_cache
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.trace import Link, Status
+from opentelemetry.trace import Link, SpanContext, Status
 from opentelemetry.util.types import Attributes, AttributeValue
 
 ALLOWED = frozenset(
@@ -58,7 +58,7 @@ def redact(span: ReadableSpan) -> ReadableSpan:
         and (description is None or _CODE.fullmatch(description))
         and (sql is None or without_literals(str(sql)) == sql)
         and all(_is_allowed(key) for event in span.events for key in event.attributes or ())
-        and not any(link.attributes for link in span.links)
+        and not any(link.attributes or link.context.trace_state for link in span.links)
     ):
         return span
     return ReadableSpan(
@@ -70,8 +70,9 @@ def redact(span: ReadableSpan) -> ReadableSpan:
         events=[
             Event(event.name, _allowed(event.attributes), event.timestamp) for event in span.events
         ],
-        # The context is all that a link is for here, and the collector cannot reach its attributes.
-        links=[Link(link.context) for link in span.links],
+        # Ids are all that a link is for here. The collector cannot reach the rest, and the trace state
+        # of a caller who is not trusted is that caller's text.
+        links=[Link(_ids_of(link.context)) for link in span.links],
         kind=span.kind,
         status=span.status
         if description is None or _CODE.fullmatch(description)
@@ -86,6 +87,12 @@ def redact(span: ReadableSpan) -> ReadableSpan:
 def without_literals(sql: str) -> str:
     """Return the statement with quoted literals as `?`; bound parameters stay as they are."""
     return _LITERAL.sub("?", sql)
+
+
+def _ids_of(context: SpanContext) -> SpanContext:
+    return SpanContext(
+        context.trace_id, context.span_id, context.is_remote, trace_flags=context.trace_flags
+    )
 
 
 @lru_cache(maxsize=512)

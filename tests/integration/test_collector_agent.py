@@ -185,6 +185,19 @@ def test_a_line_of_a_pod_arrives_with_its_trace_service_level_and_time(cluster: 
     assert list(record.attributes) == []
 
 
+def test_long_lines_of_a_pod_arrive(cluster: Cluster) -> None:
+    """A hundred are read at once: together more than a gateway takes in one request."""
+    sent = [secrets.token_hex(16) for _ in range(100)]
+    log = cluster.pod_logs / SERVICE_POD / "service" / "0.log"
+    log.parent.mkdir(parents=True)
+    lines = [json.dumps({"trace_id": one, "event": "x" * 60_000}) for one in sent]
+    log.write_text("".join(map(in_cri, lines)))
+
+    records = cluster.gateways[0].back_end
+    until(lambda: set(sent) <= {one.trace_id.hex() for one in records.records}, "every line")
+    assert records.refused == 0
+
+
 def test_the_agent_names_its_own_metrics_as_the_gateways_do(cluster: Cluster) -> None:
     """Units, _total, scope: rules and dashboards ask both by one name."""
 

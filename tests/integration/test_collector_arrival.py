@@ -195,7 +195,7 @@ def test_the_service_graph_has_the_edges_to_the_database_and_the_provider(
         db__system__name="postgresql",
         db__namespace="x",
     )
-    call = span(trace_id, parent=root.span_id, kind=client, service__peer__name="provider")
+    call = span(trace_id, parent=root.span_id, kind=client, server__address="provider")
     collector.send([root, statement, call])
     # The edge without a server's side is complete when its time is over.
     name = "traces_service_graph_request_total"

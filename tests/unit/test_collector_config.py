@@ -26,7 +26,23 @@ from stack.settings import ROOT
 from stack.tools.collector import MANIFEST
 
 CONFIG = yaml.safe_load((ROOT / "otel-collector.yaml").read_text())
-STATEMENTS = CONFIG["processors"]["transform/allow_list"]["trace_statements"]
+TRANSFORMS = {
+    name: one for name, one in CONFIG["processors"].items() if name.startswith("transform/")
+}
+CONTEXTS = {
+    "trace_statements": {"resource", "scope", "span", "spanevent"},
+    "log_statements": {"resource", "scope", "log"},
+}
+GROUPS = {
+    (signal, context): [
+        statement
+        for group in TRANSFORMS["transform/allow_list"][signal]
+        if group["context"] == context
+        for statement in group["statements"]
+    ]
+    for signal, contexts in CONTEXTS.items()
+    for context in contexts
+}
 OTHERS = (
     *(client_attributes, code_attributes, db_attributes, error_attributes, exception_attributes),
     *(http_attributes, network_attributes, server_attributes, url_attributes),
@@ -38,12 +54,8 @@ def kept_keys(context: str) -> re.Pattern[str]:
     """The allow-list of one context of the transform processor, as a pattern."""
     found = [
         match[1]
-        for statement in STATEMENTS
-        if (
-            match := re.fullmatch(
-                rf'keep_matching_keys\({context}\.attributes, "(.*)"\)', statement
-            )
-        )
+        for statement in GROUPS["trace_statements", context]
+        if (match := re.fullmatch(r'keep_matching_keys\(attributes, "(.*)"\)', statement))
     ]
     assert len(found) == 1
     return re.compile(found[0].replace(r"\\", "\\"))
@@ -68,6 +80,33 @@ def test_the_collector_allows_what_the_service_allows_and_no_more(context: str) 
 
     assert len(known) > 30, attributes
     assert {name for name in names if kept.search(name)} == set(filter(is_allowed, names))
+
+
+def test_each_group_of_statements_has_one_context_and_no_context_is_left_out() -> None:
+    """Without one, all of them run in the lowest: what stands above an event is not seen without one."""
+    for name, transform in TRANSFORMS.items():
+        assert transform["error_mode"] == "propagate"
+        for signal in transform.keys() - {"error_mode"}:
+            assert all(isinstance(group, dict) for group in transform[signal]), name
+    assert all(
+        any("keep_matching_keys(attributes" in one for one in group) for group in GROUPS.values()
+    )
+
+
+def test_what_has_the_name_of_a_secret_is_said_alike_wherever_it_is_looked_for() -> None:
+    """In lines as strings quoted in two ways and as anything else, and in values of attributes."""
+    words = "password|passwd|pwd|secret|api[_-]?key|authorization|cookie|private[_-]?key"
+
+    text = (ROOT / "otel-collector.yaml").read_text()
+
+    assert text.count(f"{words}|(?:csrf|refresh|access|id)[_-]?token") == 4
+    assert text.count("password|") == 4
+    (group,) = [
+        one for one in TRANSFORMS["transform/allow_list"]["log_statements"] if "conditions" in one
+    ]
+    looked_for = re.findall(r'"(\w+)"', " ".join(group["conditions"]))
+    for word in (*words.replace("[_-]?", "_").split("|"), "csrf_token"):
+        assert any(one in word for one in looked_for), word
 
 
 def test_the_service_that_marks_its_traces_is_the_one_the_sampling_knows() -> None:
@@ -114,6 +153,6 @@ def test_memory_is_limited_first_and_sampling_comes_after_the_metrics_of_spans()
 
     masking = ["memory_limiter", "transform/allow_list", "redaction"]
     assert pipelines["traces"]["processors"] == [*masking, "transform/names"]
-    assert pipelines["logs"]["processors"] == masking
+    assert pipelines["logs"]["processors"] == [*masking, "transform/names"]
     assert {"span_metrics", "service_graph"} <= set(pipelines["traces"]["exporters"])
     assert pipelines["traces/sampled"]["processors"] == ["tail_sampling"]

@@ -5,7 +5,7 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.trace import Status, StatusCode
+from opentelemetry.trace import SpanContext, Status, StatusCode, TraceState
 
 from service.telemetry import traces
 from service.telemetry.export import SpanQueue
@@ -170,6 +170,19 @@ def test_a_status_keeps_a_code_and_loses_a_message() -> None:
         redacted = redact(seen.ended[0])
         assert redacted.status.status_code is StatusCode.ERROR
         assert redacted.status.description is None
+
+
+def test_a_link_leaves_without_the_trace_state_of_who_called() -> None:
+    """A stranger's `tracestate` is a stranger's text."""
+    stranger = SpanContext(1, 2, is_remote=True, trace_state=TraceState([("vendor", "s3cr3t")]))
+    with telemetry() as seen:
+        with span("calendar.sync") as active:
+            active.add_link(stranger)
+
+        (link,) = redact(seen.ended[0]).links
+
+    assert (link.context.trace_id, link.context.span_id) == (1, 2)
+    assert not link.context.trace_state
 
 
 def test_a_link_leaves_with_its_context_alone() -> None:
