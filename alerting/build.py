@@ -7,7 +7,9 @@ typed ones.
 """
 
 import argparse
+import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -31,6 +33,7 @@ DASHBOARDS = {
 }
 """Domain of an alert → uid of the dashboard that explains it."""
 
+_LABEL = re.compile(r"\$labels\.(\w+)")
 _DASHBOARD_VARIABLES = (
     "?var-env={{ $labels.env }}&var-service={{ $labels.service }}"
     "{{ with $labels.http_route }}&var-route={{ . | urlquery }}{{ end }}"
@@ -105,7 +108,16 @@ def rendered_rule(
     dashboard = DASHBOARDS[labels["domain"]]
     annotations["dashboard_url"] = f"{viewer_url}/d/{dashboard}{_DASHBOARD_VARIABLES}"
     annotations["drill"] = str(alert.front_matter["drill"])
-    return {**rule, "labels": labels, "annotations": annotations}
+    return {
+        **rule,
+        "labels": labels,
+        "annotations": {name: _with_own(text, labels) for name, text in annotations.items()},
+    }
+
+
+def _with_own(text: str, labels: dict[str, str]) -> str:
+    """Put the values of the rule's own labels in: `$labels` holds those of the expression alone."""
+    return _LABEL.sub(lambda use: json.dumps(labels[use[1]]) if use[1] in labels else use[0], text)
 
 
 def _overridden(alerts: list[Alert], path: Path) -> list[tuple[Alert, str | None]]:

@@ -1,12 +1,16 @@
 """What the build makes of the sources: derived links, overrides, and one line for a wrong source."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import promql_parser as promql
 import pytest
 
 from alerting import build
-from alerting.catalogue import AlertSourceError, load_alerts, snake_case
+from alerting.catalogue import Alert, AlertSourceError, load_alerts, snake_case
 from alerting.document import read_yaml
+from tests.contracts.test_alert_static import TYPING
 
 
 def rules_of(out: Path, alert: str) -> list[dict[str, dict[str, str]]]:
@@ -32,6 +36,36 @@ def test_links_are_derived_from_names_and_follow_the_viewer(tmp_path: Path) -> N
             assert annotations["dashboard_url"].startswith(
                 f"http://127.0.0.1:4000/d/{dashboard}?var-env="
             )
+
+
+def test_no_text_asks_the_expression_for_a_label_that_it_does_not_have(tmp_path: Path) -> None:
+    """`$labels` holds what the expression gives, and nothing of what the rule adds: links came out empty."""
+    build.render(tmp_path)
+
+    for alert in load_alerts():
+        for rule in rules_of(tmp_path, alert.name):
+            has = TYPING.labels(promql.parse(str(rule["expr"])))
+            for text in rule["annotations"].values():
+                asked = set(re.findall(r"\$labels\.(\w+)", text))
+                # Links leave out a route that is not there.
+                assert asked - has <= {"http_route"}, f"{alert.name}: {asked - has}"
+                assert "$labels.http_route" not in text.partition("{{ with $labels.http_route")[
+                    0
+                ] or ("http_route" in has), alert.name
+
+
+def test_no_link_or_query_of_a_fired_alert_is_empty() -> None:
+    for alert in load_alerts():
+        for text in fired_texts(alert):
+            assert not re.search(r'var-\w+=(&|$)|(env|service)=""', text), f"{alert.name}: {text}"
+
+
+def fired_texts(alert: Alert) -> Iterator[str]:
+    """Yield the texts that promtool has seen the alert fire with."""
+    for test in read_yaml(alert.folder / "rule_test.yaml")["tests"]:
+        for expectation in test.get("alert_rule_test", ()):
+            for expected in expectation["exp_alerts"] or ():
+                yield from expected["exp_annotations"].values()
 
 
 def test_every_paged_text_lists_the_other_causes_that_fire(tmp_path: Path) -> None:
