@@ -70,6 +70,7 @@ class Pager:
                 status=payload.status,
                 group_key=payload.group_key,
                 alerts=payload.alerts,
+                truncated=payload.truncated,
                 silent_since=self._silent_since(),
             )
             log.info(
@@ -77,6 +78,7 @@ class Pager:
                 receiver=receiver,
                 status=payload.status,
                 alerts=sorted({alert.name for alert in payload.alerts}),
+                truncated=payload.truncated,
             )
         self.metrics.notifications.labels(receiver, payload.status).inc()
 

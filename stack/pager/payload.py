@@ -37,7 +37,11 @@ Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 
 class Alert(BaseModel):
-    """One alert of a notification. note: UNKNOWN when its resolution is not to be believed."""
+    """One alert of a notification.
+
+    note: UNKNOWN when its resolution is not to be believed. is_news: the group's last notification did
+    not say the same of it; set by the store, whatever a body claims.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -49,6 +53,7 @@ class Alert(BaseModel):
         default=None, validation_alias=AliasChoices("endsAt", "ends_at")
     )
     note: str | None = None
+    is_news: bool = True
 
     @property
     def name(self) -> str:
@@ -56,18 +61,23 @@ class Alert(BaseModel):
 
 
 class Payload(BaseModel):
-    """One POST of Alertmanager. Other members are ignored: new versions add some."""
+    """One POST of Alertmanager. Other members are ignored: new versions add some.
+
+    truncated: how many alerts of the group were left out for the receiver's `max_alerts`.
+    """
 
     version: Literal["4"]
     group_key: str = Field(alias="groupKey", min_length=1)
     status: Status
     receiver: str
     alerts: tuple[Alert, ...] = Field(min_length=1)
+    truncated: int = Field(default=0, ge=0, alias="truncatedAlerts")
 
     @model_validator(mode="after")
     def _status_is_that_of_its_alerts(self) -> Self:
         expected = "firing" if any(a.status == "firing" for a in self.alerts) else "resolved"
-        if self.status != expected:
+        # The one that fires may be among those left out.
+        if self.status != expected and not (self.truncated and self.status == "firing"):
             raise ValueError(f"status must be {expected}, as its alerts are")
         return self
 

@@ -17,7 +17,7 @@ from stack.pager.payload import UNKNOWN, Alert, Status
 
 KEPT_NOTIFICATIONS = 10_000
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _SCHEMA = """
 create table notification (
     id integer primary key autoincrement,
@@ -27,7 +27,8 @@ create table notification (
     group_key text not null,
     opened integer not null,
     silent_since real,
-    alerts text not null
+    alerts text not null,
+    truncated integer not null default 0
 ) strict;
 create index notification_group on notification (receiver, group_key, id);
 create index notification_received_at on notification (received_at);
@@ -37,7 +38,11 @@ create table watchdog (
     labels text not null,
     annotations text not null
 ) strict;
-pragma user_version = 1;
+pragma user_version = 2;
+"""
+_FROM_VERSION_1 = """
+alter table notification add column truncated integer not null default 0;
+pragma user_version = 2;
 """
 _ALERTS = TypeAdapter(tuple[Alert, ...])
 
@@ -47,7 +52,10 @@ class UnusableStore(Exception):
 
 
 class Notification(BaseModel):
-    """One stored notification. opened: its group had nothing firing before, so it rang."""
+    """One stored notification.
+
+    opened: its group had nothing firing before, so it rang. truncated: alerts of the group left out.
+    """
 
     received_at: datetime
     status: Status
@@ -55,6 +63,7 @@ class Notification(BaseModel):
     group_key: str
     opened: bool
     alerts: tuple[Alert, ...]
+    truncated: int = 0
 
 
 class Watchdog(BaseModel):
@@ -79,6 +88,8 @@ class Store:
             version = self._db.execute("pragma user_version").fetchone()[0]
             if version == 0:
                 self._db.executescript(f"begin exclusive; {_SCHEMA} commit;")
+            elif version == 1:
+                self._db.executescript(f"begin exclusive; {_FROM_VERSION_1} commit;")
             elif version != _SCHEMA_VERSION:
                 raise UnusableStore(f"{path} was written by another version: move it away")
         except (OSError, sqlite3.Error) as error:
@@ -107,6 +118,7 @@ class Store:
         status: Status,
         group_key: str,
         alerts: tuple[Alert, ...],
+        truncated: int = 0,
         silent_since: float | None = None,
     ) -> None:
         """Store one notification. silent_since: the last beat, when Prometheus is silent now.
@@ -117,15 +129,16 @@ class Store:
         moment = datetime.fromtimestamp(received_at, UTC)
         with self._transaction():
             before = self._db.execute(
-                "select status from notification where receiver = ? and group_key = ?"
+                "select status, alerts from notification where receiver = ? and group_key = ?"
                 " order by id desc limit 1",
                 (receiver, group_key),
             ).fetchone()
+            said = _ALERTS.validate_json(before[1]) if before else ()
             opened = status == "firing" and (before is None or before[0] != "firing")
             added = self._db.execute(
                 "insert into notification"
-                " (received_at, receiver, status, group_key, opened, silent_since, alerts)"
-                " values (?, ?, ?, ?, ?, ?, ?)",
+                " (received_at, receiver, status, group_key, opened, silent_since, alerts, truncated)"
+                " values (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     moment.timestamp(),
                     receiver,
@@ -133,7 +146,10 @@ class Store:
                     group_key,
                     opened,
                     silent_since,
-                    _ALERTS.dump_json(alerts, exclude={"__all__": {"note"}}).decode(),
+                    _ALERTS.dump_json(
+                        _with_news(alerts, said), exclude={"__all__": {"note"}}
+                    ).decode(),
+                    truncated,
                 ),
             )
             self._db.execute(
@@ -170,7 +186,7 @@ class Store:
 
     def _select(self, clause: str, *values: object) -> list[Notification]:
         rows = self._db.execute(
-            "select received_at, status, receiver, group_key, opened, alerts, silent_since"  # noqa: S608 - the clauses are the constants above
+            "select received_at, status, receiver, group_key, opened, alerts, truncated, silent_since"  # noqa: S608 - the clauses are the constants above
             f" from notification {clause}",
             values,
         )
@@ -182,8 +198,9 @@ class Store:
                 group_key=group_key,
                 opened=opened,
                 alerts=_noted(_ALERTS.validate_json(alerts), silent_since),
+                truncated=truncated,
             )
-            for received_at, status, receiver, group_key, opened, alerts, silent_since in rows
+            for received_at, status, receiver, group_key, opened, alerts, truncated, silent_since in rows
         ]
 
     def hear(self, beat: Watchdog) -> None:
@@ -200,6 +217,20 @@ class Store:
         return Watchdog(
             last_beat=row[0], labels=json.loads(row[1]), annotations=json.loads(row[2])
         )
+
+
+def _with_news(alerts: tuple[Alert, ...], said: tuple[Alert, ...]) -> tuple[Alert, ...]:
+    """Mark what the group's last notification did not say. An alert that fires anew is news."""
+    known = {(frozenset(one.labels.items()), one.status, one.starts_at) for one in said}
+    return tuple(
+        alert.model_copy(
+            update={
+                "is_news": (frozenset(alert.labels.items()), alert.status, alert.starts_at)
+                not in known
+            }
+        )
+        for alert in alerts
+    )
 
 
 def _noted(alerts: tuple[Alert, ...], silent_since: float | None) -> tuple[Alert, ...]:

@@ -23,7 +23,8 @@ from stack.pager.payload import InvalidPayload, parse
 from stack.pager.store import KEPT_NOTIFICATIONS, Notification
 from stack.serving import metrics_route
 
-MAX_BODY_BYTES = 1024 * 1024
+MAX_BODY_BYTES = 8 * 1024 * 1024
+"""80 kB for each of the 100 alerts that alertmanager.yml lets into one notification."""
 LOOK_EVERY_SECONDS = 0.5
 
 _NOTIFICATIONS = TypeAdapter(list[Notification])

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from stack.pager.web import MAX_BODY_BYTES
 from tests.integration.pager_process import COMMAND, RunningPager, running_pager
 from tests.notifications import GROUP_KEY, LABELS, alert, payload, watchdog
 
@@ -112,14 +113,14 @@ def test_a_watchdog_without_a_stamp_is_a_400(pager: RunningPager) -> None:
     assert "beat" in answer.json()["detail"]
 
 
-def test_one_mebibyte_is_the_limit(pager: RunningPager) -> None:
-    fits = payload(alert(starts_at=1.0, annotations={"summary": "x" * (1024 * 1024 - 2000)}))
+def test_eight_mebibytes_are_the_limit(pager: RunningPager) -> None:
+    fits = payload(alert(starts_at=1.0, annotations={"summary": "x" * (MAX_BODY_BYTES - 2000)}))
     assert pager.post(fits).status_code == 204
 
-    answer = pager.http.post("/webhook/pager", content=b"x" * (1024 * 1024 + 1))
+    answer = pager.http.post("/webhook/pager", content=b"x" * (MAX_BODY_BYTES + 1))
 
     assert answer.status_code == 413
-    assert answer.json()["detail"] == "a notification may have 1048576 bytes"
+    assert answer.json()["detail"] == "a notification may have 8388608 bytes"
 
 
 def test_an_unknown_receiver_is_told_the_known_ones(pager: RunningPager) -> None:

@@ -69,6 +69,52 @@ def test_a_group_rings_when_it_goes_from_none_to_firing_only(pager: Pager, clock
     assert [one.status for one in newest_first] == ["firing", "resolved", "firing", "firing"]
 
 
+def news(pager: Pager) -> list[str]:
+    """What the newest notification says that the one before it did not."""
+    (newest,) = pager.store.newest(limit=1)
+    return [f"{one.status} {one.name}" for one in newest.alerts if one.is_news]
+
+
+def test_what_is_new_in_a_notification_is_known(pager: Pager) -> None:
+    pool, other = alert(starts_at=START), alert(starts_at=START, alertname="PostgresDown")
+    mended = alert(starts_at=START, ends_at=START + 60)
+
+    said = []
+    for body in (
+        payload(pool),
+        payload(pool, other),
+        payload(mended, other),
+        payload(mended, other),
+        payload(alert(starts_at=START + 90), other),
+        payload({**pool, "is_news": True}, group_key="{}:{scope=profile}"),
+    ):
+        send(pager, body)
+        said.append(news(pager))
+
+    assert said == [
+        ["firing DbPoolExhausted"],
+        ["firing PostgresDown"],
+        ["resolved DbPoolExhausted"],
+        [],
+        ["firing DbPoolExhausted"],
+        ["firing DbPoolExhausted"],
+    ]
+
+
+def test_a_body_does_not_decide_what_is_news(pager: Pager) -> None:
+    send(pager, payload(alert(starts_at=START)))
+    send(pager, payload({**alert(starts_at=START), "is_news": True}))
+
+    assert news(pager) == []
+
+
+def test_how_many_alerts_were_left_out_is_kept(pager: Pager) -> None:
+    send(pager, payload(alert(starts_at=START)) | {"truncatedAlerts": 2900})
+
+    assert [one.truncated for one in pager.store.newest(limit=1)] == [2900]
+    assert firing_names(pager) == ["DbPoolExhausted"]
+
+
 def test_each_group_rings_for_itself(pager: Pager) -> None:
     send(pager, payload(alert(starts_at=START), group_key="{}:{scope=profile}"))
     send(pager, payload(alert(starts_at=START), group_key="{}:{scope=calendar}"))
@@ -289,6 +335,25 @@ def test_a_file_that_is_no_database_is_said_so(tmp_path: Path) -> None:
 
     with pytest.raises(UnusableStore, match="cannot keep notifications in"):
         Store(path)
+
+
+def test_the_database_of_the_first_version_is_read_on(tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / "pager.db"
+    store = Store(path)
+    send(Pager(store, clock=clock), payload(alert(starts_at=START)))
+    store.close()
+    with sqlite3.connect(path) as older:
+        older.execute("alter table notification drop column truncated")
+        older.execute("pragma user_version = 1")
+    older.close()
+
+    store = Store(path)
+    pager = Pager(store, clock=clock)
+    send(pager, payload(alert(starts_at=START), alert(starts_at=START, alertname="PostgresDown")))
+
+    assert [one.opened for one in store.newest(limit=2)] == [False, True]
+    assert news(pager) == ["firing PostgresDown"]
+    store.close()
 
 
 def test_the_database_of_another_version_is_not_touched(tmp_path: Path) -> None:

@@ -66,6 +66,18 @@ async def test_a_resolved_page_is_only_history(pager: Pager) -> None:
     assert '<span class="status resolved">resolved</span>' in html
 
 
+async def test_the_history_says_what_was_new(pager: Pager) -> None:
+    first, second = alert(starts_at=NOW - 300), alert(starts_at=NOW, alertname="PostgresDown")
+    send(pager, payload(first))
+    send(pager, payload(first, second) | {"truncatedAlerts": 2900})
+
+    history = (await fetch(pager)).text.partition('id="history"')[2]
+    newest = " ".join(history.partition("</tbody>")[0].split("<tr>")[2].split())
+
+    assert "<td> PostgresDown and 1 as before and 2900 more </td>" in newest
+    assert "And 2900 more alerts of this group" in (await fetch(pager)).text
+
+
 async def test_tickets_stand_apart_from_pages(pager: Pager) -> None:
     ticket = alert(starts_at=NOW, alertname="SchemaDriftDetected", severity="ticket")
     send(pager, payload(ticket), "ticket")

@@ -57,6 +57,14 @@ def test_what_is_no_notification_is_refused_saying_where(body: bytes, said: str)
     assert said in str(refusal.value)
 
 
+def test_a_group_fires_although_none_of_those_that_were_not_left_out_does() -> None:
+    mended = alert(starts_at=1.0, ends_at=2.0)
+
+    assert parse(changed(alerts=[mended], truncatedAlerts=2900)).status == "firing"
+    with pytest.raises(InvalidPayload, match="status must be firing"):
+        parse(changed(status="resolved", truncatedAlerts=2900))
+
+
 def test_a_refusal_repeats_nothing_of_the_value() -> None:
     with pytest.raises(InvalidPayload) as refusal:
         parse(changed(status="hunter2"))
