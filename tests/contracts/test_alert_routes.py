@@ -24,11 +24,15 @@ from alerting.routing import (
 )
 from stack.pager.metrics import RECEIVERS
 from stack.pager.pager import LAPSE_SECONDS
+from stack.pager.web import MAX_BODY_BYTES
 
 CONFIG: dict[str, Any] = yaml.safe_load(COMMITTED.read_text(encoding="utf-8"))
 ROUTES = [CONFIG["route"], *CONFIG["route"]["routes"]]
 SNAPSHOT = Path(__file__).parent / "alert_routes.yaml"
 SLACK_URL = "https://hooks.slack.com/services/T000/B000/a-planted-secret"
+
+ALERT_BYTES_MAX = 80_000
+"""More than a rule can make: a label of the service has at most 200 characters, a text lists three."""
 
 Labels = dict[str, str]
 
@@ -137,12 +141,46 @@ def test_the_pager_forgets_no_group_that_alertmanager_still_repeats() -> None:
             assert lapse > int(hours[1]) * 3600
 
 
-@pytest.mark.parametrize("receiver", ["pager", "second_channel"])
-def test_what_pages_is_resolved_within_half_a_minute_of_its_alert(receiver: str) -> None:
-    """A route without an interval of its own waits for the root's, which is meant for tickets."""
+def seconds_of(setting: str, receiver: str) -> int:
     (route,) = (route for route in ROUTES if route["receiver"] == receiver)
+    return int(route.get(setting, CONFIG["route"][setting]).removesuffix("s"))
 
-    assert route["group_interval"] == "30s"
+
+@pytest.mark.parametrize("receiver", ["pager", "second_channel", "ticket"])
+def test_what_was_sent_is_resolved_within_half_a_minute_of_its_alert(receiver: str) -> None:
+    assert seconds_of("group_interval", receiver) <= 30
+
+
+def test_a_ticket_is_told_within_45_seconds_and_after_the_page_that_would_mute_it() -> None:
+    assert seconds_of("group_wait", "pager") < seconds_of("group_wait", "ticket") <= 40
+
+
+def test_a_symptom_gives_its_cause_twenty_seconds_before_it_pages() -> None:
+    """PostgresDown, the slowest cause of a total outage, fires up to 21 s after the budget's p0."""
+    wait = seconds_of("group_wait", "pager")
+    symptoms = [
+        rule
+        for alert in load_alerts()
+        for rule in alert.rules
+        if (rule["labels"]["severity"], rule["labels"]["kind"]) == ("page", "symptom")
+        # The slower tiers need a longer history of errors than any cause.
+        and rule["labels"].get("burn_tier", "p0") == "p0"
+    ]
+
+    assert symptoms
+    assert all(int(rule["for"].removesuffix("s")) + wait >= 20 for rule in symptoms)
+
+
+def test_no_notification_is_larger_than_the_pager_reads() -> None:
+    webhooks = [
+        webhook
+        for receiver in CONFIG["receivers"]
+        for webhook in receiver.get("webhook_configs", ())
+    ]
+
+    assert webhooks
+    for webhook in webhooks:
+        assert 0 < webhook["max_alerts"] * ALERT_BYTES_MAX <= MAX_BODY_BYTES
 
 
 def test_watchdog_is_repeated_faster_than_it_is_grouped() -> None:

@@ -167,6 +167,12 @@ def test_every_alert_carries_the_labels_that_routing_and_inhibition_compare(
 
 
 @every_alert_rule
+def test_telemetry_is_no_cause_of_an_answer(name: str, rule: Rule) -> None:
+    """What is called a cause mutes symptoms and is listed in their texts as "Causes firing"."""
+    assert (rule["labels"]["domain"] == "telemetry") <= (rule["labels"]["kind"] == "meta"), name
+
+
+@every_alert_rule
 def test_every_alert_compares_something(name: str, rule: Rule) -> None:
     """An expression without a comparison fires on any data, zero included."""
     tree = promql.parse(rule["expr"])

@@ -1,7 +1,7 @@
 """Faults as a real Alertmanager groups, mutes and routes them, seen at a real pager.
 
 All scenarios are played at once, each in an env of its own (so none may touch another), on the shipped
-configuration with all waits divided by five: group_wait of pages 4 s, group_interval 6 s, tickets 12 s.
+configuration with all waits divided by two: group_wait of pages 2.5 s, of tickets 15 s, group_interval 7.5 s.
 The record is closed by the arrival of a ticket that was posted last.
 """
 
@@ -24,10 +24,10 @@ from tests.integration.pager_process import RunningPager, running_pager
 
 pytestmark = pytest.mark.slow
 
-DIVIDED_BY = 5
-CAUSE_LAG_SECONDS = 12 / DIVIDED_BY
-AFTER_GROUP_WAIT_SECONDS = 26 / DIVIDED_BY
-MENDED_SECONDS = 70 / DIVIDED_BY
+DIVIDED_BY = 2
+CAUSE_LAG_SECONDS = 2 / DIVIDED_BY
+AFTER_GROUP_WAIT_SECONDS = 10 / DIVIDED_BY
+MENDED_SECONDS = 40 / DIVIDED_BY
 RESEND_SECONDS = 20 / DIVIDED_BY
 
 PROFILE, SETTINGS = "/api/v1/profile", "/api/v1/settings"
@@ -379,5 +379,5 @@ def test_a_mended_fault_is_told_once_as_such(record: Record) -> None:
 
 def test_beats_arrive_as_fast_as_prometheus_sends_them(record: Record) -> None:
     """repeat_interval is rounded up to group_interval: just below it, every stamp gets through."""
-    assert len(record.beats) >= 5
+    assert len(record.beats) >= 3
     assert "Watchdog" not in {names(one)[0] for one in record.first}

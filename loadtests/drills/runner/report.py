@@ -108,7 +108,7 @@ def page(record: Mapping[str, Any], drills: Mapping[str, Drill]) -> str:
             " for the page,"
         ),
         "mends, and waits until it is resolved. Times count from the break to the pager.",
-        f"Machine: {_machines(rows)}; scrape and evaluation 5 s, group_wait 20 s.",
+        f"Machine: {_machines(rows)}; scrape and evaluation 5 s, group_wait 5 s.",
         "",
         *_totals(record),
         *_table(rows),
