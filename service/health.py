@@ -30,6 +30,9 @@ LOOP_STUCK_SECONDS = 5.0
 """A heartbeat older than this: the loop is blocked, `/livez` fails."""
 DATABASE_EVERY_SECONDS = 5.0
 DATABASE_ANSWER_SECONDS = 1.0
+CONNECTION_LIFE_SECONDS = 30.0
+"""After it the probe opens a new connection: the pool keeps its own for half an hour, and would not meet a
+changed password, a full server or a closed way before callers do."""
 POOL_WEDGED_SECONDS = 30.0
 """All connections out and the oldest for this long: no deadline lets a request hold one so long."""
 FAILURES_TO_DOWN, SUCCESSES_TO_UP = 3, 2
@@ -85,13 +88,19 @@ class Health:
 
 
 class DatabaseProbe:
-    """Asks the database every few seconds over a connection of its own, never the pool's."""
+    """Asks the database every few seconds over a connection of its own, never the pool's.
+
+    The connection is replaced now and then, by the role, password and way of the pool's. Where that fails
+    the old one is kept, so that `db_up` says whether the server answers and `db_connect_up` whether one
+    can still get in.
+    """
 
     def __init__(self, config: Config, health: Health) -> None:
         self._config = config
         self._health = health
         self._state = Hysteresis()
         self._connection: asyncpg.Connection[Any] | None = None
+        self._renew_at = 0.0
 
     async def run(self) -> None:
         await every(DATABASE_EVERY_SECONDS, "database_probe", self._observe)
@@ -112,24 +121,38 @@ class DatabaseProbe:
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
+        self._renew_at = 0.0
 
     async def _ask(self) -> str:
-        connecting = self._connection is None or self._connection.is_closed()
+        if self._connection is not None and self._connection.is_closed():
+            self.close()
+        reason = await self._renewed() if time.monotonic() >= self._renew_at else "ok"
+        if self._connection is None:
+            return reason
         try:
             async with asyncio.timeout(DATABASE_ANSWER_SECONDS):
-                if connecting:
-                    self._connection = await connect(
-                        self._config, application_name="firedrill-health"
-                    )
-                    connecting = False
-                assert self._connection is not None  # noqa: S101 - narrows the type
+                asked_at = time.perf_counter()
                 await self._connection.fetchval("SELECT 1")
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             self.close()
+            return connect_failure(error).reason
+        metrics.DB_ROUND_TRIP_SECONDS.set(time.perf_counter() - asked_at)
+        return "ok"
+
+    async def _renewed(self) -> str:
+        """Replace the connection by a new one; returns "ok", or why there is none."""
+        try:
+            async with asyncio.timeout(DATABASE_ANSWER_SECONDS):
+                fresh = await connect(self._config, application_name="firedrill-health")
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             reason = connect_failure(error).reason
-            if connecting:
-                metrics.DB_CONNECT_FAILURES.labels(reason).inc()
+            metrics.DB_CONNECT_FAILURES.labels(reason).inc()
+            metrics.DB_CONNECT_UP.set(0)
             return reason
+        metrics.DB_CONNECT_UP.set(1)
+        self.close()
+        self._connection = fresh
+        self._renew_at = time.monotonic() + CONNECTION_LIFE_SECONDS
         return "ok"
 
 

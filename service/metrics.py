@@ -170,6 +170,16 @@ DB_UP = Gauge(
     "1 when readiness' own connection answered within 1 s; tried every 5 s.",
     registry=REGISTRY,
 )
+DB_CONNECT_UP = Gauge(
+    "db_connect_up",
+    "1 when readiness could open its last new connection; tried every 30 s, every 5 s once it failed.",
+    registry=REGISTRY,
+)
+DB_ROUND_TRIP_SECONDS = Gauge(
+    "db_round_trip_seconds",
+    "From asking readiness' own connection for nothing to its answer: the way there and back.",
+    registry=REGISTRY,
+)
 DB_CONNECT_FAILURES = Counter(
     "db_connect_failures_total",
     "Connections that could not be opened.",

@@ -10,12 +10,21 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import asyncpg
 import pytest
 
 from service import health, metrics
 from service.app import Service
 from service.config import Config
-from service.health import FAILURES_TO_DOWN, SUCCESSES_TO_UP, Health, Hysteresis, InternalServer
+from service.database import connect
+from service.health import (
+    FAILURES_TO_DOWN,
+    SUCCESSES_TO_UP,
+    DatabaseProbe,
+    Health,
+    Hysteresis,
+    InternalServer,
+)
 from stack.postgres import Postgres
 from stack.proxy import FaultProxy
 from stack.serving import free_port
@@ -192,9 +201,71 @@ def connect_failures(reason: str) -> float:
     return metrics.DB_CONNECT_FAILURES.labels(reason)._value.get()  # type: ignore[no-any-return]
 
 
+async def test_new_connections_that_fail_are_told_while_the_old_one_answers(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rotated password, a full server: the pool goes on with what it has, and nobody would notice."""
+    monkeypatch.setattr(health, "CONNECTION_LIFE_SECONDS", 0.0)
+    probe = DatabaseProbe(config, Health())
+    await probe._observe()
+    were = [database_up(), value_of(metrics.DB_CONNECT_UP)]
+    count = connect_failures("auth")
+
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise asyncpg.InvalidPasswordError
+
+    monkeypatch.setattr(health, "connect", refuse)
+    for _ in range(2):
+        await probe._observe()
+
+    probe.close()
+    assert were == [1, 1]
+    assert [database_up(), value_of(metrics.DB_CONNECT_UP)] == [1, 0]
+    assert connect_failures("auth") - count == 2
+
+
+async def test_a_connection_is_replaced_after_its_time_and_not_before(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Any] = []
+
+    async def counting(*arguments: Any, **more: Any) -> Any:
+        opened.append(await connect(*arguments, **more))
+        return opened[-1]
+
+    monkeypatch.setattr(health, "connect", counting)
+    probe = DatabaseProbe(config, Health())
+    for _ in range(3):
+        await probe._observe()
+    kept = len(opened)
+    monkeypatch.setattr(probe, "_renew_at", 0.0)
+    await probe._observe()
+
+    assert kept == 1
+    assert [connection.is_closed() for connection in opened] == [True, False]
+    probe.close()
+
+
+async def test_the_way_to_the_database_is_measured_without_the_pool(
+    config: Config, migrated: Postgres
+) -> None:
+    async with FaultProxy("127.0.0.1", migrated.port, latency_seconds=0.06) as proxy:
+        probe = DatabaseProbe(config.model_copy(update={"database_port": proxy.port}), Health())
+        await probe._observe()
+        proxy.mode = "latency"
+        await probe._observe()
+
+    probe.close()
+    assert value_of(metrics.DB_ROUND_TRIP_SECONDS) >= 0.12
+
+
 def database_up() -> float:
-    (family,) = metrics.DB_UP.collect()
-    return family.samples[0].value
+    return value_of(metrics.DB_UP)
+
+
+def value_of(gauge: Any) -> float:
+    (family,) = gauge.collect()
+    return float(family.samples[0].value)
 
 
 def test_one_bad_answer_changes_nothing() -> None:
