@@ -153,6 +153,7 @@ def _pool() -> list[Panel]:
 
 
 def _statements() -> list[Panel]:
+    statements = f"sum(rate(db_client_operation_duration_seconds_count{{{HERE}}}[{RATE}]))"
     return [
         graph(
             "Duration of statements, p95",
@@ -168,6 +169,26 @@ def _statements() -> list[Panel]:
             ),
             unit="s",
             limits=[Limit(setting("statement_timeout_seconds"))],
+        ),
+        graph(
+            "A statement: at the service, at the server, and on the way",
+            "Good: milliseconds, and near each other. The service's line far above the server's: the time is "
+            "lost between them, and “round trip” (an empty statement) says how much. Then sessions idle in "
+            "transaction wait for the network, and leak nothing. The line is DbRoundTripSlow's ticket.",
+            Query(
+                f"sum(rate(db_client_operation_duration_seconds_sum{{{HERE}}}[{RATE}]))"
+                f" / {statements}",
+                "at the service",
+            ),
+            Query(
+                f"sum(rate(pg_session_active_seconds_total{{{_SERVER}}}[{RATE}])) / {statements}",
+                "at the server",
+            ),
+            Query(f"max(min_over_time(db_round_trip_seconds{{{HERE}}}[1m]))", "round trip"),
+            unit="s",
+            limits=[Limit(limit("DbRoundTripSlow", "db_round_trip_seconds"))],
+            colors={"at the service": AMBER, "at the server": GREEN, "round trip": "text"},
+            links=[Link("Runbook", runbook_url("DbRoundTripSlow"))],
         ),
         graph(
             "Failed statements by class of SQLSTATE",
