@@ -15,6 +15,7 @@ import pytest
 from loadtests.drills.runner import mending
 from loadtests.drills.runner.breaks import lock
 from loadtests.drills.runner.stage import Stage, stage_at
+from stack.postgres import ROLES
 from stack.processes import is_alive
 from stack.settings import ROOT
 from tests.stack.conftest import Stack
@@ -101,6 +102,30 @@ def test_a_lock_of_a_connection_that_lives_on_is_let_go(stack: Stack, stage: Sta
         return await asyncio.to_thread(asked, stage, LOCKS) == 0
 
     assert asyncio.run(held_and_mended())
+
+
+SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'firedrill-drill'"
+
+
+def test_the_sessions_that_fill_the_server_are_ended(stack: Stack, stage: Stage) -> None:
+    def filled() -> bool:
+        count = asked(stage, SESSIONS)
+        return isinstance(count, int) and count > 10
+
+    run_and_kill(stack, "sessions()", filled)
+
+    until(lambda: asked(stage, SESSIONS) == 0, "the end of the sessions")
+
+
+def test_a_privilege_is_given_back(stack: Stack, stage: Stage) -> None:
+    may = f"SELECT has_table_privilege('{ROLES['app']}', 'profiles', 'SELECT')"
+    statement = f"REVOKE SELECT ON profiles FROM {ROLES['app']}"
+    mend = f"GRANT SELECT ON profiles TO {ROLES['app']}"
+    run_and_kill(
+        stack, f"sql('revoked', {statement!r}, mend={mend!r})", lambda: asked(stage, may) is False
+    )
+
+    until(lambda: asked(stage, may) is True, "the privilege")
 
 
 def test_a_column_is_back(stack: Stack, stage: Stage) -> None:

@@ -3,11 +3,15 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from loadtests.drills.runner import mending
+from loadtests.drills.runner import mending, run
+from loadtests.drills.runner.drill import Break, catalogue
+from loadtests.drills.runner.run import Course
+from loadtests.drills.runner.stage import Stage, stage_at
 from stack.settings import ROOT
 from tests.stack.waiting import until
 
@@ -55,6 +59,30 @@ def test_what_cannot_be_mended_stays_written_down_and_the_rest_is_mended(tmp_pat
     assert [text.partition(":")[0] for text in failed] == ["restore"]
     assert (tmp_path / "a").read_text() == "whole"
     assert len(mending.to_mend(tmp_path)) == 2
+
+
+def test_a_break_that_lasts_a_time_is_mended_then_and_its_record_stays(tmp_path: Path) -> None:
+    """Should the runner be killed later, it is mended once more, which does no harm."""
+    file, said = tmp_path / "file", list[str]()
+    file.write_text("whole")
+
+    async def cause(_: Stage) -> None:
+        file.write_text("broken")
+
+    one = Break("the file is broken", cause, lambda _: [restore(file)], lasts_seconds=0.0)
+    stage = stage_at(tmp_path, {})
+    mends = one.mends(stage)
+    mending.write_down(tmp_path, mends)
+    course = Course(replace(catalogue()["quiet"], breaks=(one,)), seed=1)
+
+    asyncio.run(run._cause(course, stage, one, mends, said.append))
+
+    assert file.read_text() == "whole"
+    assert [text.split("  ")[-1] for text in said] == [
+        "broken: the file is broken",
+        "mended: the file is broken",
+    ]
+    assert mending.to_mend(tmp_path) == mends
 
 
 def test_a_runner_that_is_killed_is_mended_after(tmp_path: Path) -> None:

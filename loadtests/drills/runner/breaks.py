@@ -1,6 +1,7 @@
 """The ways to break something: locks and DDL, the provider's modes, signals, a broken release."""
 
 import asyncio
+import contextlib
 import json
 import os
 import secrets
@@ -48,6 +49,20 @@ def lock(table: str) -> Break:
         return [{"kind": "let_go", "dsn": stage.dsn("superuser")}]
 
     return Break(f"a second connection locks the table {table}", cause, mends)
+
+
+def sessions() -> Break:
+    """Open sessions, as a pool without a limit does, until the server refuses one."""
+
+    async def cause(stage: Stage) -> None:
+        with contextlib.suppress(asyncpg.TooManyConnectionsError):
+            while True:
+                _held.append(await _connection(stage, "app"))
+
+    def mends(stage: Stage) -> list[Mend]:
+        return [{"kind": "let_go", "dsn": stage.dsn("superuser")}]
+
+    return Break("sessions of another program take every connection", cause, mends)
 
 
 def sql(what: str, statement: str, *, mend: str, role: str = "superuser") -> Break:
@@ -148,8 +163,8 @@ def new_token_keys(part: str) -> Break:
     return Break(f"the signing keys of {part} are replaced without an overlap", cause, mends)
 
 
-def cut(*parts: str, mode: str = "blackhole") -> Break:
-    """Let the way to some parts fail, the parts themselves untouched. mode: of `stack.proxy`.
+def cut(*parts: str, mode: str = "blackhole", **how: float) -> Break:
+    """Let the way to some parts fail, the parts themselves untouched. mode, how: of `stack.proxy`.
 
     The drill's environment must have FAULT_PROXIES before them.
     """
@@ -160,14 +175,14 @@ def cut(*parts: str, mode: str = "blackhole") -> Break:
     async def cause(stage: Stage) -> None:
         async with httpx.AsyncClient(trust_env=False) as http:
             for url in controls(stage):
-                (await http.post(url, json={"mode": mode})).raise_for_status()
+                (await http.post(url, json={"mode": mode, **how})).raise_for_status()
 
     def mends(stage: Stage) -> list[Mend]:
         return [
             {"kind": "post", "url": url, "content": {"mode": "pass"}} for url in controls(stage)
         ]
 
-    return Break(f"the way to {' and '.join(parts)} is cut ({mode})", cause, mends)
+    return Break(f"the way to {' and '.join(parts)} is broken ({mode})", cause, mends)
 
 
 def kill(*parts: str, number: signal.Signals = signal.SIGKILL) -> Break:

@@ -16,13 +16,15 @@ class Break:
 
     what: as it is told. cause: breaks it. mends: what undoes it, as data that can be written down
     before anything is broken, so that another process can do it when this one is killed.
-    after_seconds: from the start of the fault; a second break comes later.
+    after_seconds: from the start of the fault; a second break comes later. lasts_seconds: then it is
+    mended before the others are; None: it lasts until the end of the drill.
     """
 
     what: str
     cause: Callable[[Stage], Awaitable[None]]
     mends: Callable[[Stage], list[dict[str, Any]]] = lambda _: []
     after_seconds: float = 0.0
+    lasts_seconds: float | None = None
 
 
 @dataclass(frozen=True)

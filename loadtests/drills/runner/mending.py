@@ -61,8 +61,16 @@ async def mend(local: Path) -> list[str]:
 
     Each mend may be repeated. The record is deleted once all is mended.
     """
+    failed = await undo(to_mend(local))
+    if not failed:
+        record_of(local).unlink(missing_ok=True)
+    return failed
+
+
+async def undo(mends: Sequence[Mend]) -> list[str]:
+    """Undo mends, the last first; returns what could not be undone."""
     failed = []
-    for mend in reversed(to_mend(local)):
+    for mend in reversed(mends):
         arguments = {name: value for name, value in mend.items() if name != "kind"}
         try:
             await _KINDS[mend["kind"]](**arguments)
@@ -76,8 +84,6 @@ async def mend(local: Path) -> list[str]:
             subprocess.TimeoutExpired,
         ) as error:
             failed.append(f"{mend['kind']}: {error!r}")
-    if not failed:
-        record_of(local).unlink(missing_ok=True)
     return failed
 
 

@@ -177,10 +177,13 @@ async def _sending(load: Load, due: list[tuple[float, str]]) -> AsyncIterator[No
 async def _broken(course: Course, stage: Stage, say: Say) -> AsyncIterator[None]:
     """What undoes the breaks is on disk before the first of them. Raises MendingFailedError."""
     local = stage.settings.local
-    mending.write_down(local, [m for one in course.drill.breaks for m in one.mends(stage)])
+    breaks = [(one, one.mends(stage)) for one in course.drill.breaks]
+    mending.write_down(local, [mend for _, mends in breaks for mend in mends])
     course.load_average = os.getloadavg()[0]
     course.injected = time.time()
-    causing = [asyncio.create_task(_cause(course, stage, one, say)) for one in course.drill.breaks]
+    causing = [
+        asyncio.create_task(_cause(course, stage, one, mends, say)) for one, mends in breaks
+    ]
     try:
         yield
         for task in causing:
@@ -196,10 +199,19 @@ async def _broken(course: Course, stage: Stage, say: Say) -> AsyncIterator[None]
             raise MendingFailedError("; ".join(failed))
 
 
-async def _cause(course: Course, stage: Stage, one: Break, say: Say) -> None:
+async def _cause(
+    course: Course, stage: Stage, one: Break, mends: Sequence[mending.Mend], say: Say
+) -> None:
+    """Raises MendingFailedError where it ends by itself."""
     await asyncio.sleep(one.after_seconds)
     say(f"{time.time() - course.injected:5.0f} s  broken: {one.what}")
     await one.cause(stage)
+    if one.lasts_seconds is not None:
+        await asyncio.sleep(one.lasts_seconds)
+        failed = await mending.undo(mends)
+        say(f"{time.time() - course.injected:5.0f} s  mended: {one.what}")
+        if failed:
+            raise MendingFailedError("; ".join(failed))
 
 
 async def _watch_pages(course: Course, stage: Stage, http: httpx.AsyncClient, say: Say) -> None:

@@ -1,0 +1,14 @@
+"""Somebody else's sessions take every connection that the database has left."""
+
+from loadtests.drills.runner.breaks import sessions
+from loadtests.drills.runner.drill import Drill
+
+DRILL = Drill(
+    name="connections_exhausted",
+    what="Another program opens sessions until the database refuses one, and keeps them.",
+    breaks=(sessions(),),
+    expects=("PostgresConnectionsExhausted",),
+    deadline_seconds=60,
+    also=frozenset({"ApiProbeFailing", "ApiErrorBudgetBurn"}),
+    evidence="sum(pg_client_connections) / max(pg_client_connections_limit) >= bool 1",
+)

@@ -1,0 +1,17 @@
+"""The database is as quick as ever, and far away: every statement takes as long as the way to it."""
+
+from loadtests.drills.runner.breaks import cut
+from loadtests.drills.runner.drill import Drill
+
+DRILL = Drill(
+    name="latency_to_database",
+    what="Each way between service and database takes 60 ms longer.",
+    environment={"FAULT_PROXIES": "postgres"},
+    breaks=(cut("postgres", mode="latency", latency_seconds=0.06),),
+    expects=("DbPoolExhausted",),
+    deadline_seconds=60,
+    # The ticket waits for a minute without a quick answer.
+    tickets=frozenset({"DbRoundTripSlow"}),
+    also=frozenset({"ApiErrorBudgetBurn", "ApiProbeFailing"}),
+    evidence='min(db_round_trip_seconds{job="service"}) > 0.1',
+)
