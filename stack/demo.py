@@ -1,4 +1,4 @@
-"""The demo users: fifty accounts, half with a calendar grant, and tokens for any of them.
+"""The demo users: fifty accounts, half with a calendar grant, and tokens for any of them; and the prober.
 
 Everything goes through the service's own code - its models, its vault, its issuer - so that what
 is seeded is what the service would have written. Seeding again changes nothing.
@@ -27,6 +27,11 @@ from service.security.tokens import TokenIssuer
 USERS = 50
 EVENTS = 12
 """Events in the calendar of each user with a grant."""
+PROBER = "prober@example.com"
+PROBER_PASSWORD = "firedrill-demo-prober"  # noqa: S105 - of a demo user
+PROBER_TOKEN_SECONDS = 120
+"""Life of the prober's access tokens: the service refreshes them a minute before their end, so once a
+minute, and a token endpoint that fails shows although nobody else's token is due for an hour."""
 # A verify with the service's own parameters costs 0.2 s of CPU: too much for a probe every 5 s.
 _HASHER = PasswordHasher(time_cost=1, memory_cost=8 * 1024, parallelism=1)
 
@@ -47,7 +52,7 @@ def password_of(number: int) -> str:
 async def seed(config: Config) -> int:
     """Create the users and grants that are missing; returns how many accounts were new.
 
-    Users with an odd number have a grant. The provider and the database must be up.
+    Users with an odd number have a grant, and so has the prober. The provider and the database must be up.
     """
     engine = create_async_engine(_url(config))
     try:
@@ -88,23 +93,27 @@ def _url(config: Config) -> URL:
 
 
 async def _create_accounts(session: AsyncSession) -> int:
-    emails = [email_of(number) for number in range(1, USERS + 1)]
+    users = [
+        *((email_of(n), password_of(n), f"Demo User {n:02}") for n in range(1, USERS + 1)),
+        (PROBER, PROBER_PASSWORD, "Prober"),
+    ]
+    emails = [email for email, *_ in users]
     there = set(await session.scalars(select(Account.email).where(Account.email.in_(emails))))
     created = 0
-    for number, email in enumerate(emails, start=1):
+    for email, password, display_name in users:
         if email in there:
             continue
-        account = Account(email=email, password_hash=_HASHER.hash(password_of(number)))
+        account = Account(email=email, password_hash=_HASHER.hash(password))
         session.add(account)
         await session.flush()  # profile and settings need the generated id
-        session.add(Profile(account_id=account.id, display_name=f"Demo User {number:02}"))
+        session.add(Profile(account_id=account.id, display_name=display_name))
         session.add(UserSettings(account_id=account.id))
         created += 1
     return created
 
 
 async def _create_grants(session: AsyncSession, config: Config) -> None:
-    emails = [email_of(number) for number in range(1, USERS + 1, 2)]
+    emails = [*(email_of(number) for number in range(1, USERS + 1, 2)), PROBER]
     without = (
         await session.scalars(
             select(Account)
@@ -123,7 +132,10 @@ async def _grants(accounts: Sequence[Account], config: Config) -> list[dict[str,
     async with httpx.AsyncClient(base_url=config.provider_url, trust_env=False) as provider:
         for account in accounts:
             user = account.email.partition("@")[0]
-            answer = await provider.post("/_grants", json={"user": user, "events": EVENTS})
+            wanted: dict[str, object] = {"user": user, "events": EVENTS}
+            if account.email == PROBER:
+                wanted["expires_in"] = PROBER_TOKEN_SECONDS
+            answer = await provider.post("/_grants", json=wanted)
             answer.raise_for_status()
             minted = answer.json()
             expires_at = datetime.now(UTC) + timedelta(seconds=minted["expires_in"])
@@ -144,7 +156,10 @@ async def _grants(accounts: Sequence[Account], config: Config) -> list[dict[str,
 
 def run_seed(config: Config) -> None:
     created = asyncio.run(seed(config))
-    print(f"{USERS} demo users, {created} of them new; {(USERS + 1) // 2} have a calendar grant")
+    print(
+        f"{USERS} demo users and the prober, {created} of them new; "
+        f"{(USERS + 1) // 2 + 1} have a calendar grant"
+    )
 
 
 def run_token(config: Config, email: str, *, legacy: bool) -> None:

@@ -310,8 +310,8 @@ def _prober(settings: Settings, *, after: Sequence[str]) -> Part:
             "OTLP_URL": settings.url("otlp"),
             "VIEWER_URL": settings.url_for_others("viewer"),
             "PROMETHEUS_URL": settings.url_for_others("prometheus"),
-            "PROBE_USER": "user01@example.com",  # a demo user with a calendar grant
-            "PROBE_PASSWORD": "firedrill-demo-01",
+            "PROBE_USER": "prober@example.com",  # of stack.demo, with a grant that is soon due
+            "PROBE_PASSWORD": "firedrill-demo-prober",
         },
         after=after,
         url=f"http://127.0.0.1:{port}/metrics",

@@ -191,7 +191,7 @@ def test_a_token_for_nobody_is_one_line_and_exit_2(stack: Stack) -> None:
 def test_seeding_again_adds_nobody(stack: Stack) -> None:
     done = stack.run("seed")
 
-    assert done.stdout == "50 demo users, 0 of them new; 25 have a calendar grant\n"
+    assert done.stdout == "50 demo users and the prober, 0 of them new; 26 have a calendar grant\n"
 
 
 def test_one_request_is_found_in_metric_log_and_trace_by_its_id(

@@ -8,14 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from stack import discovery, programs
+from service.config import Config
+from stack import demo, discovery, programs
 from stack.credentials import Credentials, CredentialsError, load_credentials
 from stack.lifecycle import StackError, programs_of_running, settings_of_running
 from stack.parts import Part, plan
 from stack.processes import Running, identity_of, is_alive, start, stop
 from stack.programs import COLLECTOR, SOURCES, ProgramsMissing, require_programs
-from stack.settings import PROXIED, Settings, read_settings
+from stack.settings import PROXIED, ROOT, Settings, read_settings
 from stack.state import State, read_state, write_state
 from stack.tables import WIDTH, parts_table
 
@@ -84,6 +86,22 @@ def test_the_prober_asks_every_replica_and_the_first_one_by_its_proxy() -> None:
     )
 
     assert settings.service_ports_for_others == [9910, 8008, 8009]
+
+
+def test_the_prober_signs_in_as_the_account_that_is_seeded_for_it(parts: list[Part]) -> None:
+    told = next(part.environment for part in parts if part.name == "prober")
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["prober"]
+
+    for environment in (told, compose["environment"]):
+        assert environment["PROBE_USER"] == demo.PROBER
+        assert environment["PROBE_PASSWORD"] == demo.PROBER_PASSWORD
+
+
+def test_the_probers_token_is_due_within_a_minute_or_two() -> None:
+    """The service refreshes a token before its end: it lives for that long, and for what is left."""
+    skew_seconds = Config.model_fields["oauth_skew_seconds"].default
+
+    assert 30 <= demo.PROBER_TOKEN_SECONDS - skew_seconds <= 120
 
 
 def test_targets_carry_the_labels_of_the_contract() -> None:
