@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.domains.calendar.operations import _UPSERT
+from service.domains.calendar.progress import _UPSERT
 from service.telemetry.query_summary import SUMMARY_LENGTH_MAX, QuerySummary, summary_of
 
 
