@@ -8,7 +8,7 @@ count a cancelled caller or a refused request (4xx) as a failure of the peer: th
 
 import enum
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -42,11 +42,14 @@ class Attempt:
 
     generation: int
     outcome: Outcome = Outcome.NEUTRAL
+    subject: Hashable = None
 
 
 class Breaker:
     """Opens when, of the attempts of the last `window_seconds`, `failures_min` or more failed and
     they are at least `failure_ratio` of those with a verdict; after `open_seconds` lets one probe through.
+    While only one subject's attempts fail and others' succeed, it is that subject that has trouble, not the
+    peer: it stays closed.
 
     clock: seconds of any origin, never running backwards. on_transition: told (old, new) at once; it
     must not raise.
@@ -72,7 +75,7 @@ class Breaker:
         self._generation = 0
         self._opened_at = 0.0
         self._probing = False
-        self._verdicts: deque[tuple[float, bool]] = deque()
+        self._verdicts: deque[tuple[float, bool, Hashable]] = deque()
         self._failures = 0
 
     @property
@@ -81,8 +84,11 @@ class Breaker:
         return self._state
 
     @contextmanager
-    def attempt(self) -> Iterator[Attempt]:
-        """Guard one attempt at calling the peer. Raises CircuitOpenError instead of letting it through."""
+    def attempt(self, subject: Hashable = None) -> Iterator[Attempt]:
+        """Guard one attempt at calling the peer. Raises CircuitOpenError instead of letting it through.
+
+        subject: whose call it is; None: anybody's.
+        """
         if self._state is State.OPEN:
             wait_seconds = self._open_seconds - (self._clock() - self._opened_at)
             if wait_seconds > 0:
@@ -92,28 +98,37 @@ class Breaker:
             if self._probing:
                 raise CircuitOpenError(0.0)
             self._probing = True
-        attempt = Attempt(self._generation)
+        attempt = Attempt(self._generation, subject=subject)
         try:
             yield attempt
         finally:
             # An attempt of an older generation judges a peer that is no longer the question.
             if attempt.generation == self._generation:
-                self._settle(attempt.outcome)
+                self._settle(attempt.outcome, attempt.subject)
 
-    def _settle(self, outcome: Outcome) -> None:
+    def _settle(self, outcome: Outcome, subject: Hashable) -> None:
         if self._state is State.HALF_OPEN:
             self._probing = False
             if outcome is not Outcome.NEUTRAL:
                 self._become(State.CLOSED if outcome is Outcome.OK else State.OPEN)
+            if outcome is Outcome.OK and subject is not None:
+                # Else one subject's failures could open it again before anybody else calls.
+                self._count(failed=False, subject=subject)
         elif outcome is not Outcome.NEUTRAL:
-            self._count(failed=outcome is Outcome.FAIL)
+            self._count(failed=outcome is Outcome.FAIL, subject=subject)
             enough = self._failures >= self._failures_min
-            if enough and self._failures >= self._failure_ratio * len(self._verdicts):
+            is_share = self._failures >= self._failure_ratio * len(self._verdicts)
+            if enough and is_share and not self._is_one_subjects_trouble():
                 self._become(State.OPEN)
 
-    def _count(self, *, failed: bool) -> None:
+    def _is_one_subjects_trouble(self) -> bool:
+        failing = {subject for _, failed, subject in self._verdicts if failed}
+        served = {subject for _, failed, subject in self._verdicts if not failed}
+        return len(failing) == 1 and None not in failing and bool(served - failing)
+
+    def _count(self, *, failed: bool, subject: Hashable) -> None:
         now = self._clock()
-        self._verdicts.append((now, failed))
+        self._verdicts.append((now, failed, subject))
         self._failures += failed
         while self._verdicts[0][0] <= now - self._window_seconds:
             self._failures -= self._verdicts.popleft()[1]

@@ -70,6 +70,8 @@ class Call:
     form: Mapping[str, str] | None = field(default=None, repr=False)
     query: Mapping[str, str] | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    subject: str = field(default="", repr=False)
+    """The token that says whose call it is: one user's trouble is not the provider's. Empty: anybody's."""
     unanswered_retries: int = MAX_ATTEMPTS
     """How often an attempt may be repeated that the provider may have acted on."""
 
@@ -182,7 +184,9 @@ class Calls:
         """Make one attempt: one permit of the breaker, one span, one observation."""
         seconds = ends_at - self._clock()
         try:
-            with self.breaker.attempt() as verdict:
+            # Hashed: what the breaker remembers is nobody's token.
+            subject = hash(call.subject) if call.subject else None
+            with self.breaker.attempt(subject) as verdict:
                 result = await self._traced(
                     call, model, number, min(seconds, call.attempt_seconds)
                 )

@@ -84,6 +84,7 @@ class CalendarProvider:
             attempt_seconds=self._config.oauth_http_seconds,
             total_seconds=self._config.oauth_http_seconds,
             form=self._client_form(grant_type="refresh_token", refresh_token=refresh_token),
+            subject=refresh_token,
             unanswered_retries=1,
         )
         return await self._calls.make(call, Tokens)
@@ -139,6 +140,7 @@ class CalendarProvider:
             total_seconds=deadline.remaining(),
             query=query,
             headers={"Authorization": f"Bearer {access_token}"},
+            subject=access_token,
         )
         return await self._calls.make(call, EventsPage)
 

@@ -161,6 +161,46 @@ def test_results_of_an_older_state_are_ignored() -> None:
     assert watched.transitions[-1] == (State.HALF_OPEN, State.CLOSED)
 
 
+def attempt_of(watched: Watched, subject: str, outcome: Outcome) -> None:
+    with watched.breaker.attempt(subject) as attempt:
+        attempt.outcome = outcome
+
+
+def test_one_subjects_failures_do_not_open_it_while_others_are_served() -> None:
+    watched = Watched()
+    attempt_of(watched, "honest", Outcome.OK)
+
+    for _ in range(100):
+        attempt_of(watched, "odd", Outcome.FAIL)
+
+    assert watched.transitions == []
+    attempt_of(watched, "another", Outcome.FAIL)
+    assert watched.breaker.state is State.OPEN
+
+
+def test_one_subjects_failures_open_it_when_nobody_is_served() -> None:
+    watched = Watched()
+    attempt_of(watched, "alone", Outcome.OK)
+
+    for _ in range(FAILURES_MIN):
+        attempt_of(watched, "alone", Outcome.FAIL)
+
+    assert watched.breaker.state is State.OPEN
+
+
+def test_after_anothers_good_probe_one_subject_does_not_open_it_again() -> None:
+    watched = Watched()
+    for _ in range(FAILURES_MIN):
+        attempt_of(watched, "odd", Outcome.FAIL)
+    watched.clock.now += OPEN_SECONDS
+    attempt_of(watched, "honest", Outcome.OK)
+
+    for _ in range(FAILURES_MIN):
+        attempt_of(watched, "odd", Outcome.FAIL)
+
+    assert watched.breaker.state is State.CLOSED
+
+
 class BreakerMachine(RuleBasedStateMachine):
     """Random callers, verdicts and times against a model that keeps the whole history."""
 
