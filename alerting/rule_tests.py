@@ -63,7 +63,7 @@ def files_of_tests() -> dict[str, Path]:
 def version_of(promtool: str) -> str:
     """Its version, such as "3.13.1"."""
     done = subprocess.run([promtool, "--version"], capture_output=True, text=True, check=True)
-    return (done.stdout + done.stderr).split("version ")[1].split()[0].split("+")[0]
+    return (done.stdout + done.stderr).split()[2].split("+")[0]
 
 
 def main(names: list[str]) -> int:
