@@ -98,7 +98,8 @@ def _query_variable(name: str, label: str, query: str) -> dashboard.QueryVariabl
         .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(models.VariableSort.ALPHABETICAL_ASC)
         .include_all(True)
-        .all_value(".+")
+        # Not `.+`, which says the same: Grafana puts it into links as it is, and reads its `+` as a space.
+        .all_value("..*")
         .multi(False)
         .current(models.VariableOption(text="All", value="$__all", selected=True))
     )

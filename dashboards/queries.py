@@ -13,10 +13,10 @@ from typing import Any
 FOLDER = Path(__file__).parent
 
 EVERYTHING = {
-    "env": ".+",
-    "service": ".+",
-    "route": ".+",
-    "instance": ".+",
+    "env": "..*",
+    "service": "..*",
+    "route": "..*",
+    "instance": "..*",
     "__rate_interval": "1m",
     "__interval": "15s",
     "__range": "3600s",

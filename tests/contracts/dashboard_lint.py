@@ -73,8 +73,8 @@ def _template(dashboard: Dashboard, name: str) -> Iterator[Finding]:
         yield "", f"the {name} variable should be labelled {name.title()}"
     if not found["multi"]:
         yield "", f"the {name} variable should be a multi select"
-    if found["allValue"] != ".+":
-        yield "", f"the {name} variable should have .+ for All"
+    if found["allValue"] != "..*":
+        yield "", f"the {name} variable should have ..* for All"
 
 
 def template_job(dashboard: Dashboard) -> Iterator[Finding]:

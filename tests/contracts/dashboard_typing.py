@@ -92,7 +92,7 @@ def _selector_problems(selector: promql.VectorSelector) -> list[str]:
         if matcher.name == "job":
             jobs.append(matcher.value)
         values = closed.get((name, matcher.name), frozenset())
-        wanted = set(matcher.value.split("|")) - {".+", ""}
+        wanted = set(matcher.value.split("|")) - {"..*", ""}
         if values and wanted - values:
             found.append(f"{name} never has {matcher.name}={sorted(wanted - values)}")
     job = metrics()[name].job if name in metrics() else "any"

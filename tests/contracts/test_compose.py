@@ -400,13 +400,50 @@ def test_tempo_and_loki_say_what_their_versions_understand() -> None:
     )
 
 
+def test_loki_takes_a_batch_of_the_collector_and_all_three_keep_what_they_have_as_long() -> None:
+    tempo = yaml.safe_load((ROOT / "deploy/compose/tempo.yaml").read_text())
+    loki = yaml.safe_load((ROOT / "deploy/compose/loki.yaml").read_text())
+    queue = yaml.safe_load(_collector_file())["exporters"]["otlp_http/logs"]["sending_queue"]
+
+    for key in ("grpc_server_max_recv_msg_size", "grpc_server_max_send_msg_size"):
+        assert loki["server"][key] >= 2 * queue["batch"]["max_size"]
+    assert queue["batch"]["sizer"] == "bytes"
+    (days,) = re.findall(r"retention.time=(\d+)d", " ".join(SERVICES["prometheus"]["command"]))
+    hours = f"{int(days) * 24}h"
+    assert loki["limits_config"]["retention_period"] == hours
+    assert tempo["backend_worker"]["compaction"]["block_retention"] == hours
+    assert tempo["backend_scheduler"]["provider"]["compaction"]["compaction"] == {
+        "block_retention": hours
+    }
+    assert f"{days} days" in (ROOT / "README.md").read_text()
+
+
+def test_what_holds_data_in_memory_has_time_to_write_it() -> None:
+    for name in ("tempo", "loki"):
+        assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) >= 30
+
+
+def test_whoever_looks_can_follow_a_link_to_explore() -> None:
+    """Grafana opens it to editors; the dashboards themselves stay as they are provisioned."""
+    told = environment_of("grafana")
+    provider = yaml.safe_load(
+        (ROOT / "dashboards/provisioning/dashboards/firedrill.yaml").read_text()
+    )
+
+    assert told["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Editor"
+    assert all(one["allowUiUpdates"] is False for one in provider["providers"])
+    assert "secrets-grafana" in (ROOT / "README.md").read_text()
+
+
 TEMPO_KEYS = """
     target stream_over_http_enabled
     server.http_listen_address server.http_listen_port server.grpc_listen_port server.log_format
     server.log_level
     distributor.receivers.otlp.protocols.grpc.endpoint distributor.receivers.otlp.protocols.http.endpoint
     distributor.max_attribute_bytes
-    querier.max_concurrent_queries query_frontend.max_retries
+    querier.max_concurrent_queries query_frontend.max_retries query_frontend.query_end_cutoff
+    live_store.max_trace_idle live_store.flush_check_period
+    backend_worker.compaction.block_retention
     query_frontend.search.max_duration query_frontend.search.query_backend_after
     backend_scheduler.provider.compaction.compaction.block_retention
     storage.trace.backend storage.trace.blocklist_poll
@@ -418,7 +455,7 @@ TEMPO_KEYS = """
 LOKI_KEYS = """
     target auth_enabled
     server.http_listen_address server.http_listen_port server.grpc_listen_port server.log_format
-    server.log_level
+    server.log_level server.grpc_server_max_recv_msg_size server.grpc_server_max_send_msg_size
     common.path_prefix common.replication_factor common.instance_addr common.ring.kvstore.store
     common.storage.filesystem.chunks_directory common.storage.filesystem.rules_directory
     ingester.lifecycler.min_ready_duration ingester.chunk_idle_period ingester.max_chunk_age
@@ -427,6 +464,7 @@ LOKI_KEYS = """
     schema_config.configs.schema schema_config.configs.index.prefix schema_config.configs.index.period
     limits_config.allow_structured_metadata limits_config.retention_period
     limits_config.ingestion_rate_mb limits_config.ingestion_burst_size_mb
+    limits_config.per_stream_rate_limit limits_config.per_stream_rate_limit_burst
     limits_config.max_query_length limits_config.max_line_size limits_config.volume_enabled
     limits_config.otlp_config.resource_attributes.ignore_defaults
     limits_config.otlp_config.resource_attributes.attributes_config.action

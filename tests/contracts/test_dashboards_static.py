@@ -139,6 +139,14 @@ def test_links_lead_to_what_exists(dashboard: dict[str, Any]) -> None:
         _check_macros(panel, url)
 
 
+@every_dashboard
+def test_what_all_stands_for_survives_a_link(dashboard: dict[str, Any]) -> None:
+    """Grafana puts it into addresses as it is, and reads them as forms are: `+` is a space there."""
+    for one in dashboard["templating"]["list"]:
+        value = one.get("allValue") or ""
+        assert parse_qs(f"x={value}").get("x", [""]) == [value], one["name"]
+
+
 def _check_macros(panel: dict[str, Any] | None, url: str) -> None:
     for macro in re.findall(r"\$\{([^}]+)\}", url):
         if macro in MACROS:

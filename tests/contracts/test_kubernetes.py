@@ -280,6 +280,14 @@ def test_the_two_ports_of_a_gateway_are_two_instances() -> None:
     assert labels[0] == {"job": "collector", "service": "monitoring", "env": build.ENVIRONMENT}
 
 
+def test_replicas_are_added_before_their_one_core_is_used_up() -> None:
+    """As a quantity: a share would be of the request, a quarter of a core."""
+    scaler = the("HorizontalPodAutoscaler", "service")["spec"]
+    (metric,) = scaler["metrics"]
+
+    assert metric["resource"]["target"] == {"type": "AverageValue", "averageValue": "700m"}
+
+
 def test_a_replica_stops_without_losing_a_request() -> None:
     spec = pod(the("Deployment", "service"))["spec"]
     (container,) = spec["containers"]

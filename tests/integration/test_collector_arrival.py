@@ -166,11 +166,11 @@ def test_every_span_is_counted_whether_its_trace_is_kept_or_not(collector: Colle
         )
 
     def counted() -> bool:
-        return collector.span_metric("traces_span_metrics_calls_total", **labels) == len(marks)
+        return collector.span_metric("traces_spanmetrics_calls_total", **labels) == len(marks)
 
     until(counted, "each span in the counter")
     bound = {**labels, "le": "0.05"}
-    assert collector.span_metric("traces_span_metrics_duration_seconds_bucket", **bound) == 3
+    assert collector.span_metric("traces_spanmetrics_latency_bucket", **bound) == 3
 
 
 def test_metrics_of_spans_carry_no_exemplar_that_could_lead_nowhere(

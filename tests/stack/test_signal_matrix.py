@@ -50,7 +50,8 @@ METRICS = {
         "otelcol_exporter_sent_spans_total > 0",
         "otelcol_exporter_sent_log_records_total > 0",
         "otelcol_exporter_queue_capacity > 0",
-        'traces_span_metrics_calls_total{span_kind="SPAN_KIND_SERVER"} > 0',
+        'traces_spanmetrics_calls_total{span_kind="SPAN_KIND_SERVER"} > 0',
+        'traces_spanmetrics_latency_bucket{span_kind="SPAN_KIND_SERVER"} > 0',
         'traces_service_graph_request_total{connection_type="database"} > 0',
     ],
 }

@@ -81,7 +81,7 @@ def test_variables_are_put_in_with_and_without_braces() -> None:
     expr = 'label_replace(x{a=~"$env",b=~"${route}"}[$__range], "class", "${1}xx", "s", "$1")'
 
     assert substituted(expr) == (
-        'label_replace(x{a=~".+",b=~".+"}[3600s], "class", "${1}xx", "s", "$1")'
+        'label_replace(x{a=~"..*",b=~"..*"}[3600s], "class", "${1}xx", "s", "$1")'
     )
     with pytest.raises(UnknownVariable, match="rout is no variable"):
         substituted('x{route="$rout"}')
