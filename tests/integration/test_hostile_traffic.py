@@ -172,6 +172,42 @@ async def test_what_is_not_http_is_a_problem(port: int, sent: bytes) -> None:
     assert (answer.status, answer.problem["status"]) == (400, 400)
 
 
+LINE = b"GET /problems/not_found HTTP/1.1\r\n"
+OLD_LINE = LINE.replace(b"1.1", b"1.0")
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (LINE + b"Host: api.test\r\n", 200),
+        (LINE + b"host: api.test:8000\r\n", 200),
+        (LINE + b"Host: [::1]:8000\r\n", 200),
+        (LINE + b"Host:\r\n", 200),
+        (OLD_LINE, 200),
+        (LINE, 400),
+        (LINE + b"X-Host: api.test\r\n", 400),
+        (LINE + b"Host: api.test\r\nHost: api.test\r\n", 400),
+        (LINE + b"Host: api.test\r\nhOsT: evil.test\r\n", 400),
+        (OLD_LINE + b"Host: a\r\nHost: b\r\n", 400),
+        (LINE + b"Host: a b\r\n", 400),
+        (LINE + b"Host: a/b\r\n", 400),
+        (LINE + b"Host: user@a\r\n", 400),
+        (LINE + b"Host: a:b\r\n", 400),
+        (LINE + b"Host: <b>\r\n", 400),
+        (LINE + b"Host: \xff\r\n", 400),
+    ],
+)
+async def test_a_request_says_once_for_whom_it_is(port: int, head: bytes, status: int) -> None:
+    async with connected(port) as wire:
+        await wire.send(head + b"\r\n")
+        answer = await wire.answer()
+
+        assert answer.status == status
+        if status == 400:
+            assert answer.problem["status"] == 400
+            assert await wire.is_closed()
+
+
 async def test_requests_behind_one_that_fails_get_their_own_answers(
     port: int, someone: Someone
 ) -> None:

@@ -1,10 +1,9 @@
 """The caller's calendar over HTTP: its connection, its synchronisation, the events it left."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query, Request
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from service import failures
 from service.domains.calendar import operations, sync
@@ -47,6 +46,16 @@ _PROVIDER_PROBLEMS = (
 )
 
 
+Cursor = Annotated[
+    str,
+    Query(
+        max_length=256,
+        description="The `next_cursor` of the page before.",
+        json_schema_extra={"format": "cursor"},
+    ),
+]
+
+
 class ConnectionIn(Model):
     """code: what Google appended to the redirect address; it works once, for ten minutes."""
 
@@ -59,8 +68,8 @@ class ConnectionOut(BaseModel):
     provider: str
     status: Literal["ok", "scope_missing", "reauth_required", "misconfigured", "not_connected"]
     scope: str | None
-    expires_at: datetime | None
-    synced_at: datetime | None
+    expires_at: AwareDatetime | None
+    synced_at: AwareDatetime | None
     reauth_url: str | None
 
 
@@ -89,8 +98,8 @@ class EventOut(BaseModel):
     provider_event_id: str
     status: str
     summary: str | None
-    starts_at: datetime
-    ends_at: datetime
+    starts_at: AwareDatetime
+    ends_at: AwareDatetime
     all_day: bool
 
 
@@ -100,7 +109,7 @@ class EventsOut(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     events: list[EventOut]
-    next_cursor: str | None
+    next_cursor: Annotated[str | None, Field(json_schema_extra={"format": "cursor"})]
 
 
 @routes.get("/connection", response_model=ConnectionOut, responses=problems())
@@ -134,7 +143,7 @@ async def synchronise(work: Work, provider: Provider, grants: CalendarGrants) ->
 @routes.get("/events", response_model=EventsOut, responses=problems(failures.VALIDATION_FAILED))
 async def read_events(
     work: Work,
-    cursor: Annotated[str | None, Query(max_length=256)] = None,
+    cursor: Cursor | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
 ) -> dict[str, Any]:
     """Return the caller's stored events, earliest first."""

@@ -129,6 +129,41 @@ async def test_an_untrusted_traceparent_is_only_linked(client: tuple[str, int] |
         assert "s3cr3t" not in server.to_json()
 
 
+OTHER_PARENT = PARENT.replace(b"0af7", b"1bf8")
+
+
+@pytest.mark.parametrize("client", [("127.0.0.1", 1), ("192.0.2.1", 1)])
+@pytest.mark.parametrize(
+    "parents",
+    [
+        [PARENT, OTHER_PARENT],
+        [PARENT, PARENT],
+        [PARENT, b""],
+        [PARENT + b", " + OTHER_PARENT],
+        [b"00-" + b"0" * 32 + b"-b7ad6b7169203331-01"],
+        [b"00-0af7651916cd43dd8448eb211c80319c-" + b"0" * 16 + b"-01"],
+        [b"ff" + PARENT[2:]],
+        [PARENT + b"-extra"],
+        [PARENT.upper()],
+        [PARENT[:-1]],
+        [b""],
+    ],
+)
+async def test_a_parent_that_is_in_doubt_begins_a_new_trace(
+    parents: list[bytes], client: tuple[str, int]
+) -> None:
+    with telemetry() as seen:
+        headers = [(b"traceparent", parent) for parent in parents]
+        await request(stack(seen, application(fine)), headers=headers, client=client)
+
+        (server,) = seen.ended
+        assert server.context is not None
+        assert server.context.is_valid
+        assert server.parent is None
+        assert server.links == ()
+        assert f"{server.context.trace_id:032x}" != "0af7651916cd43dd8448eb211c80319c"
+
+
 async def test_an_unsampled_or_malformed_traceparent_does_not_hide_a_request() -> None:
     with telemetry() as seen:
         app = stack(seen, application(fine))
