@@ -3,16 +3,17 @@
 import shutil
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+import uvicorn
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from starlette.types import ASGIApp
 
 from stack.serving import server
-from tests.stack.waiting import until
+from tests.stack.waiting import PATIENCE_SECONDS, until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 needs_chromium = pytest.mark.skipif(
@@ -24,6 +25,7 @@ WIDTHS = (1280, 390)
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE_SECONDS * 1000)
     with sync_playwright() as playwright:
         # Chromium refuses its sandbox to root; the pages are our own.
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -40,6 +42,7 @@ def opened(browser: Browser, url: str, width: int = 1280, theme: str = "dark") -
         base_url=url,
         color_scheme="light" if theme == "light" else "dark",
     )
+    context.set_default_timeout(PATIENCE_SECONDS * 1000)
     page = context.new_page()
     page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -54,20 +57,25 @@ def opened(browser: Browser, url: str, width: int = 1280, theme: str = "dark") -
 
 
 @contextmanager
-def served(app: ASGIApp) -> Iterator[str]:
-    """The address at which an application of ours is served by a thread of its own."""
+def served(make: Callable[[], ASGIApp]) -> Iterator[str]:
+    """The address of an application of ours. It is made and served in one thread, as SQLite wants it."""
+    running: list[uvicorn.Server] = []
+
+    def serve(listener: socket.socket) -> None:
+        running.append(server(make()))
+        running[0].run(sockets=[listener])
+
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        running = server(app)
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
+        thread = threading.Thread(target=serve, args=[listener])
         thread.start()
         try:
-            until(lambda: running.started or not thread.is_alive(), "the server's start")
-            assert running.started
+            until(lambda: not thread.is_alive() or (running and running[0].started), "the start")
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
-            running.should_exit = True
+            for one in running:
+                one.should_exit = True
             thread.join()
 
 

@@ -11,6 +11,7 @@ SHOWN_NOTIFICATIONS = 100
 
 _HERE = Path(__file__).parent
 STYLE = (_HERE / "pager.css").read_text(encoding="utf-8")
+SCRIPT = (_HERE / "pager.js").read_text(encoding="utf-8")
 
 
 def is_web_address(text: str) -> bool:

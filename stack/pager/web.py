@@ -1,4 +1,4 @@
-"""The pager's HTTP: webhooks in, JSON, metrics and one page out. Loopback only, and no script anywhere."""
+"""The pager's HTTP: webhooks in, JSON, metrics and one page out. Loopback only; the one script is ours."""
 
 import asyncio
 import sqlite3
@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from stack.pager.deadman import OWN_GAP_SECONDS, InvalidBeat
 from stack.pager.metrics import RECEIVERS
-from stack.pager.page import STYLE, render_page
+from stack.pager.page import SCRIPT, STYLE, render_page
 from stack.pager.pager import Pager
 from stack.pager.payload import InvalidPayload, parse
 from stack.pager.store import KEPT_NOTIFICATIONS, Notification
@@ -30,6 +30,7 @@ LOOK_EVERY_SECONDS = 0.5
 _NOTIFICATIONS = TypeAdapter(list[Notification])
 _PAGE_HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; img-src data:;"
+    " script-src 'self'; connect-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
@@ -115,7 +116,10 @@ def _page_routes(pager: Pager, name: str) -> list[Route]:
     async def style(_: Request) -> Response:
         return Response(STYLE, media_type="text/css", headers=_PAGE_HEADERS)
 
-    return [Route("/", page), Route("/pager.css", style)]
+    async def script(_: Request) -> Response:
+        return Response(SCRIPT, media_type="text/javascript", headers=_PAGE_HEADERS)
+
+    return [Route("/", page), Route("/pager.css", style), Route("/pager.js", script)]
 
 
 def _operating_routes(pager: Pager) -> list[Route]:

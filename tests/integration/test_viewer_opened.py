@@ -25,7 +25,7 @@ OBJECT = "[object"
 @pytest.fixture(scope="module")
 def viewer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     file = tmp_path_factory.mktemp("viewer") / "traces.db"
-    with served(create_app(file, None, prometheus=NOBODY, alertmanager=NOBODY)) as url:
+    with served(lambda: create_app(file, None, prometheus=NOBODY, alertmanager=NOBODY)) as url:
         yield url
 
 

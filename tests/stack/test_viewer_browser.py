@@ -1,18 +1,17 @@
 """The viewer in headless Chromium, on the running stack."""
 
 import re
-import shutil
 import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect
 
+from tests.browser import WIDTHS, barriers, chromium, needs_chromium, opened, overflow
 from tests.stack.conftest import Stack
 from tests.stack.waiting import until
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 BOARDS = ("landing", "api", "contract", "database", "oauth", "telemetry")
 DRAWN = ".main-svg, table, .stat strong, .state, .none"
 HAS_EXEMPLARS = "node => node.data.some((trace) => trace.name === 'trace')"
@@ -25,9 +24,7 @@ PLACE_OF_LAST_EXEMPLAR = """node => {
     ];
 }"""
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium"
-)
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -44,33 +41,23 @@ def browser(stack: Stack, api: httpx.Client) -> Iterator[Browser]:
         return bool(answer.json()["data"])
 
     until(has_exemplars, "no exemplar of a read in Prometheus")
-    with sync_playwright() as playwright:
-        # Chromium refuses its sandbox to root; the pages are our own.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
 def page(browser: Browser, stack: Stack) -> Iterator[Page]:
-    """A page that must have asked no other host and said no error when the test is over."""
-    wrong: list[str] = []
-    context = browser.new_context(
-        viewport={"width": 1280, "height": 900}, base_url=stack.url("viewer")
-    )
-    page = context.new_page()
-    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on(
-        "request",
-        lambda asked: (
-            None if asked.url.startswith(stack.url("viewer", "/")) else wrong.append(asked.url)
-        ),
-    )
-    yield page
-    context.close()
-    # What a test answers with 502 by itself, Chromium reports as an error of the page.
-    assert [text for text in wrong if "status of 502" not in text and "data:," not in text] == []
+    with opened(browser, stack.url("viewer")) as page:
+        yield page
+
+
+@pytest.fixture(params=WIDTHS)
+def wide_or_narrow(
+    request: pytest.FixtureRequest, browser: Browser, stack: Stack
+) -> Iterator[Page]:
+    with opened(browser, stack.url("viewer"), request.param) as page:
+        yield page
+        assert overflow(page) == 0
 
 
 @pytest.mark.parametrize("board", BOARDS)
@@ -82,20 +69,39 @@ def test_every_panel_of_a_dashboard_is_drawn(page: Page, board: str) -> None:
         expect(panels.first).to_be_visible()
         for panel in panels.all():
             panel.scroll_into_view_if_needed()
-            expect(panel).to_have_attribute("data-state", re.compile("data|empty"), timeout=15_000)
+            expect(panel).to_have_attribute("data-state", re.compile("data|empty"))
             assert panel.locator(DRAWN).count() > 0, panel.get_attribute("aria-label")
         return page.locator('.panel[data-state="data"]').count() >= panels.count() / 2
 
     until(at_least_half_has_data, f"{board}: most panels have no data")
 
 
-def test_an_exemplar_leads_to_its_trace_with_its_log_lines(page: Page) -> None:
-    page.goto("/d/firedrill-landing?from=now-5m&to=now&refresh=5s&var-route=/api/v1/profile")
+@pytest.mark.parametrize("board", BOARDS)
+def test_a_dashboard_has_no_barrier(wide_or_narrow: Page, board: str) -> None:
+    page = wide_or_narrow
+    page.goto(f"/d/firedrill-{board}?from=now-15m&to=now&refresh=0s")
+    for panel in page.locator(".panel").all():
+        panel.scroll_into_view_if_needed()
+        expect(panel).to_have_attribute("data-state", re.compile("data|empty"))
+
+    assert barriers(page) == []
+
+
+def test_an_exemplar_leads_to_its_statement_and_its_log_line(wide_or_narrow: Page) -> None:
+    page = wide_or_narrow
+    page.goto("/d/firedrill-landing?from=now-5m&to=now&refresh=0s&var-route=/api/v1/profile")
     panel = page.locator('.panel[aria-label^="p99 by route"]')
     panel.scroll_into_view_if_needed()
-    expect(panel).to_have_attribute("data-state", "data", timeout=30_000)
+    expect(panel).to_have_attribute("data-state", "data")
     plot = panel.locator(".plot")
-    until(lambda: plot.evaluate(HAS_EXEMPLARS), "no exemplar on the panel")
+
+    def has_exemplars() -> bool:
+        found = bool(plot.evaluate(HAS_EXEMPLARS))
+        if not found:
+            page.keyboard.press("r")
+        return found
+
+    until(has_exemplars, "no exemplar on the panel")
     x, y = plot.evaluate(PLACE_OF_LAST_EXEMPLAR)
     page.mouse.move(x - 3, y)
     page.mouse.move(x, y)
@@ -103,16 +109,23 @@ def test_an_exemplar_leads_to_its_trace_with_its_log_lines(page: Page) -> None:
 
     page.wait_for_url("**/trace/*")
     expect(page.locator(".span").first).to_contain_text("/api/v1/profile")
-    expect(page.locator(".line").first).to_be_visible()
+    statement = page.locator(".span", has_text="SELECT").first
+    statement.locator("summary").click()
+    expect(statement.locator('dt:text-is("db.query.text") + dd')).to_contain_text("FROM accounts")
+    line = page.locator(".line", has_text="request_finished").first
+    line.locator("summary").click()
+    expect(line.locator('dt:text-is("http_route") + dd')).to_have_text("/api/v1/profile")
 
 
-def test_an_alert_opens_its_runbook(page: Page) -> None:
+def test_an_alert_opens_its_runbook(wide_or_narrow: Page) -> None:
+    page = wide_or_narrow
     page.goto("/alerts")
     page.get_by_text(re.compile("All [0-9]+ runbooks")).click()
     page.get_by_role("link", name="DbPoolExhausted", exact=True).click()
 
     page.wait_for_url("**/runbooks/DbPoolExhausted")
-    expect(page.locator(".runbook h2").first).to_have_text("Meaning")
+    expect(page.locator(".runbook h2")).to_contain_text(["DbPoolExhausted", "Meaning"])
+    expect(page.locator(".runbook h2").first).to_be_in_viewport()
 
 
 def test_a_search_finds_the_traces_of_a_status(page: Page) -> None:
@@ -146,19 +159,20 @@ def test_an_error_is_said_on_the_panel_and_mends_itself(page: Page) -> None:
     page.route("**/api/prometheus/query_range?*", refuse)
     page.goto("/d/firedrill-landing?from=now-5m&to=now&refresh=0s")
     panel = page.locator('.panel[aria-label^="Traffic by class"]')
+    panel.scroll_into_view_if_needed()
     expect(panel.locator(".panel-error")).to_have_text("Prometheus cannot be reached")
 
     page.unroute("**/api/prometheus/query_range?*")
     page.keyboard.press("r")
-    expect(panel.locator(".panel-error")).to_be_hidden()
+    expect(panel.locator(".panel-error")).to_be_hidden(timeout=60_000)
     expect(panel).to_have_attribute("data-state", "data")
 
 
 def test_it_fits_a_phone_and_the_keyboard_moves_the_range(page: Page) -> None:
     page.set_viewport_size({"width": 390, "height": 800})
     page.goto("/d/firedrill-landing?from=now-1h&to=now&refresh=0s")
-    expect(page.locator('.panel[data-state="data"]').first).to_be_visible(timeout=15_000)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    expect(page.locator('.panel[data-state="data"]').first).to_be_visible(timeout=60_000)
+    assert overflow(page) == 0
 
     page.keyboard.press("+")
     page.wait_for_url("**from=now-1800s*")

@@ -1,6 +1,7 @@
 // A dashboard: its variables, its range, its panels; each is asked for and drawn when it comes into view.
 
 import { el, fetchJson, link } from "./dom.js";
+import { clock } from "./format.js";
 import { Panel } from "./panels.js";
 import * as prometheus from "./prometheus.js";
 import * as ranges from "./range.js";
@@ -34,9 +35,12 @@ export class Board {
     this.extra = this.definition.links.filter((item) => item.type === "link" && item.title !== "Alerts");
     this.links = el("span", { className: "links" });
     bar.replaceChildren(...this.selects, el("span", { className: "space" }), this.links, this.rangeSelect, this.refreshSelect);
-    const rows = this.definition.panels.filter((panel) => panel.type === "row").map((row) =>
-      el("h1", { className: "row", style: { gridRow: `${row.gridPos.y + 1}` } }, row.title));
-    main.replaceChildren(el("div", { className: "grid" }, [...rows, ...this.panels.map((panel) => panel.node)]));
+    // In the order in which they are read, which is all that a phone keeps of the grid.
+    const panels = this.panels.values();
+    const nodes = this.definition.panels.map((item) => (item.type === "row"
+      ? el("h1", { className: "row", style: { gridRow: `${item.gridPos.y + 1}` } }, item.title)
+      : panels.next().value.node));
+    main.replaceChildren(el("div", { className: "grid" }, nodes));
     document.title = this.definition.title;
     for (const panel of this.panels) {
       inView.set(panel.node, (now) => {
@@ -126,7 +130,7 @@ export class Board {
   showRange() {
     const { from, to } = this.range;
     const relative = to === "now" ? from.replace("now-", "") : null;
-    const absolute = () => [from, to].map((text) => new Date(ranges.instant(text)).toLocaleTimeString()).join(" – ");
+    const absolute = () => [from, to].map((text) => clock(ranges.instant(text)).slice(0, 8)).join(" – ");
     const known = [...ranges.RANGES];
     if (!relative || !known.includes(relative)) known.unshift(relative ?? "fixed");
     this.rangeSelect.replaceChildren(...known.map((text) =>

@@ -27,6 +27,16 @@ export function el(name, properties = {}, ...children) {
   return element;
 }
 
+const FOCUSABLE = "a[href], button, summary, [tabindex]";
+const same = (left, right) => left.textContent === right.textContent && left.getAttribute("href") === right.getAttribute("href");
+
+// New children in the place of the old ones. Who stood on one of them by the keyboard stands on its successor.
+export function refill(node, ...children) {
+  const here = node.contains(document.activeElement) ? document.activeElement : null;
+  node.replaceChildren(...children);
+  if (here) [...node.querySelectorAll(FOCUSABLE)].find((next) => same(here, next))?.focus({ preventScroll: true });
+}
+
 // A link: only to this server, whatever a label says.
 export function link(address, text, properties = {}) {
   const url = new URL(address, location.origin);
@@ -54,7 +64,7 @@ export async function fetchJson(address, signal) {
     throw new Error("the viewer does not answer; is the stack up?");
   }
   const content = parsed(await answer.text());
-  if (!answer.ok) throw new Error(content.error || `status ${answer.status}`);
+  if (!answer.ok) throw Object.assign(new Error(content.error || `status ${answer.status}`), { content });
   return content;
 }
 

@@ -38,7 +38,7 @@ export function format(value, unit, mappings = []) {
     case "bytes": return scaled(value, 1024, [" B", " KiB", " MiB", " GiB"]);
     case "decbytes": return scaled(value, 1000, [" B", " kB", " MB", " GB"]);
     case "none": return significant(value, 6);
-    case "dateTimeAsIso": return new Date(value).toLocaleString();
+    case "dateTimeAsIso": return dated(value);
     default: return scaled(value, 1000, ["", " K", " M", " G"]) + (SUFFIX[unit] || "");
   }
 }
@@ -59,6 +59,11 @@ export function clock(time) {
   return Number.isNaN(date.getTime()) ? time : CLOCK.format(date);
 }
 
+const DATED = new Intl.DateTimeFormat("en-CA", { dateStyle: "short", timeStyle: "medium", hourCycle: "h23" });
+export const dated = (time) => DATED.format(time).replace(",", "");
+
+// How long, in the one unit that matters.
 export function ago(seconds) {
-  return seconds < 0 ? "now" : format(Math.round(seconds), "s");
+  const [unit, size] = [["d", 86400], ["h", 3600], ["min", 60]].find(([, least]) => seconds >= least) || ["s", 1];
+  return `${Math.floor(Math.max(seconds, 0) / size)} ${unit}`;
 }

@@ -37,14 +37,17 @@ async function show() {
   page?.close?.();
   page = null;
   const [, kind, name] = location.pathname.split("/").map(decodeURIComponent);
-  for (const item of nav.children) item.classList.toggle("here", item.pathname === location.pathname || (kind === "runbooks" && item.pathname === "/alerts"));
+  for (const item of nav.children) {
+    const here = item.pathname === location.pathname || (kind === "runbooks" && item.pathname === "/alerts");
+    item.ariaCurrent = here ? "page" : null;
+  }
   window.scrollTo(0, 0);
   try {
     if (kind === "d") {
       await plotly;
       page = await dashboard(name, controls, main, navigate);
     } else if (kind === "alerts" || kind === "runbooks") page = await alerts(name, controls, main, navigate);
-    else if (kind === "trace") await trace(name, controls, main);
+    else if (kind === "trace") page = await trace(name, controls, main);
     else if (kind === "traces") await search(controls, main);
     else if (kind === "explore") {
       history.replaceState(null, "", `/traces?${fromExplore(new URLSearchParams(location.search))}`);

@@ -1,9 +1,9 @@
 // One panel: its head, its body, and how data becomes what it shows.
 
 import { heatmap, pointed, timeseries } from "./charts.js";
-import { el, link } from "./dom.js";
-import { format, mappedColor } from "./format.js";
-import { color, field, thresholdColor } from "./options.js";
+import { el, link, refill } from "./dom.js";
+import { clock, format, mappedColor } from "./format.js";
+import { assign, color, field, ink, thresholdColor } from "./options.js";
 import * as prometheus from "./prometheus.js";
 import { resolve, unwall } from "./range.js";
 
@@ -15,14 +15,15 @@ export class Panel {
     this.board = board;
     this.hidden = new Set();
     this.shownAt = 0;
-    this.body = el("div", { className: "panel-body" });
+    const scrolls = ["stat", "state-timeline"].includes(definition.type);
+    this.body = el("div", { className: "panel-body", ...(scrolls ? { tabIndex: 0, role: "group", ariaLabel: definition.title } : {}) });
     this.legend = el("div", { className: "legend" });
     this.error = el("div", { className: "panel-error", hidden: true, role: "status" });
     const { x, y, w, h } = definition.gridPos;
     const queries = (definition.targets || []).map((target) => el("pre", {}, target.expr));
     const about = el("div", { className: "about", popover: "auto" }, el("p", {}, definition.description || ""), queries);
     this.node = el("section", {
-      className: `panel ${definition.type}`, ariaLabel: definition.title,
+      className: "panel", data: { type: definition.type }, ariaLabel: definition.title,
       style: { gridColumn: `${x + 1} / span ${w}`, gridRow: `${y + 1} / span ${h}` },
     },
     el("header", {}, el("h2", { title: definition.title }, definition.title),
@@ -58,11 +59,12 @@ export class Panel {
   async draw() {
     const { type } = this.definition;
     const { series } = this.data;
+    assign(this.definition, series.map((item) => item.name));
     if (CHARTS[type]) {
-      if (type === "timeseries") this.legend.replaceChildren(...series.map((item) => this.legendItem(item)));
+      if (type === "timeseries") refill(this.legend, ...series.map((item) => this.legendItem(item)));
       await this.chart();
     } else if (type === "stat") this.body.replaceChildren(...this.stats());
-    else if (type === "table") this.body.replaceChildren(this.table());
+    else if (type === "table") refill(this.body, this.table());
     else if (type === "state-timeline") this.body.replaceChildren(...this.states());
     else if (type === "text") this.body.replaceChildren(el("pre", {}, this.definition.options.content));
     else this.body.replaceChildren(el("p", { className: "none" }, `A panel of type ${type} is beyond this viewer: open it in Grafana.`));
@@ -148,15 +150,16 @@ export class Panel {
       const bars = runs.map((run) => {
         const text = format(run.value, "none", mappings);
         const mapped = mappedColor(run.value, mappings);
+        const shade = mapped ? color(mapped) : thresholdColor(thresholds?.steps, run.value);
         return el("span", {
-          title: `${text} from ${new Date(run.start * 1000).toLocaleTimeString()} to ${new Date(run.end * 1000).toLocaleTimeString()}`,
+          title: `${text} from ${clock(run.start * 1000)} to ${clock(run.end * 1000)}`,
           style: {
             left: place(run.start), width: `calc(${place(Math.min(run.end + step, end))} - ${place(run.start)})`,
-            background: mapped ? color(mapped) : thresholdColor(thresholds?.steps, run.value),
+            background: shade, color: ink(shade),
           },
         }, text);
       });
-      return el("div", { className: "state" }, el("label", { title: item.name }, item.name), el("div", {}, bars));
+      return el("div", { className: "state" }, el("b", { title: item.name }, item.name), el("div", {}, bars));
     });
   }
 
@@ -177,11 +180,13 @@ export class Panel {
     }
     const head = names.map((name) => el("th", {
       ariaSort: key === name ? (sort.desc ? "descending" : "ascending") : "none",
+    }, el("button", {
+      title: "sort by it",
       onclick: () => {
         this.sort = { displayName: title(name), desc: key === name ? !sort.desc : true };
         this.draw();
       },
-    }, title(name)));
+    }, title(name))));
     const body = rows.map((row) => {
       const fields = Object.fromEntries(names.map((name) => [title(name), row[name]]));
       return el("tr", {}, names.map((name) => {
@@ -193,7 +198,7 @@ export class Panel {
         return el("td", { className: typeof row[name] === "number" ? "number" : "" }, first || text, more);
       }));
     });
-    return el("div", { className: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, head)), el("tbody", {}, body)));
+    return el("div", { className: "scroll", tabIndex: 0, role: "group", ariaLabel: this.definition.title }, el("table", {}, el("thead", {}, el("tr", {}, head)), el("tbody", {}, body)));
   }
 }
 

@@ -1,11 +1,12 @@
 // Search of the kept traces, and one trace: its spans as a waterfall, its log lines under it.
 
 import { asText, el, fetchJson, link } from "./dom.js";
-import { clock, format } from "./format.js";
+import { clock, dated, format } from "./format.js";
 import * as ranges from "./range.js";
 
 const FIELDS = { route: "Route", status: "Status, 503 or 5xx", code: "Failure code", min_ms: "Longer than, ms" };
 const IN_THE_HEAD_OF_A_LINE = new Set(["timestamp", "trace_id", "event", "level", "span_id"]);
+const MOST = 200;
 const DEEPEST_INDENT = 12;
 const LONG = 2000; // characters; a longer value scrolls in a box of its own
 
@@ -37,7 +38,7 @@ export async function search(bar, main) {
   const form = el("form", { action: "/traces" }, inputs, el("button", {}, "search"));
   bar.replaceChildren(form);
   document.title = "Traces";
-  const asked = new URLSearchParams({ limit: 200 });
+  const asked = new URLSearchParams({ limit: MOST });
   const { from, to } = ranges.resolve(range);
   asked.set("start", Math.floor(from));
   asked.set("end", Math.ceil(to) + 35);
@@ -48,12 +49,13 @@ export async function search(bar, main) {
   const rows = answer.traces.map((trace) => el("tr", { className: trace.status >= 500 ? "bad" : "" },
     el("td", {}, link(`/trace/${trace.trace_id}`, clock(trace.start))),
     el("td", {}, link(`/trace/${trace.trace_id}`, trace.name)),
-    el("td", { className: "number" }, String(trace.status ?? "")), el("td", {}, trace.code ?? ""),
+    el("td", { className: "number" }, trace.status), el("td", {}, trace.code),
     el("td", { className: "number" }, format(trace.duration_ms / 1000, "s")),
     el("td", { className: "length" }, el("i", { style: { width: `${(trace.duration_ms / longest) * 100}%` } }))));
   main.replaceChildren(el("div", { className: "page" },
+    el("h1", {}, `Kept traces: ${rows.length}${rows.length === MOST ? " and more" : ""}`),
     rows.length
-      ? el("table", {}, el("thead", {}, el("tr", {}, ["Began", "Request", "Status", "Code", "Took", ""].map((name) => el("th", {}, name)))), el("tbody", {}, rows))
+      ? el("table", { className: "traces" }, el("thead", {}, el("tr", {}, ["Began", "Request", "Status", "Code", "Took", "Beside the longest"].map((name) => el("th", {}, name)))), el("tbody", {}, rows))
       : el("p", { className: "none" }, "No trace is kept that matches. Kept are those of failures, slow requests and a sample, for two hours."),
   ));
 }
@@ -79,8 +81,8 @@ function ordered(spans) {
 function details(fields) {
   return el("dl", {}, Object.entries(fields).map(([name, value]) => {
     const written = asText(value);
-    const isLong = written.length > LONG;
-    return [el("dt", {}, name), el("dd", isLong ? { className: "long", tabIndex: 0, role: "group", ariaLabel: name } : {}, written)];
+    const shown = written.length > LONG ? el("div", { className: "long", tabIndex: 0, role: "group", ariaLabel: name }, written) : written;
+    return [el("dt", {}, name), el("dd", {}, shown)];
   }));
 }
 
@@ -115,18 +117,42 @@ function lineRow(line) {
     el("div", { className: "inside" }, details(line)));
 }
 
-export async function trace(id, bar, main) {
-  document.title = `Trace ${id}`;
-  bar.replaceChildren(el("span", {}, "Trace ", el("code", {}, id)));
-  const found = await fetchJson(`/api/traces/${encodeURIComponent(id)}`).catch((error) => ({ error: error.message }));
-  if (found.error) return void main.replaceChildren(el("p", { className: "problem" }, found.error));
+const counted = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
+
+function shown(found) {
   const begins = found.spans.reduce((least, span) => Math.min(least, instant(span.start)), Infinity);
   const length = found.spans.reduce((most, span) => Math.max(most, instant(span.start) - begins + span.duration_ms), 0.001);
   const services = [...new Set(found.spans.map((span) => span.service))];
   const rows = ordered(found.spans).map((row) => spanRow(row, begins, length, services.indexOf(row.span.service)));
   const lines = found.logs.map(lineRow);
-  main.replaceChildren(el("div", { className: "page" },
-    el("h1", {}, `${rows.length} spans, ${took(length)}, from ${new Date(begins).toLocaleString()}`),
+  return el("div", { className: "page" },
+    el("h1", {}, `${counted(rows.length, "span")}, ${took(length)}, from ${dated(begins)}`),
     el("div", { className: "waterfall" }, rows),
-    el("h1", {}, lines.length ? `${lines.length} log lines` : "No log line carries this trace"), el("div", { className: "lines" }, lines)));
+    el("h2", {}, lines.length ? counted(lines.length, "log line") : "No log line carries this trace"), el("div", { className: "lines" }, lines));
+}
+
+// Spans arrive within seconds, and whether they are kept is known within thirty: so long it is asked again.
+const LOOK_SECONDS = 2;
+const LOOKS = 20;
+
+export async function trace(id, bar, main) {
+  const page = { close: () => { page.closed = true; clearTimeout(page.timer); } };
+  document.title = `Trace ${id}`;
+  bar.replaceChildren(el("span", {}, "Trace ", el("code", {}, id)));
+
+  async function look(left) {
+    let found;
+    try {
+      found = shown(await fetchJson(`/api/traces/${encodeURIComponent(id)}`));
+    } catch ({ message, content }) {
+      const open = ["waiting", "unknown"].includes(content?.state);
+      const end = !open ? "." : left ? "; looking again …" : `; it has not come within ${LOOKS * LOOK_SECONDS} s, so it will not.`;
+      found = el("p", { className: "problem", role: "status" }, message, end);
+      if (open && left && !page.closed) page.timer = setTimeout(() => look(left - 1), LOOK_SECONDS * 1000);
+    }
+    if (!page.closed) main.replaceChildren(found);
+  }
+
+  await look(LOOKS);
+  return page;
 }
