@@ -1,5 +1,6 @@
 """What each route promises and keeps: traffic, errors against the budget, latency, saturation."""
 
+from dashboards import meaning
 from dashboards.foundation import models
 from dashboards.frame import (
     HERE,
@@ -16,9 +17,7 @@ from dashboards.limits import burn_ratio, fast_within_seconds, limit
 from dashboards.links import dashboard_url, runbook_url, traces_url
 from dashboards.panels import (
     AMBER,
-    GREEN,
     HALF,
-    RED,
     Limit,
     Link,
     Panel,
@@ -78,7 +77,7 @@ def _traffic() -> list[Panel]:
             ),
             unit="reqps",
             stacked=True,
-            colors={"2..": GREEN, "3..": "blue", "4..": AMBER, "5..": RED},
+            colors=meaning.STATUSES,
             links=[
                 Link(
                     "Traces with this status",
@@ -121,6 +120,7 @@ def _traffic() -> list[Panel]:
             ),
             unit="reqps",
             stacked=True,
+            colors=meaning.CODES,
             links=[
                 Link("Runbook", runbook_url("${__field.labels.code}")),
                 Link(
@@ -143,7 +143,7 @@ def _latency() -> list[Panel]:
             unit="s",
             width=HALF,
             limits=[Limit(fast_within_seconds())],
-            colors={"p50": GREEN, "p90": AMBER, "p99": RED},
+            colors=meaning.QUANTILES,
             links=[Link("Traces", traces_url('span.http.route =~ "${route}"'))],
         ),
         heat(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from dashboards import meaning
 from dashboards.foundation import models
 from dashboards.frame import NO_PROBER, RATE, ROUTE, SCOPE, SERVICE, framed
 from dashboards.limits import limit
@@ -167,6 +168,7 @@ def _attribution() -> list[Panel]:
             ),
             unit="reqps",
             stacked=True,
+            colors=meaning.STATUSES,
         ),
     ]
 

@@ -1,5 +1,6 @@
 """The database as the service meets it: its pool, its statements, its schema, and the server behind."""
 
+from dashboards import meaning
 from dashboards.foundation import models
 from dashboards.frame import HERE, RATE, ROUTE, SCOPE, TO_ROUTE, framed, quantile
 from dashboards.limits import limit, setting
@@ -88,7 +89,7 @@ def _pool() -> list[Panel]:
             ),
             unit="s",
             limits=[Limit(setting("pool_timeout_seconds"))],
-            colors={"p95": RED, "p50": GREEN},
+            colors=meaning.QUANTILES,
             links=[_EXHAUSTED],
         ),
         graph(

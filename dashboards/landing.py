@@ -4,6 +4,7 @@ Their order is the order of the questions at three in the morning. Each leads on
 route to its own dashboard, a code to its traces.
 """
 
+from dashboards import meaning
 from dashboards.contract import rejected_fields
 from dashboards.database import held_by_route
 from dashboards.foundation import models
@@ -130,7 +131,7 @@ def _symptoms() -> list[Panel]:
             ),
             unit="reqps",
             stacked=True,
-            colors={"2xx": GREEN, "3xx": "blue", "4xx": AMBER, "5xx": RED},
+            colors=meaning.CLASSES,
         ),
         graph(
             "p99 by route, without 5xx",
@@ -223,7 +224,7 @@ def _causes() -> list[Panel]:
             ),
             unit="ops",
             stacked=True,
-            colors={"success|superseded": GREEN},
+            colors=meaning.OUTCOMES,
             links=[Link("OAuth and calendar", dashboard_url("firedrill-oauth"))],
         ),
     ]

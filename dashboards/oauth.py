@@ -1,5 +1,8 @@
 """OAuth grants and the calendar: one refresh at a time, and whose fault it is when it fails."""
 
+from collections.abc import Iterable
+
+from dashboards import meaning
 from dashboards.foundation import models
 from dashboards.frame import HERE, RATE, framed, quantile
 from dashboards.limits import limit
@@ -7,6 +10,7 @@ from dashboards.links import runbook_url, traces_url
 from dashboards.panels import (
     AMBER,
     GREEN,
+    PURPLE,
     RED,
     Limit,
     Link,
@@ -21,13 +25,6 @@ UID = "firedrill-oauth"
 _REFRESHES = f"oauth_refresh_total{{{HERE}}}"
 _TRACES = Link("Traces of refreshes", traces_url('name = "oauth.refresh"'))
 _PROVIDER = Link("Runbook: provider down", runbook_url("CalendarProviderDown"))
-
-FAULTS = {
-    "user": "invalid_grant",
-    "operator": "invalid_client|decrypt_failed|lost_rotation",
-    "provider": "provider_error|timeout|network|rate_limited",
-}
-"""Who has to act → the outcomes of a refresh that say so."""
 
 
 def dashboard() -> models.Dashboard:
@@ -55,7 +52,7 @@ def _refreshes() -> list[Panel]:
             Query(f"sum by (outcome) (rate({_REFRESHES}[{RATE}]))", "{{outcome}}"),
             unit="ops",
             stacked=True,
-            colors={"success": GREEN, "superseded": "blue", "invalid_client|lost_rotation": RED},
+            colors=meaning.OUTCOMES,
             links=[_TRACES],
         ),
         graph(
@@ -64,15 +61,15 @@ def _refreshes() -> list[Panel]:
             "we lost; provider above the line pages CalendarProviderDown.",
             *(
                 Query(
-                    f'sum(increase(oauth_refresh_total{{{HERE},outcome=~"{outcomes}"}}[5m]))'
+                    f'sum(increase(oauth_refresh_total{{{HERE},outcome=~"{_any(outcomes)}"}}[5m]))'
                     f" / {everything}",
                     who,
                 )
-                for who, outcomes in FAULTS.items()
+                for who, outcomes in meaning.FAULTS.items()
             ),
             unit="percentunit",
             limits=[Limit(failing)],
-            colors={"user": "blue", "operator": RED, "provider": AMBER},
+            colors=meaning.WHO,
             links=[
                 _PROVIDER,
                 Link("Runbook: our credentials", runbook_url("OAuthClientCredentialRejected")),
@@ -97,6 +94,10 @@ def _refreshes() -> list[Panel]:
             },
         ),
     ]
+
+
+def _any(names: Iterable[str]) -> str:
+    return "|".join(names)
 
 
 def _concurrency() -> list[Panel]:
@@ -141,14 +142,14 @@ def _concurrency() -> list[Panel]:
                 exemplar=True,
             ),
             unit="s",
-            colors={"p50": GREEN, "p99": RED},
+            colors=meaning.QUANTILES,
             links=[_TRACES],
         ),
     ]
 
 
 def _provider() -> list[Panel]:
-    calls = f"http_client_request_duration_seconds_count{{{HERE}}}"
+    calls = "http_client_request_duration_seconds_count"
     return [
         states(
             "Circuit breaker, by instance",
@@ -187,17 +188,23 @@ def _provider() -> list[Panel]:
                 exemplar=True,
             ),
             unit="s",
-            colors={"p50 .*": GREEN, "p99 .*": RED},
+            colors=meaning.QUANTILES,
         ),
         graph(
             "Calls to the provider by status",
             "Good: 200. An answer has a status; a call without one has the reason why there is none.",
             Query(
-                f"sum by (http_response_status_code, error_type) (rate({calls}[{RATE}])) > 0",
-                "{{http_response_status_code}} {{error_type}}",
+                f"sum by (http_response_status_code) (rate({calls}{{{HERE},"
+                f'http_response_status_code!=""}}[{RATE}])) > 0',
+                "{{http_response_status_code}}",
+            ),
+            Query(
+                f'sum by (error_type) (rate({calls}{{{HERE},http_response_status_code=""}}[{RATE}])) > 0',
+                "{{error_type}}",
             ),
             unit="reqps",
             stacked=True,
+            colors={"[a-z].*": PURPLE} | meaning.STATUSES,
         ),
         graph(
             "Requests refused by the open breaker",
@@ -221,6 +228,7 @@ def _provider() -> list[Panel]:
             ),
             unit="ops",
             stacked=True,
+            colors=meaning.RETRIES,
         ),
         graph(
             "Refused for rate or quota, and unusable answers",
@@ -271,13 +279,22 @@ def _calendar() -> list[Panel]:
             "Calendar requests by status",
             "Good: 200. 409 asks the user to connect again, 503 is the breaker, 504 the provider's silence.",
             Query(
-                "sum by (http_route, http_response_status_code) (rate("
+                "sum by (http_response_status_code) (rate("
                 "http_server_request_duration_seconds_count"
                 f'{{{HERE},http_route=~"/api/v1/calendar/.*"}}[{RATE}])) > 0',
-                "{{http_response_status_code}} {{http_route}}",
+                "{{http_response_status_code}}",
             ),
             unit="reqps",
             stacked=True,
-            links=[Link("Traces", traces_url('span.http.route = "${__field.labels.http_route}"'))],
+            colors=meaning.STATUSES,
+            links=[
+                Link(
+                    "Traces",
+                    traces_url(
+                        "span.http.response.status_code = ${__field.labels.http_response_status_code}"
+                        ' && span.http.route =~ "/api/v1/calendar/.*"'
+                    ),
+                )
+            ],
         ),
     ]
