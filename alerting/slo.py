@@ -17,6 +17,9 @@ from alerting.document import write_yaml
 FOLDER = Path(__file__).parent
 
 KEYS = "env, service, http_route"
+CALLERS_OWN = "408|429"
+"""What a caller brings upon itself, at any rate it likes: too slow, too hurried, too much at once. Neither
+a good answer nor a bad one: it must not burn the budget, nor hide in its crowd what fails for others."""
 REQUESTS = "http_server_request_duration_seconds"
 
 
@@ -202,7 +205,8 @@ def _window_rules(window: str) -> list[Rule]:
         },
         {
             "record": requests,
-            "expr": f'sum by ({KEYS}) (increase({REQUESTS}_count{{job="service"}}[{window}]))',
+            "expr": f"sum by ({KEYS}) (increase("
+            f'{REQUESTS}_count{{job="service",http_response_status_code!~"{CALLERS_OWN}"}}[{window}]))',
         },
         {
             "record": f"service_route:http_server_errors_per_request:ratio_rate{window}",
@@ -243,7 +247,7 @@ def _latency_window_rules(window: str) -> list[Rule]:
     fast = " or ".join(
         f"sum by ({KEYS}) (increase("
         f'{REQUESTS}_bucket{{job="service",http_route=~"{objective.pattern}",'
-        f'http_response_status_code!~"5..",le=~"{objective.fast_within}"}}[{window}]))'
+        f'http_response_status_code!~"5..|{CALLERS_OWN}",le=~"{objective.fast_within}"}}[{window}]))'
         for objective in OBJECTIVES
         if objective.fast_within
     )
@@ -251,7 +255,7 @@ def _latency_window_rules(window: str) -> list[Rule]:
         {
             "record": answered,
             "expr": f"sum by ({KEYS}) (increase("
-            f'{REQUESTS}_count{{job="service",http_response_status_code!~"5.."}}[{window}]))',
+            f'{REQUESTS}_count{{job="service",http_response_status_code!~"5..|{CALLERS_OWN}"}}[{window}]))',
         },
         {"record": slow, "expr": f"{answered} - ({fast})"},
         {

@@ -6,6 +6,7 @@ that can refuse it, and the cheapest.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Coroutine
 from typing import Annotated, Any
@@ -21,7 +22,7 @@ from service import docs, failures, framework, metrics, problems, responses
 from service.bodies import Bodies
 from service.config import Config
 from service.database import Database
-from service.domains.auth.attempts import Attempts
+from service.domains.auth.attempts import Attempts, network_of
 from service.domains.auth.operations import SignIn
 from service.domains.auth.passwords import Passwords
 from service.domains.auth.router import routes as auth_routes
@@ -32,7 +33,9 @@ from service.domains.profile.router import routes as profile_routes
 from service.domains.settings.router import routes as settings_routes
 from service.failures import Failure
 from service.health import Health, every
-from service.resilience.admission import Admission
+from service.resilience import deadline
+from service.resilience.admission import Admission, Door, Limits, Place
+from service.resilience.arrivals import Arrivals
 from service.resilience.deadline import Deadline
 from service.routes import HeadAsGet, Policy, RouteTable, policy_of, table_of
 from service.schema import Capabilities, SchemaWatch
@@ -42,6 +45,7 @@ from service.telemetry.describe import describe
 from service.telemetry.http import Edge, SpanMarks
 from service.telemetry.keep import Keep
 from service.telemetry.loop import LoopMonitor
+from service.telemetry.record import RequestRecord
 from service.telemetry.traces import Tracing, start_tracing
 from service.upstream import CalendarProvider, open_http
 
@@ -79,6 +83,11 @@ class Service:
             Passwords(),
             Attempts(config.login_attempts_per_minute, clock=time.monotonic),
             config,
+        )
+        self.admission = _admission(config)
+        self.arrivals = Arrivals(
+            of_caller_bytes=config.arriving_bytes_of_caller_max,
+            bytes_max=config.arriving_bytes_max,
         )
         self.app = self._application()
         self.routes = self.app.state.routes = table_of(self.app)
@@ -151,9 +160,20 @@ class Service:
         framework.install(app)
         # The last added is the first to see the request.
         app.add_middleware(HeadAsGet)
-        app.add_middleware(Bodies, max_bytes=self.config.body_bytes_max)
+        app.add_middleware(
+            Place, admission=self.admission, class_of=_class_of, caller_of=_caller_of
+        )
+        app.add_middleware(
+            Deadline, seconds_for=self._deadline_seconds, patience_for=_patience_seconds
+        )
+        app.add_middleware(
+            Bodies,
+            max_bytes=self.config.body_bytes_max,
+            seconds=self.config.body_timeout_seconds,
+            arrivals=self.arrivals,
+            caller_of=_caller_of,
+        )
         app.add_middleware(Authentication, security=app.state.security)
-        app.add_middleware(Deadline, seconds_for=self._deadline_seconds)
         app.add_middleware(responses.CatchAll, on_failure=self._on_failure)
         app.add_middleware(SpanMarks, keep=self.tracing.keep)
         app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
@@ -161,23 +181,11 @@ class Service:
 
     def _with_outer_layers(self, app: ASGIApp) -> ASGIApp:
         """Put before the tracing what must be cheap: the record and the refusal of what is too much."""
-        config = self.config
-        admission = Admission(
-            self.tracing.asgi(app),
-            class_of=lambda scope: _policy(scope).admission,
-            limits={
-                "read": config.read_in_flight_max,
-                "write": config.write_in_flight_max,
-                "calendar": config.calendar_in_flight_max,
-                "login": config.login_in_flight_max,
-            },
-            on_change=lambda name, now: metrics.ADMITTED_REQUESTS.labels(name).set(now),
-            on_shed=lambda name: metrics.LOAD_SHED.labels(name).inc(),
-        )
+        door = Door(self.tracing.asgi(app), admission=self.admission, class_of=_class_of)
         return Edge(
-            responses.CatchAll(admission),
+            responses.CatchAll(door),
             resolve=lambda _method, path: self.routes.resolve(path),
-            scheme=config.public_scheme,
+            scheme=self.config.public_scheme,
             duration=metrics.HTTP_REQUEST_SECONDS,
             active=metrics.HTTP_ACTIVE_REQUESTS,
             client_requests=metrics.CLIENT_REQUESTS,
@@ -186,17 +194,12 @@ class Service:
 
     def _deadline_seconds(self, scope: Scope) -> float:
         config = self.config
-        limit = {
+        return {
             "read": config.read_deadline_seconds,
             "write": config.write_deadline_seconds,
             "calendar": config.calendar_deadline_seconds,
             "login": config.login_deadline_seconds,
         }[_policy(scope).admission or "read"]
-        for name, value in scope["headers"]:
-            if name == b"x-request-deadline-ms" and value.isdigit() and len(value) <= 6:
-                # The caller may only shorten; 0 would be answered before anything was tried.
-                return min(limit, max(int(value), 1) / 1000)
-        return limit
 
     def _on_failure(self, failure: Failure) -> None:
         if failure.mode is failures.SCHEMA_MISMATCH:
@@ -249,6 +252,53 @@ def _policy(scope: Scope) -> Policy:
     return policy
 
 
+def _class_of(scope: Scope) -> str | None:
+    return _policy(scope).admission
+
+
+def _caller_of(scope: Scope) -> str:
+    """Whose budgets a request uses up: the account's, where it is proven, or else the address's."""
+    record: RequestRecord = scope["state"]["record"]
+    client = scope.get("client")
+    return record.caller or network_of(client[0] if client else "")
+
+
+def _patience_seconds(scope: Scope) -> float:
+    """What is left of the time that the caller gave the request; it began with the head."""
+    record: RequestRecord = scope["state"]["record"]
+    return deadline.patience_seconds(scope["headers"]) - (time.perf_counter() - record.started)
+
+
+def _admission(config: Config) -> Admission:
+    def limits(
+        at_work: int, wait_seconds: float, *, waiting: int, of_caller: int | None = None
+    ) -> Limits:
+        return Limits(
+            at_work=at_work,
+            of_caller=of_caller or math.ceil(at_work * config.caller_share_max),
+            wait_seconds=wait_seconds,
+            waiting=waiting * at_work,
+            waiting_of_caller=waiting * at_work // 2,
+        )
+
+    short, long = config.place_wait_seconds, config.long_place_wait_seconds
+    return Admission(
+        {
+            "read": limits(config.read_in_flight_max, short, waiting=1),
+            "write": limits(config.write_in_flight_max, short, waiting=1),
+            "calendar": limits(config.calendar_in_flight_max, long, waiting=4),
+            "login": limits(
+                config.login_in_flight_max,
+                long,
+                waiting=4,
+                of_caller=config.login_of_address_max,
+            ),
+        },
+        on_change=lambda name, now: metrics.ADMITTED_REQUESTS.labels(name).set(now),
+        on_shed=lambda name: metrics.LOAD_SHED.labels(name).inc(),
+    )
+
+
 def _start_tracing(config: Config) -> Tracing:
     guard.report_to(_report_telemetry_error)
     return start_tracing(
@@ -288,6 +338,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         for path, operations in document["paths"].items():
             for method, operation in operations.items():
                 operation["security"] = openapi.requirements(policy_of(method.upper(), path))
+                operation.setdefault("parameters", []).append(deadline.PARAMETER)
                 # FastAPI's own 422 describes a body that this service never sends.
                 described = operation["responses"].get("422", {}).get("content", {})
                 described.pop("application/json", None)

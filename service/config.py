@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.resilience.arrivals import OPEN_REQUEST_BYTES
+
 MIN_KEY_BYTES = 32
 """Shortest HMAC or AES key accepted: RFC 7518 §3.2 wants a key as long as the hash (256 bits)."""
 
@@ -69,17 +71,34 @@ class Config(BaseSettings):
     idle_in_transaction_timeout_seconds: Seconds = 5.0
     schema_check_seconds: Seconds = 30.0
 
-    # Deadlines and admission (architecture: the contract)
+    # Deadlines and admission: a deadline is counted from the end of the request
     read_deadline_seconds: Seconds = 2.0
     write_deadline_seconds: Seconds = 3.0
     login_deadline_seconds: Seconds = 5.0
     calendar_deadline_seconds: Seconds = 15.0
     read_in_flight_max: Annotated[int, Field(ge=1)] = 30
-    write_in_flight_max: Annotated[int, Field(ge=1)] = 20
+    write_in_flight_max: Annotated[int, Field(ge=1)] = 30
     calendar_in_flight_max: Annotated[int, Field(ge=1)] = 20
-    login_in_flight_max: Annotated[int, Field(ge=1)] = 4
+    login_in_flight_max: Annotated[int, Field(ge=1)] = 12
+    caller_share_max: Annotated[float, Field(gt=0, le=1)] = 1 / 6
+    """Of reads, writes and syncs, what one account may have at a time, or one address where none is
+    known: five of 30, so that one caller never holds more than half of the pool's connections."""
+    login_of_address_max: Annotated[int, Field(ge=1)] = 4
+    """Two passwords are checked at a time; more would only wait there."""
+    place_wait_seconds: Annotated[float, Field(ge=0)] = 0.1
+    """Longest wait for a place of a read or write: a few that come at once are served, more than can
+    be answered are refused soon."""
+    long_place_wait_seconds: Annotated[float, Field(ge=0)] = 3.0
+    """The same for sign-in and calendar, whose places are few and held long."""
     head_timeout_seconds: Seconds = 5.0
-    body_timeout_seconds: Seconds = 5.0
+    body_timeout_seconds: Seconds = 2.0
+    """For the whole body. Its caller waits for nothing else meanwhile and holds nothing of others."""
+    answer_timeout_seconds: Seconds = 10.0
+    """How long an answer larger than the buffers may wait for its caller to read on."""
+    arriving_bytes_max: Annotated[int, Field(ge=1024)] = 64 * 1024 * 1024
+    """Of all bodies that are still arriving together."""
+    arriving_bytes_of_caller_max: Annotated[int, Field(ge=1024)] = 8 * 1024 * 1024
+    """Of those of one account or address; the one that has been arriving longest is given up for it."""
     head_bytes_max: Annotated[int, Field(ge=1024)] = 16 * 1024
     body_bytes_max: Annotated[int, Field(ge=1024)] = 1024 * 1024
     login_attempts_per_minute: Annotated[int, Field(ge=1)] = 30
@@ -167,6 +186,33 @@ class Config(BaseSettings):
             message = (
                 "keep LOCK_TIMEOUT_SECONDS < STATEMENT_TIMEOUT_SECONDS < "
                 "COMMAND_TIMEOUT_SECONDS < READ_DEADLINE_SECONDS"
+            )
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _check_bodies(self) -> Self:
+        """A caller learns that its body is late before it would have had its answer."""
+        shortest = min(self.write_deadline_seconds, self.login_deadline_seconds)
+        if self.body_timeout_seconds >= shortest:
+            message = (
+                "keep BODY_TIMEOUT_SECONDS below WRITE_DEADLINE_SECONDS and LOGIN_DEADLINE_SECONDS"
+            )
+            raise ValueError(message)
+        if (
+            self.place_wait_seconds >= self.read_deadline_seconds
+            or self.long_place_wait_seconds >= self.login_deadline_seconds
+        ):
+            message = (
+                "keep PLACE_WAIT_SECONDS below READ_DEADLINE_SECONDS and "
+                "LONG_PLACE_WAIT_SECONDS below LOGIN_DEADLINE_SECONDS"
+            )
+            raise ValueError(message)
+        largest = self.body_bytes_max + OPEN_REQUEST_BYTES
+        if not largest < self.arriving_bytes_of_caller_max <= self.arriving_bytes_max:
+            message = (
+                "keep BODY_BYTES_MAX (and 32 KiB) < ARRIVING_BYTES_OF_CALLER_MAX "
+                "<= ARRIVING_BYTES_MAX"
             )
             raise ValueError(message)
         return self

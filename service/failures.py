@@ -134,6 +134,31 @@ BODY_TOO_LARGE = _declare(
     "Send at most 1 MiB.",
     explanation="Bodies over 1 MiB are refused before they are read to the end.",
 )
+SLOW_BODY = _declare(
+    "slow_body",
+    408,
+    CALLER,
+    "The body does not arrive",
+    "Send the whole body at once: it has 2 s, or less while many others of yours are still arriving.",
+    explanation="The body of the request did not arrive in time; nothing was done and the connection is closed.",
+)
+CALLER_DEADLINE_EXCEEDED = _declare(
+    "caller_deadline_exceeded",
+    408,
+    CALLER,
+    "The time that the request gave itself is up",
+    "Give more time in `X-Request-Deadline-Ms`, or leave it out; a write may or may not have happened, so read before you repeat it.",
+    explanation="The answer was not ready within the milliseconds of `X-Request-Deadline-Ms`, which are fewer than the route's own.",
+)
+CONCURRENCY_LIMITED = _declare(
+    "concurrency_limited",
+    429,
+    CALLER,
+    "Too many requests of yours at once",
+    "Wait for answers before you send more.",
+    retryable=True,
+    explanation="One account, or one address where the account is not known, may have only a share of what is answered at a time.",
+)
 HEADER_TOO_LARGE = _declare(
     "header_too_large",
     431,
@@ -527,7 +552,7 @@ DEADLINE_EXCEEDED = _declare(
     "The request ran out of time",
     "Try again later; a write may or may not have happened, so read before you repeat it.",
     alert="ApiErrorBudgetBurn",
-    explanation="The answer was not ready within the route's deadline (reads 2 s, writes 3 s, sign-in 5 s, sync 15 s).",
+    explanation="The answer was not ready within the route's deadline (reads 2 s, writes 3 s, sign-in 5 s, sync 15 s), counted from the end of the request.",
 )
 INTERNAL_ERROR = _declare(
     "internal_error",

@@ -34,7 +34,7 @@ PROVIDER = "google"
 # --- HTTP server ------------------------------------------------------------------------------------
 HTTP_REQUEST_SECONDS = Histogram(
     "http_server_request_duration_seconds",
-    "Time from the first byte of the head to the end of the answer, failed requests included.",
+    "Time from the end of the request to the start of the answer, failed requests included.",
     ["http_request_method", "url_scheme", "http_route", "http_response_status_code", "error_type"],
     # The bounds of the OpenTelemetry HTTP conventions; 0.25 and 5 are also the SLO thresholds.
     buckets=(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10),
@@ -421,7 +421,15 @@ BREAKER_STATES = ("closed", "open", "half_open")
 _KNOWN: tuple[tuple[Counter | Gauge | Histogram, Mapping[str, tuple[str, ...]]], ...] = (
     (
         CONNECTIONS_ABORTED,
-        {"why": ("slow_header", "slow_body", "header_too_large", "body_too_large")},
+        {
+            "why": (
+                "slow_header",
+                "slow_body",
+                "slow_reader",
+                "header_too_large",
+                "body_too_large",
+            )
+        },
     ),
     (
         DEADLINE_EXCEEDED,

@@ -19,10 +19,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import driver_errors, failures, metrics
 from service.contract import field_of
-from service.failures import Failure
+from service.failures import Failure, Mode
 from service.problems import PROBLEM_TYPE, problem_of
-from service.resilience.admission import OverloadedError
-from service.resilience.deadline import DeadlineExceededError
+from service.resilience.admission import CallerBusyError, OverloadedError
+from service.resilience.deadline import CallerDeadlineExceededError, DeadlineExceededError
 from service.telemetry.labels import BoundedSet
 from service.telemetry.record import RequestRecord
 
@@ -38,6 +38,13 @@ M = TypeVar("M", bound=BaseModel)
 _EXCEPTIONS = BoundedSet(EXCEPTION_LABELS_MAX, other="_other")
 
 _log = structlog.get_logger()
+
+_OF_RESILIENCE: Mapping[type[Exception], Mode] = {
+    DeadlineExceededError: failures.DEADLINE_EXCEEDED,
+    CallerDeadlineExceededError: failures.CALLER_DEADLINE_EXCEEDED,
+    OverloadedError: failures.OVERLOADED,
+    CallerBusyError: failures.CONCURRENCY_LIMITED,
+}
 
 
 class CatchAll:
@@ -92,10 +99,13 @@ def failure_of(error: Exception) -> Failure:
     match error:
         case Failure():
             return error
-        case DeadlineExceededError():
-            return Failure(failures.DEADLINE_EXCEEDED)
-        case OverloadedError():
-            return Failure(failures.OVERLOADED)
+        case (
+            DeadlineExceededError()
+            | CallerDeadlineExceededError()
+            | OverloadedError()
+            | CallerBusyError()
+        ):
+            return Failure(_OF_RESILIENCE[type(error)])
     meaning = driver_errors.meaning_of(error)
     return meaning.failure() if meaning is not None else _unhandled(error)
 

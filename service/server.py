@@ -1,7 +1,8 @@
 """The public HTTP server: uvicorn, with limits that it does not have.
 
 uvicorn has no time limit for heads and bodies and httptools takes heads of 20 MB (measured: 50 of 50
-slow clients alive after 20 s, 0 with this class). Keep-alive and slow answers are not affected.
+slow clients alive after 20 s, 0 with this class); an answer that nobody reads stays in its buffer for ever.
+Keep-alive and answers that take us long are not affected.
 https://github.com/encode/uvicorn/issues/157
 """
 
@@ -30,12 +31,17 @@ class _HostInvalidError(Exception):
 # RFC 3986 §3.2.2, without what only a decoder could judge; empty where there is no authority.
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[\w.~!$&'()*+,;=%-]*)(?::[0-9]*)?", re.ASCII)
 
+UNREAD_GRACE_SECONDS = 1.0
+"""A body that the application waits for is answered by it; the connection is cut only if that fails, or
+if nobody waits."""
+
 
 class LimitedProtocol(HttpToolsProtocol):
-    """Cuts connections whose head or body does not arrive in time, or whose head is too large."""
+    """Cuts connections whose head or body does not arrive, whose head is too large or answer not read."""
 
     limits: Config
     _timer: asyncio.TimerHandle | None = None
+    _unread_timer: asyncio.TimerHandle | None = None
     _was_cut = False
     _in_head = True
     _head_bytes = 0
@@ -48,6 +54,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._expect_nothing()
+        self._expect_reader(None)
         if self._is_answering and not self._was_cut:
             mark_disconnected(self.cycle.scope)
         super().connection_lost(exc)
@@ -78,13 +85,21 @@ class LimitedProtocol(HttpToolsProtocol):
         is_needed = self.parser.get_http_version() != "1.0"
         if len(hosts) > 1 or (is_needed and not hosts) or not all(map(_HOST.fullmatch, hosts)):
             raise _HostInvalidError
-        self._expect(self.limits.body_timeout_seconds, "slow_body")
+        self._expect(self.limits.body_timeout_seconds + UNREAD_GRACE_SECONDS, "slow_body")
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         # Between requests the keep-alive timer of uvicorn is in charge.
         self._expect_nothing()
         super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._expect_reader(self.limits.answer_timeout_seconds)
+
+    def resume_writing(self) -> None:
+        self._expect_reader(None)
+        super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP, or more of it than is taken; uvicorn's own text is no problem+json."""
@@ -154,11 +169,21 @@ class LimitedProtocol(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
 
+    def _expect_reader(self, seconds: float | None) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
+        if seconds is not None:
+            self._unread_timer = self.loop.call_later(seconds, self._abort, "slow_reader")
+
     def _cut(self, seconds: float, why: str) -> None:
         if self.flow.read_paused:
             # It is we who do not read: a body larger than our buffer, or a request behind another.
             self._expect(seconds, why)
             return
+        self._abort(why)
+
+    def _abort(self, why: str) -> None:
         metrics.CONNECTIONS_ABORTED.labels(why).inc()
         self._was_cut = True
         self.transport.abort()

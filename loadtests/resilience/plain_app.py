@@ -47,7 +47,9 @@ ENVIRONMENT: dict[str, str] = {
     },
     **{f"{name}_IN_FLIGHT_MAX": _UNBOUNDED for name in ("READ", "WRITE", "LOGIN", "CALENDAR")},
     "HEAD_TIMEOUT_SECONDS": _NEVER_SECONDS,
-    "BODY_TIMEOUT_SECONDS": _NEVER_SECONDS,
+    "BODY_TIMEOUT_SECONDS": "99999",  # below the deadlines, which the configuration wants
+    "ANSWER_TIMEOUT_SECONDS": _NEVER_SECONDS,
+    "CALLER_SHARE_MAX": "1",
     "PROVIDER_ATTEMPT_SECONDS": "5",  # httpx' default
     "OAUTH_HTTP_SECONDS": "5",
 }

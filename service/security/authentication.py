@@ -52,6 +52,7 @@ class Authentication:
         if scope["type"] == "http":
             record.enter_stage("auth")
             scope["state"]["identity"] = self._identify(scope)
+            record.enter_stage("admission")
         await self._app(scope, receive, send)
 
     def _identify(self, scope: Scope) -> Identity | None:

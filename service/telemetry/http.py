@@ -106,17 +106,17 @@ class Edge:
             return
         record = self._begin(scope)
         active = self._active_of(record)
-        ended = 0.0
+        answered = 0.0
 
         async def send_marked(message: Message) -> None:
-            nonlocal ended
+            nonlocal answered
             if message["type"] == "http.response.start":
+                # The whole answer is there by now; how fast it is taken is the caller's doing.
+                answered = perf_counter()
                 record.status = message["status"]
                 request_id = (b"x-request-id", record.request_id.encode())
                 message = {**message, "headers": [*message.get("headers", ()), request_id]}
             await send(message)
-            if message["type"] == "http.response.body" and not message.get("more_body", False):
-                ended = perf_counter()
 
         active.inc()
         token = begin(record)
@@ -128,7 +128,7 @@ class Edge:
         finally:
             active.dec()
             with _GUARD:
-                self._finish(record, (ended or perf_counter()) - record.started)
+                self._finish(record, record.seconds(answered or perf_counter()))
             otel_context.detach(span_token)
             end(token)
 
@@ -270,6 +270,7 @@ def _canonical(record: RequestRecord, seconds: float) -> dict[str, Any]:
         "caller": record.caller,
         "token_format": record.token_format,
         "client_version": record.client_version,
+        "body_ms": round(record.body_seconds * 1000, 3),
         "pool_wait_ms": round(record.pool_wait_seconds * 1000, 3),
         "db_ms": round(record.db_seconds * 1000, 3),
         "db_statements": record.db_statements,

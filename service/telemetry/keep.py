@@ -11,7 +11,7 @@ from service.telemetry.record import KEEP_POOL_WAIT_SECONDS, RequestRecord
 
 SLOW_SECONDS = 0.25
 """The latency threshold of the SLO: what is slower is worth explaining."""
-LIMITED_STATUSES = frozenset({401, 404, 429})
+LIMITED_STATUSES = frozenset({401, 404, 408, 429})
 """Problems that anybody can cause at any rate."""
 LIMITED_INTERVAL_SECONDS = 1.0
 
@@ -43,7 +43,7 @@ class Keep:
         now = self._clock()
         if (
             record.pool_wait_seconds >= KEEP_POOL_WAIT_SECONDS
-            or now - record.started > SLOW_SECONDS
+            or record.seconds(now) > SLOW_SECONDS
             or self.ratio(int(record.trace_id, 16))
         ):
             return True

@@ -35,6 +35,8 @@ class RequestRecord:
     token_format: str = ""
     client_version: str = ""
     load_run: str = ""
+    body_seconds: float = 0.0
+    """How long its body took to arrive: the caller's time, part of no duration."""
     pool_wait_seconds: float = 0.0
     db_seconds: float = 0.0
     db_statements: int = 0
@@ -52,6 +54,10 @@ class RequestRecord:
     """Of a 422: `loc`, as the contract calls it, and `type` of each error; never a value."""
     fields: dict[str, FieldValue] = field(default_factory=dict)
     """More fields for the canonical line, from a fixed vocabulary."""
+
+    def seconds(self, now: float) -> float:
+        """How long it has been with us at this time of `time.perf_counter()`."""
+        return now - self.started - self.body_seconds
 
 
 _current: ContextVar[RequestRecord | None] = ContextVar("request_record", default=None)

@@ -95,8 +95,10 @@ class Wire:
 @asynccontextmanager
 async def connected(port: int) -> AsyncIterator[Wire]:
     wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
-    yield wire
-    wire.abort()
+    try:
+        yield wire
+    finally:
+        wire.abort()
 
 
 def request(

@@ -1,6 +1,6 @@
 """More requests than can be answered in time: the refusal must cost next to nothing."""
 
-import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 
 import httpx
@@ -17,30 +17,16 @@ TOO_MANY = 12
 
 
 @pytest.fixture
-async def full(
-    service: Service, client: httpx.AsyncClient, someone: Someone
-) -> AsyncIterator[None]:
-    """As many writes under way as are admitted: their bodies are still to come."""
-    limit = service.config.write_in_flight_max
-    finishes = [asyncio.Event() for _ in range(limit)]
-
-    async def late_body(finish: asyncio.Event) -> AsyncIterator[bytes]:
-        await finish.wait()
-        yield b'{"display_name": "Somebody"}'
-
-    async def write(finish: asyncio.Event) -> httpx.Response:
-        headers = {**someone.headers, "Content-Type": "application/json"}
-        return await client.put(PROFILE, content=late_body(finish), headers=headers)
-
-    admitted = [asyncio.create_task(write(finish)) for finish in finishes]
-    before = Samples()
-    while before.grown("http_server_admitted_requests", **{"class": "write"}) < limit:
-        await asyncio.sleep(0)
+async def full(service: Service, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """As many writes at work as are admitted, and nobody who may wait."""
+    found = service.admission._classes["write"]
+    monkeypatch.setattr(found, "limits", dataclasses.replace(found.limits, waiting=0))
+    callers = [f"caller {number}" for number in range(service.config.write_in_flight_max)]
+    for caller in callers:
+        await service.admission.enter("write", caller)
     yield
-    # One after the other: all at once would be more than the pool has connections.
-    for finish, task in zip(finishes, admitted, strict=True):
-        finish.set()
-        assert (await task).status_code == 200
+    for caller in callers:
+        service.admission.leave("write", caller)
 
 
 @pytest.mark.usefixtures("full")

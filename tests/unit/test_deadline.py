@@ -4,7 +4,11 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from service.resilience import deadline
-from service.resilience.deadline import Deadline, DeadlineExceededError
+from service.resilience.deadline import (
+    CallerDeadlineExceededError,
+    Deadline,
+    DeadlineExceededError,
+)
 
 SCOPE: Scope = {"type": "http"}
 
@@ -89,6 +93,78 @@ async def test_the_work_can_ask_how_much_time_is_left() -> None:
     await Deadline(app, seconds_for=lambda _: 5.0)(SCOPE, receive, lambda _: asyncio.sleep(0))
 
     assert 0 < seen[0] <= 5.0
+
+
+async def test_the_callers_own_time_ends_its_waiting_and_not_the_work() -> None:
+    finish, done = asyncio.Event(), asyncio.Event()
+    seen: list[float] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await finish.wait()
+        seen.append(deadline.remaining())
+        done.set()
+
+    middleware = Deadline(app, seconds_for=lambda _: 5.0, patience_for=lambda _: 0.01)
+
+    with pytest.raises(CallerDeadlineExceededError):
+        await middleware(SCOPE, receive, lambda _message: asyncio.sleep(0))
+    assert middleware.late_tasks == 1
+    finish.set()
+    await done.wait()
+
+    assert 1 < seen[0] <= 5.0, "what is shared is not hurried by one caller"
+    while middleware.late_tasks:
+        await asyncio.sleep(0)
+
+
+async def test_work_that_nobody_waits_for_ends_with_the_deadline() -> None:
+    ended = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    middleware = Deadline(app, seconds_for=lambda _: 0.05, patience_for=lambda _: 0.01)
+
+    with pytest.raises(CallerDeadlineExceededError):
+        await middleware(SCOPE, receive, lambda _message: asyncio.sleep(0))
+
+    await ended.wait()
+
+
+async def test_a_caller_without_time_has_nothing_begun() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise AssertionError
+
+    middleware = Deadline(app, seconds_for=lambda _: 5.0, patience_for=lambda _: -0.1)
+
+    with pytest.raises(CallerDeadlineExceededError):
+        await middleware(SCOPE, receive, lambda _message: asyncio.sleep(0))
+
+
+@pytest.mark.parametrize(
+    ("values", "seconds"),
+    [
+        ([b"100"], 0.1),
+        ([b"0"], 0.0),
+        ([b"999999"], 999.999),
+        ([b"500", b"100", b"x"], 0.1),
+        ([b"9999999"], deadline.FOREVER),
+        ([b"-1"], deadline.FOREVER),
+        ([b"1e1"], deadline.FOREVER),
+        (["１".encode()], deadline.FOREVER),
+        ([b""], deadline.FOREVER),
+        ([], deadline.FOREVER),
+    ],
+)
+def test_a_caller_says_how_long_it_waits_in_milliseconds(
+    values: list[bytes], seconds: float
+) -> None:
+    headers = [(b"x-request-deadline-ms", value) for value in values]
+
+    assert deadline.patience_seconds(headers) == seconds
 
 
 def test_outside_a_request_there_is_no_deadline() -> None:

@@ -27,7 +27,7 @@ class Attempts:
         `Retry-After` is when its oldest failure leaves the window. Attempts that run at the same
         time may overshoot by their number, which admission bounds.
         """
-        failed_at = self._failed_at.get(_network(address))
+        failed_at = self._failed_at.get(network_of(address))
         if failed_at is None:
             return
         now = self._clock()
@@ -39,7 +39,7 @@ class Attempts:
             )
 
     def note_failure(self, address: str) -> None:
-        network = _network(address)
+        network = network_of(address)
         failed_at = self._failed_at.setdefault(network, deque(maxlen=self._max_failures))
         failed_at.append(self._clock())
         self._failed_at.move_to_end(network)
@@ -47,12 +47,15 @@ class Attempts:
             self._failed_at.popitem(last=False)
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """Return what counts as one address: an IPv6 customer has a /64 to choose from."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return address
+    if parsed.version == 6 and parsed.ipv4_mapped is not None:
+        # A socket for both versions: all of IPv4 would be one network.
+        return str(parsed.ipv4_mapped)
     if parsed.version == 6:
         return str(ipaddress.ip_network((parsed, 64), strict=False))
     return address

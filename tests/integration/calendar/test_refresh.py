@@ -390,12 +390,18 @@ async def test_a_token_endpoint_that_hangs_is_a_timeout_and_is_asked_once(
 
 
 async def test_a_caller_out_of_time_leaves_and_the_refresh_is_stored_all_the_same(
-    client: httpx.AsyncClient, expired: Connected, google: Google, owner: Owner
+    client: httpx.AsyncClient,
+    expired: Connected,
+    google: Google,
+    owner: Owner,
+    service: Service,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     await google.behave(rotation="strict", token_latency_ms=800)
-    headers = {**expired.headers, "X-Request-Deadline-Ms": "400"}
+    hurried = service.config.model_copy(update={"calendar_deadline_seconds": 0.4})
+    monkeypatch.setattr(service, "config", hurried)
 
-    answer = await client.post(SYNC, headers=headers)
+    answer = await client.post(SYNC, headers=expired.headers)
 
     assert (answer.status_code, answer.json()["code"]) == (503, "provider_unavailable")
     assert "retry-after" in answer.headers

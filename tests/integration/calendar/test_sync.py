@@ -243,12 +243,18 @@ async def test_a_calendar_that_recovers_within_three_attempts_is_not_noticed(
 
 
 async def test_a_calendar_that_hangs_is_a_504_within_the_deadline(
-    client: httpx.AsyncClient, connected: Connected, google: Google, upstream: CalendarProvider
+    client: httpx.AsyncClient,
+    connected: Connected,
+    google: Google,
+    upstream: CalendarProvider,
+    service: Service,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     await google.behave(calendar={"mode": "hang", "seconds": 30})
-    headers = {**connected.headers, "X-Request-Deadline-Ms": "700"}
+    hurried = service.config.model_copy(update={"calendar_deadline_seconds": 0.7})
+    monkeypatch.setattr(service, "config", hurried)
 
-    answer = await client.post(SYNC, headers=headers)
+    answer = await sync(client, connected)
 
     assert answer.status_code == 504
     assert answer.json()["code"] in {"provider_timeout", "deadline_exceeded"}
