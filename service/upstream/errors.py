@@ -157,6 +157,8 @@ BY_TOKEN_ERROR: Mapping[str, Meaning] = {
             "unsupported_grant_type",
         )
     },
+    "rate_limit_exceeded": _USER_LIMIT,
+    "slow_down": _USER_LIMIT,
     # Google's own libraries try these again, whatever the status is.
     "internal_failure": _SERVER_ERROR,
     "server_error": _SERVER_ERROR,
@@ -258,11 +260,11 @@ _LIMIT_IN_MESSAGE = re.compile(r"limit '([^']+)'")
 def _of_named_scope(limit: Meaning, error: Mapping[str, Any]) -> Meaning:
     """Return the limit with the scope that its name says, as it is where nothing is named.
 
-    Google names it in `details[].metadata.quota_limit` ("defaultPerMinutePerUser") and in the message
-    ("... limit 'Queries per minute per user' of service ..."); in the message no word for the scope
-    means the project.
+    Google names it in `details`, as `quota_limit` or `quotaId` ("defaultPerMinutePerUser"), and in the
+    message ("... limit 'Queries per minute per user' of service ..."); in the message no word for the
+    scope means the project.
     """
-    for name in _strings(error, "quota_limit"):
+    for name in _strings(error, "quota_limit", "quotaId"):
         if _PER_USER.search(name):
             return replace(_USER_LIMIT, is_retryable=limit.is_retryable)
         if _PER_PROJECT.search(name):
@@ -323,14 +325,13 @@ def _object(body: bytes) -> Mapping[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _strings(error: Mapping[str, Any], name: str) -> Iterator[str]:
-    """Yield the strings of this name in Google's error object: its own, of `errors` and of `details`."""
-    entries: list[Any] = [error]
-    for container in ("errors", "details"):
-        if isinstance(error.get(container), list):
-            entries += error[container]
-    for entry in entries:
-        if isinstance(entry, dict):
-            for holder in (entry, entry.get("metadata")):
-                if isinstance(holder, dict) and isinstance(holder.get(name), str):
-                    yield holder[name]
+def _strings(content: object, *names: str) -> Iterator[str]:
+    """Yield the strings of these names, wherever in Google's error object they stand."""
+    if isinstance(content, dict):
+        for name, value in content.items():
+            if name in names and isinstance(value, str):
+                yield value
+            yield from _strings(value, *names)
+    elif isinstance(content, list):
+        for item in content:
+            yield from _strings(item, *names)

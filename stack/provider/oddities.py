@@ -24,6 +24,8 @@ ODD_EVENTS: Mapping[str, Body] = {
     "no_status": {"status": None},
     "unknown_status": {"status": "postponed"},
     "no_such_day": {"start": {"date": "2026-13-01"}},
+    "first_day": {"start": {"date": "0001-01-01"}},
+    "last_day": {"end": {"date": "9999-12-31"}},
     "year_0": {"start": {"dateTime": "0000-01-01T00:00:00Z"}},
     "year_1": {"start": {"dateTime": "0001-01-01T00:00:00+01:00"}},
     "year_9999": {"start": {"dateTime": "9999-12-31T23:59:59-05:00"}},

@@ -109,6 +109,7 @@ def test_a_sync_token_that_is_no_good_is_a_case_of_its_own(body: bytes) -> None:
         (403, b'{"error": "access_denied"}', failures.CALENDAR_REAUTH_REQUIRED),
         (403, b'{"error": "org_internal"}', failures.CALENDAR_REAUTH_REQUIRED),
         (400, b'{"error": "temporarily_unavailable"}', failures.PROVIDER_UNAVAILABLE),
+        (403, b'{"error": "rate_limit_exceeded"}', failures.PROVIDER_RATE_LIMITED),
         (400, b'{"error": "something_new"}', failures.PROVIDER_UNAVAILABLE),
         (400, b'{"error": ["invalid_grant"]}', failures.PROVIDER_UNAVAILABLE),
         (400, b"[]", failures.PROVIDER_UNAVAILABLE),
@@ -168,6 +169,13 @@ def limit(
     return json.dumps({"error": error}).encode()
 
 
+def violation(quota_id: str) -> bytes:
+    """The refusal as `google.rpc.QuotaFailure` has it."""
+    violations = [{"quotaMetric": "calendar-json.googleapis.com/default", "quotaId": quota_id}]
+    error = {"status": "RESOURCE_EXHAUSTED", "details": [{"violations": violations}]}
+    return json.dumps({"error": {**error, "errors": [{"reason": "rateLimitExceeded"}]}}).encode()
+
+
 QUOTA = "Quota exceeded for quota metric 'Queries' and limit '{}' of service 'calendar-json.googleapis.com'."
 
 
@@ -183,6 +191,8 @@ QUOTA = "Quota exceeded for quota metric 'Queries' and limit '{}' of service 'ca
             limit(quota_limit="defaultPerMinutePerProject", reason="userRateLimitExceeded"),
             "project",
         ),
+        (violation("defaultPerMinutePerUser"), "user"),
+        (violation("defaultPerMinutePerProject"), "project"),
         (limit(message=QUOTA.format("Queries per minute per user")), "user"),
         (limit(message=QUOTA.format("Queries per user per 100 seconds")), "user"),
         (limit(message=QUOTA.format("Queries per minute")), "project"),
