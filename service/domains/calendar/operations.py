@@ -80,6 +80,14 @@ async def connect(session: AsyncSession, caller: Caller, tokens: SealedTokens) -
     return _connection((await session.scalars(statement)).one())
 
 
+async def note_scope_missing(session: AsyncSession, caller: Caller, *, token_version: int) -> None:
+    """Keep that the calendar refused this token for lack of permission, until a refresh says otherwise."""
+    grant = await session.scalar(_grant_of(caller).with_for_update())
+    if grant is not None and grant.token_version == token_version:
+        kept = [scope for scope in grant.scope.split() if scope not in CALENDAR_SCOPES]
+        grant.scope = " ".join(kept)
+
+
 async def events_page(
     session: AsyncSession, caller: Caller, *, cursor: str | None, limit: int
 ) -> tuple[Sequence[Event], str | None]:

@@ -101,6 +101,8 @@ async def sync(work: UnitOfWork, grants: Grants, provider: CalendarProvider) -> 
         try:
             await run.pages(grants, account_id)
         except Failure as failure:
+            if failure.mode is failures.CALENDAR_SCOPE_MISSING:
+                await run.note_scope_missing()
             if failure.mode in _REAUTHORISED:
                 failure.extensions.setdefault("reauth_url", provider.consent_url)
             raise
@@ -173,7 +175,13 @@ class _Run:
             self._token = await grants.access_token(account_id, refused=self._token)
             return await fetch(self._token.value)
 
+    async def note_scope_missing(self) -> None:
+        """Let the connection say what the calendar has said of the token."""
+        await self._work.write(operations.note_scope_missing, token_version=self._token.version)
+
     def _note(self, page: EventsPage, changes: Changes) -> None:
+        if not changes.is_stored:
+            return
         self.events += len(page.items)
         self.created += changes.created
         self.updated += changes.updated

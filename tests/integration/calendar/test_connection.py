@@ -82,6 +82,26 @@ async def test_a_refresh_that_grants_less_shows_in_the_connection_and_in_the_gau
     assert {status for status, count in counts.items() if count} == {"scope_missing"}
 
 
+async def test_a_permission_that_the_calendar_misses_shows_until_a_refresh_brings_it_back(
+    client: httpx.AsyncClient, connected: Connected, google: Google, owner: Owner
+) -> None:
+    await google.behave(grant=connected.grant, calendar={"mode": "insufficient_permissions"})
+
+    refused = await client.post(SYNC, headers=connected.headers)
+
+    connection = (await client.get(CONNECTION, headers=connected.headers)).json()
+    assert (refused.status_code, refused.json()["code"]) == (409, "calendar_scope_missing")
+    assert connection["status"] == "scope_missing"
+    assert connection["reauth_url"] == refused.json()["reauth_url"]
+    await google.behave(grant=connected.grant, calendar={"mode": "normal"})
+    await owner.execute(
+        "UPDATE oauth_grants SET expires_at = now() WHERE account_id = $1", connected.account_id
+    )
+    assert (await client.post(SYNC, headers=connected.headers)).status_code == 200
+    mended = (await client.get(CONNECTION, headers=connected.headers)).json()
+    assert (mended["status"], mended["reauth_url"]) == ("ok", None)
+
+
 @pytest.mark.parametrize(
     ("fields", "without"),
     [

@@ -43,13 +43,13 @@ async def test_a_failure_in_the_middle_costs_no_page_that_was_stored(
     client: httpx.AsyncClient, slow: Connected, google: Google
 ) -> None:
     first = await hurried(client, slow)
-    await google.behave(grant=slow.grant, calendar={"mode": "insufficient_permissions"})
+    await google.behave(grant=slow.grant, calendar={"mode": "quota_exceeded"})
     failed = await sync(client, slow)
     await google.behave(grant=slow.grant, calendar={"mode": "normal"}, calendar_latency_ms=0)
 
     last = await sync(client, slow)
 
-    assert (first.json()["complete"], failed.status_code) == (False, 409)
+    assert (first.json()["complete"], failed.status_code) == (False, 429)
     assert last.json()["complete"]
     assert first.json()["created"] + last.json()["created"] == 100
     assert (await google.verdict(slow.grant))["calendar_calls"] == 11
