@@ -135,13 +135,12 @@ def _attribution() -> list[Panel]:
             "(ApiValidationClientRelease, ticket). All versions: ours did (ApiValidationBroken, page).",
             Query(
                 "max by (client_version) ("
-                f"service_route_client:api_client_422_per_write:ratio5m{{{SCOPE},{ROUTE},{NO_PROBER}}})",
+                f"service_route_client:api_client_rejected_callers:sum{{{SCOPE},{ROUTE},{NO_PROBER}}}"
+                f" / service_route_client:api_client_callers:sum{{{SCOPE},{ROUTE},{NO_PROBER}}})",
                 "{{client_version}}",
             ),
             unit="percentunit",
-            limits=[
-                Limit(limit("ApiValidationClientRelease", "api_client_422_per_write:ratio5m"))
-            ],
+            limits=[Limit(limit("ApiValidationClientRelease", "api_client_rejected_callers:sum"))],
             links=[_TRACES],
             top=1,
         ),

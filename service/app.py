@@ -41,6 +41,7 @@ from service.routes import HeadAsGet, Policy, RouteTable, policy_of, table_of
 from service.schema import Capabilities, SchemaWatch
 from service.security import Authentication, Security, openapi
 from service.telemetry import check, guard
+from service.telemetry.callers import RecentCallers
 from service.telemetry.describe import describe
 from service.telemetry.http import Edge, SpanMarks
 from service.telemetry.keep import Keep
@@ -182,6 +183,8 @@ class Service:
     def _with_outer_layers(self, app: ASGIApp) -> ASGIApp:
         """Put before the tracing what must be cheap: the record and the refusal of what is too much."""
         door = Door(self.tracing.asgi(app), admission=self.admission, class_of=_class_of)
+        callers = RecentCallers()
+        metrics.CLIENT_CALLERS.read = callers.counts
         return Edge(
             responses.CatchAll(door),
             resolve=lambda _method, path: self.routes.resolve(path),
@@ -189,6 +192,7 @@ class Service:
             duration=metrics.HTTP_REQUEST_SECONDS,
             active=metrics.HTTP_ACTIVE_REQUESTS,
             client_requests=metrics.CLIENT_REQUESTS,
+            callers=callers,
             disconnects=metrics.CLIENT_DISCONNECTS,
         )
 

@@ -61,7 +61,13 @@ VALIDATION_ERRORS = Counter(
 CLIENT_REQUESTS = Counter(
     "api_client_requests_total",
     "Requests by the X-Client-Version of authenticated callers: the first 20 distinct, then other.",
-    ["http_route", "client_version", "http_response_status_code"],
+    ["http_route", "client_version", "http_request_method", "http_response_status_code"],
+    registry=REGISTRY,
+)
+CLIENT_CALLERS = CallbackGauge(
+    "api_client_callers",
+    "Distinct authenticated callers of the last two minutes by their latest answer: rejected is a 422, served is below 400.",
+    ["http_route", "http_request_method", "client_version", "answer"],
     registry=REGISTRY,
 )
 CLIENT_DISCONNECTS = Counter(

@@ -20,6 +20,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
+from service.telemetry.callers import RecentCallers
 from service.telemetry.guard import guard
 from service.telemetry.identity import uuid7
 from service.telemetry.keep import Keep
@@ -67,7 +68,7 @@ class Edge:
     resolve: (method, path) to the route, never raising; unmatched paths share one template.
     scheme: of the address that callers use, for `url_scheme`.
     duration: by method, scheme, route, status, error type. active: by method, scheme, route.
-    client_requests: by route, version, status.
+    client_requests: by route, version, method, status. callers: who was answered how.
     Puts "record" and "route" into `scope["state"]`, `X-Request-Id` on every answer. To be made after
     `logs.configure`.
     """
@@ -81,6 +82,7 @@ class Edge:
         duration: Histogram,
         active: Gauge,
         client_requests: Counter,
+        callers: RecentCallers,
         disconnects: Counter,
         client_versions: ClientVersions | None = None,
     ) -> None:
@@ -90,6 +92,7 @@ class Edge:
         self._duration = duration
         self._active = active
         self._client_requests = client_requests
+        self._callers = callers
         self._disconnects = disconnects
         self._versions = client_versions or ClientVersions()
         # Bound here: a lazy logger assembles itself anew for every line, 10 µs.
@@ -171,7 +174,8 @@ class Edge:
             self._disconnects.inc()
         version = self._versions.label_of(record.client_version, authenticated=bool(record.caller))
         if version is not None:
-            self._client_requests.labels(record.route, version, str(status)).inc()
+            self._client_requests.labels(record.route, version, record.method, str(status)).inc()
+            self._callers.note(record.route, record.method, record.caller, version, status)
         if record.shed:
             self._sample_shed(record)
         else:

@@ -3,6 +3,7 @@ import asyncio
 import httpx
 import pytest
 
+from service import metrics
 from service.app import Service
 from tests.integration.conftest import NewAccount, Owner, Someone
 from tests.signals import Samples, watched_spans
@@ -31,6 +32,21 @@ async def test_one_caller_never_sees_anothers_profile(
     await client.put(PATH, json=PROFILE, headers=one.headers)
 
     assert (await client.get(PATH, headers=other.headers)).status_code == 404
+
+
+async def test_rejected_callers_are_counted_and_not_their_requests(
+    client: httpx.AsyncClient, new_account: NewAccount
+) -> None:
+    noisy, other = await new_account(), await new_account()
+    for _ in range(5):
+        answer = await client.put(PATH, json={"displayName": "Ada"}, headers=noisy.headers)
+        assert answer.status_code == 422
+    await client.put(PATH, json=PROFILE, headers=other.headers)
+
+    assert metrics.CLIENT_CALLERS.read() == {
+        (PATH, "PUT", "unknown", "rejected"): 1,
+        (PATH, "PUT", "unknown", "served"): 1,
+    }
 
 
 @pytest.mark.parametrize(

@@ -54,11 +54,11 @@ def _open_metrics(
     )
     durations = "http_server_request_duration_seconds"
     counts, buckets = [], []
-    of_clients: defaultdict[str, float] = defaultdict(float)
+    of_clients: defaultdict[tuple[str, str], float] = defaultdict(float)
     for route, rate in rates.items():
         method, template = route_of(route)
         if template.startswith("/api/v1/") and "/auth/" not in template:
-            of_clients[template] += rate
+            of_clients[method, template] += rate
         labels = f'{target},http_request_method="{method}",http_route="{template}"'
         served = f'{labels},http_response_status_code="200"'
         # Count and buckets of a route out of the same numbers, so that no share of them is chance.
@@ -73,11 +73,11 @@ def _open_metrics(
         for series in family:
             yield from series
     yield "# TYPE api_client_requests counter"
-    for template, rate in of_clients.items():
+    for (method, template), rate in of_clients.items():
         for version in VERSIONS:
             labels = (
                 f'{target},http_route="{template}",client_version="{version}",'
-                'http_response_status_code="200"'
+                f'http_request_method="{method}",http_response_status_code="200"'
             )
             yield from _series(
                 "api_client_requests_total", labels, rate / len(VERSIONS), end, f"{seed} {labels}"

@@ -268,7 +268,7 @@ def _references(rows: Sequence[Row]) -> list[str]:
         *("## Beside the usual rules", ""),
         (
             "Seconds until other rules would have fired over the same series, before the way to the pager"
-            " (20 s of"
+            " (5 s of"
         ),
         (
             "group_wait); `-` when they did not while the fault lasted, which is only as long as our own"

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.telemetry import logs, traces
+from service.telemetry.callers import RecentCallers
 from service.telemetry.http import Edge, RequestRecord, SpanMarks
 from service.telemetry.keep import Keep
 from service.telemetry.traces import Tracing
@@ -38,8 +39,9 @@ class Instruments:
         )
         self.active = Gauge("active", "d", ["method", "scheme", "route"], registry=self.registry)
         self.clients = Counter(
-            "clients", "d", ["route", "version", "status"], registry=self.registry
+            "clients", "d", ["route", "version", "method", "status"], registry=self.registry
         )
+        self.callers = RecentCallers()
         self.disconnects = Counter("disconnects", "d", registry=self.registry)
         self.records = Counter("records", "d", ["level", "result"], registry=self.registry)
         self.spans = Counter("spans", "d", ["result"], registry=self.registry)
@@ -171,6 +173,7 @@ def stack(seen: Telemetry, app: ASGIApp, *, route: str = "/things/{thing_id}") -
         duration=instruments.duration,
         active=instruments.active,
         client_requests=instruments.clients,
+        callers=instruments.callers,
         disconnects=instruments.disconnects,
     )
 

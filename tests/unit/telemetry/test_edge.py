@@ -258,6 +258,7 @@ async def test_a_bug_of_the_telemetry_is_counted_and_the_request_answered(
         duration=instruments.duration,
         active=instruments.active,
         client_requests=instruments.clients,
+        callers=instruments.callers,
         disconnects=instruments.disconnects,
     )
     monkeypatch.setattr(edge, "_finish", broken)
