@@ -51,12 +51,14 @@ def render(
     out: Path,
     *,
     viewer_url: str = VIEWER_URL,
+    runbooks_url: str | None = None,
     environment: str = ENVIRONMENT,
     overrides: Path = FOLDER / "overrides.yaml",
 ) -> list[Path]:
     """Write `prometheus.yml` and `rules/*.yaml` below `out` and return the rule files.
 
-    viewer_url: where runbooks and dashboards are served, without a slash at the end.
+    viewer_url: where dashboards are served, without a slash at the end. runbooks_url: likewise of
+    runbooks, which Grafana does not have; the viewer's when None.
     environment: the `env` of rules whose result has no labels (absent, vector).
     Rule files of an earlier build that are no longer made are removed.
     Raises AlertSourceError naming the file that is wrong.
@@ -71,7 +73,12 @@ def render(
     for alert, severity in alerts:
         rules = [
             rendered_rule(
-                alert, rule, viewer_url=viewer_url, environment=environment, severity=severity
+                alert,
+                rule,
+                viewer_url=viewer_url,
+                runbooks_url=runbooks_url,
+                environment=environment,
+                severity=severity,
             )
             for rule in alert.rules
         ]
@@ -92,6 +99,7 @@ def rendered_rule(
     rule: dict[str, Any],
     *,
     viewer_url: str = VIEWER_URL,
+    runbooks_url: str | None = None,
     environment: str = ENVIRONMENT,
     severity: str | None = None,
 ) -> dict[str, Any]:
@@ -104,7 +112,7 @@ def rendered_rule(
     annotations = dict(rule["annotations"])
     if labels["severity"] != "none":
         annotations["description"] += _FIRING_CAUSES.format(name=alert.name)
-    annotations["runbook_url"] = f"{viewer_url}/runbooks/{alert.name}"
+    annotations["runbook_url"] = f"{runbooks_url or viewer_url}/runbooks/{alert.name}"
     dashboard = DASHBOARDS[labels["domain"]]
     annotations["dashboard_url"] = f"{viewer_url}/d/{dashboard}{_DASHBOARD_VARIABLES}"
     annotations["drill"] = str(alert.front_matter["drill"])
@@ -146,11 +154,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m alerting.build", description=render.__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     parser.add_argument("--viewer-url", default=os.environ.get("VIEWER_URL", VIEWER_URL))
+    parser.add_argument("--runbooks-url", default=os.environ.get("RUNBOOKS_URL"))
     parser.add_argument("--env", default=ENVIRONMENT, help="the env label of this installation")
     options = parser.parse_args(arguments)
     try:
         files = render(
-            options.out, viewer_url=options.viewer_url.rstrip("/"), environment=options.env
+            options.out,
+            viewer_url=options.viewer_url.rstrip("/"),
+            runbooks_url=options.runbooks_url and options.runbooks_url.rstrip("/"),
+            environment=options.env,
         )
     except (AlertSourceError, OSError, ValueError) as error:
         sys.stderr.write(f"alerting.build: {error}\n")

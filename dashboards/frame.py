@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from alerting.build import VIEWER_URL
 from dashboards import links
 from dashboards.foundation import Builder, dashboard, models
 from dashboards.panels import DATASOURCE, Link, Panel
@@ -79,6 +80,7 @@ def _variables() -> list[Builder[models.VariableModel]]:
         .current(
             models.VariableOption(text="Prometheus", value=links.PROMETHEUS_UID, selected=True)
         ),
+        dashboard.ConstantVariable("runbooks").value(VIEWER_URL),
         _query_variable("env", "Environment", 'label_values(up{job="service"}, env)'),
         _query_variable(
             "service", "Service", 'label_values(up{job="service",env=~"$env"}, service)'

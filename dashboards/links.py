@@ -3,7 +3,8 @@
 Every address is one that Grafana understands; the viewer maps them to pages of its own:
 
 - `/d/<uid>?${__url_time_range}&var-env=…`: a dashboard. The same path in both.
-- `<VIEWER_URL>/runbooks/<AlertName or failure code>`: a runbook, the address that pages carry.
+- `${runbooks:raw}/runbooks/<AlertName or failure code>`: a runbook, the address that pages carry. Where they
+  are served is a constant of the dashboard, which each kind of installation sets (deploy/dashboards.py).
 - `/alerting/list`: firing alerts; the viewer's `/alerts`.
 - `/explore?schemaVersion=1&panes=<JSON>`: Explore; the viewer's `/traces`, with the conditions of the query
   (`span.http.route`, `span.firedrill.failure.code`, `span.http.response.status_code`,
@@ -12,8 +13,6 @@ Every address is one that Grafana understands; the viewer maps them to pages of 
 
 import json
 from urllib.parse import quote
-
-from alerting.build import VIEWER_URL
 
 PROMETHEUS_UID = "prometheus"
 TEMPO_UID = "tempo"
@@ -37,7 +36,7 @@ def dashboard_url(uid: str, **variables: str) -> str:
 
 def runbook_url(name: str) -> str:
     """Return the address of a runbook; name: an alert, a failure code, or a macro that gives one."""
-    return f"{VIEWER_URL}/runbooks/{name}"
+    return f"${{runbooks:raw}}/runbooks/{name}"
 
 
 def traces_url(condition: str) -> str:

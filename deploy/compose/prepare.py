@@ -15,9 +15,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from alerting import build, routing
+from deploy.dashboards import with_runbooks
 from stack import postgres
 
 FOLDER = Path(__file__).parent
+DASHBOARDS = FOLDER.parents[1] / "dashboards"
 HOME = Path("/var/lib/firedrill")
 ENVIRONMENT = "compose"
 POSTGRES_PORT = 5432
@@ -65,9 +67,20 @@ def make_secrets(home: Path) -> None:
 
 
 def write_configuration(home: Path) -> None:
-    """Write what Prometheus and Alertmanager read, from `alerting/`, with this network's addresses."""
+    """Write what Prometheus, Alertmanager and Grafana read, with the addresses of this installation."""
     prometheus = home / "configuration" / "prometheus"
-    build.render(prometheus, viewer_url=os.environ.get("VIEWER_URL", ""), environment=ENVIRONMENT)
+    runbooks_url = os.environ.get("RUNBOOKS_URL", "")
+    build.render(
+        prometheus,
+        viewer_url=os.environ.get("VIEWER_URL", ""),
+        runbooks_url=runbooks_url,
+        environment=ENVIRONMENT,
+    )
+    dashboards = home / "configuration" / "dashboards"
+    dashboards.mkdir(exist_ok=True)
+    for file in DASHBOARDS.glob("*.json"):
+        text = with_runbooks(file.read_text(encoding="utf-8"), runbooks_url)
+        (dashboards / file.name).write_text(text, encoding="utf-8")
     shutil.copytree(FOLDER / "targets", prometheus / "targets", dirs_exist_ok=True)
     routing.render(
         home / "configuration" / "alertmanager",

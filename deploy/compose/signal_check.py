@@ -121,6 +121,19 @@ class Seen:
             raise Missing(f"rules with errors: {bad}")
         return f"{sum(len(group['rules']) for group in groups)} rules in {len(groups)} groups"
 
+    def runbooks_are_served(self) -> str:
+        """Every link of every alert, as a page has it."""
+        answer = self._client.get(f"{self.addresses.prometheus}/api/v1/rules?type=alert")
+        links = {
+            rule["annotations"]["runbook_url"]
+            for group in answer.raise_for_status().json()["data"]["groups"]
+            for rule in group["rules"]
+        }
+        dead = [url for url in sorted(links) if "Meaning" not in self._client.get(url).text]
+        if dead or not links:
+            raise Missing(f"no runbook at {dead[:3]}")
+        return f"{len(links)} links of alerts, each to its runbook"
+
     def probes_succeed(self) -> str:
         def read() -> str:
             good = self.query('sum by (http_route) (probe_requests_total{result="ok"}) > 0')

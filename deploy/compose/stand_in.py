@@ -44,6 +44,7 @@ def check(
         "inside the container": lambda: containers.inside(stack),
         "targets up": lambda: seen.targets_up(left_out),
         "rules": seen.rules_loaded,
+        "runbooks": seen.runbooks_are_served,
         "both replicas": seen.both_replicas_answer,
         "probes": seen.probes_succeed,
         "dead-man's switch": seen.dead_man_beats,

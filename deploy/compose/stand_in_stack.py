@@ -17,7 +17,7 @@ from stack.settings import ROOT
 PROJECT = "firedrill-stand-in"
 STARTED = (
     *("proxy", "prober", "prometheus", "alertmanager", "pager", "second-channel"),
-    *("postgres-exporter", "log-rotation"),
+    *("postgres-exporter", "log-rotation", "runbooks"),
 )
 """Compose adds what these depend on."""
 PORTS: Mapping[str, int] = {
@@ -27,6 +27,7 @@ PORTS: Mapping[str, int] = {
     "ALERTMANAGER": 9093,
     "PAGER": 9095,
     "SECOND_CHANNEL": 9097,
+    "RUNBOOKS": 9098,
     "OTLP_GRPC": 4317,
     "OTLP": 4318,
     "VIEWER": 3000,

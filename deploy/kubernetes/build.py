@@ -1,9 +1,9 @@
 """Makes the manifests whose contents live elsewhere: rules, dashboards, the collectors' configurations.
 
 `python -m deploy.kubernetes.build` writes `generated/`; a test rebuilds and compares. The rules are those
-that Prometheus loads natively, with the cluster's `env`; dashboards and otel-collector.yaml are the files
-as they are; the agents' configuration takes from the latter what both do alike. Committed, so that
-`kubectl apply -k` needs no Python.
+that Prometheus loads natively, with the cluster's `env`; the dashboards are told where the runbooks are;
+otel-collector.yaml is the file as it is; the agents' configuration takes from it what both do alike.
+Committed, so that `kubectl apply -k` needs no Python.
 """
 
 import argparse
@@ -11,11 +11,13 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
 from alerting import build as alerting_build
 from alerting.catalogue import AlertSourceError
+from deploy.dashboards import with_runbooks
 from stack.settings import ROOT
 
 GENERATED = Path(__file__).parent / "generated"
@@ -23,16 +25,20 @@ COLLECTOR = ROOT / "otel-collector.yaml"
 AGENT = Path(__file__).parent / "telemetry" / "agent-config.yaml"
 ENVIRONMENT = "cluster"
 GRAFANA_URL = "https://grafana.example.com"
-"""Where pages point to; `--grafana-url` says yours."""
+RUNBOOKS_URL = "https://runbooks.example.com"
+"""Where links of pages and dashboards lead; `--grafana-url` and `--runbooks-url` say yours."""
 CONFIG_MAP_BYTES_MAX = 1024 * 1024
 """The API server refuses larger ones."""
 
 
-def rules(grafana_url: str) -> list[dict[str, Any]]:
+def rules(grafana_url: str, runbooks_url: str) -> list[dict[str, Any]]:
     """One PrometheusRule a file, in the order of their names. Raises AlertSourceError."""
     with tempfile.TemporaryDirectory() as folder:
         files = alerting_build.render(
-            Path(folder), viewer_url=grafana_url, environment=ENVIRONMENT
+            Path(folder),
+            viewer_url=grafana_url,
+            runbooks_url=runbooks_url,
+            environment=ENVIRONMENT,
         )
         documents = {file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) for file in files}
     return [
@@ -73,15 +79,31 @@ def config_map(name: str, data: dict[str, str], labels: dict[str, str]) -> dict[
     }
 
 
-def manifests(grafana_url: str) -> dict[str, list[dict[str, Any]]]:
+def ingress(runbooks_url: str) -> dict[str, Any]:
+    """The way from outside to the runbooks, at the address that links name."""
+    address = urlsplit(runbooks_url)
+    service = {"service": {"name": "runbooks", "port": {"name": "http"}}}
+    path = {"path": "/runbooks", "pathType": "Prefix", "backend": service}
+    secure = address.scheme == "https"
+    tls = {"tls": [{"hosts": [address.hostname], "secretName": "runbooks-tls"}]} if secure else {}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": {"name": "runbooks"},
+        "spec": {**tls, "rules": [{"host": address.hostname, "http": {"paths": [path]}}]},
+    }
+
+
+def manifests(grafana_url: str, runbooks_url: str) -> dict[str, list[dict[str, Any]]]:
     """File below `generated/` → its documents. Raises AlertSourceError, OSError, ValueError."""
     return {
-        "rules.yaml": rules(grafana_url),
+        "rules.yaml": rules(grafana_url, runbooks_url),
+        "runbooks.yaml": [ingress(runbooks_url)],
         # A map each, as the sidecar of Grafana's chart wants them; together they would not fit one.
         "dashboards.yaml": [
             config_map(
                 f"dashboard-{file.stem}",
-                {file.name: file.read_text(encoding="utf-8")},
+                {file.name: with_runbooks(file.read_text(encoding="utf-8"), runbooks_url)},
                 {"grafana_dashboard": "1"},
             )
             for file in sorted((ROOT / "dashboards").glob("*.json"))
@@ -123,10 +145,12 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.kubernetes.build", description=__doc__)
     parser.add_argument("--out", type=Path, default=GENERATED)
     parser.add_argument("--grafana-url", default=GRAFANA_URL)
+    parser.add_argument("--runbooks-url", default=RUNBOOKS_URL)
     given = parser.parse_args(arguments)
+    addresses = given.grafana_url.rstrip("/"), given.runbooks_url.rstrip("/")
     try:
         given.out.mkdir(parents=True, exist_ok=True)
-        for name, documents in manifests(given.grafana_url.rstrip("/")).items():
+        for name, documents in manifests(*addresses).items():
             (given.out / name).write_text(text_of(documents), encoding="utf-8")
     except (AlertSourceError, OSError, ValueError) as error:
         sys.stderr.write(f"deploy.kubernetes.build: {error}\n")

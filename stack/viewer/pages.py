@@ -15,7 +15,6 @@ from typing import Any
 
 import httpx
 import plotly
-from markdown_it import MarkdownIt
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import (
@@ -29,8 +28,7 @@ from starlette.responses import (
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from alerting.catalogue import load_alerts
-from service.failures import MODES
+from stack import runbooks
 
 DASHBOARDS = Path(__file__).parents[2] / "dashboards"
 STATIC = Path(__file__).parent / "static"
@@ -49,7 +47,6 @@ _ASKED = {
 }
 """What may be asked of Prometheus, and with which parameters: reading, nothing else."""
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-_FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 _POLICY = (
     # Plotly sets styles from its script; its scripts and everything else are ours alone.
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
@@ -219,7 +216,12 @@ async def _alerts(request: Request) -> Response:
         if item["state"] == "pending"
     ]
     return JSONResponse(
-        {"alerts": found, "problems": problems, "runbooks": [*_runbooks()], "now": time.time()}
+        {
+            "alerts": found,
+            "problems": problems,
+            "runbooks": [*runbooks.files()],
+            "now": time.time(),
+        }
     )
 
 
@@ -243,35 +245,16 @@ async def _list_of(
 
 async def _runbook_page(request: Request) -> Response:
     """A runbook beside the alerts. The code of a failure leads to the alert that owns it."""
-    mode = MODES.get(request.path_params["name"])
-    if mode is not None and mode.alert is not None:
-        return RedirectResponse(f"/runbooks/{mode.alert}")
+    if (alert := runbooks.owner(request.path_params["name"])) is not None:
+        return RedirectResponse(f"/runbooks/{alert}")
     return await _shell(request)
 
 
 async def _runbook(request: Request) -> Response:
-    name = request.path_params["name"]
-    file = _runbooks().get(name)
-    if file is not None:
-        return HTMLResponse(_rendered(file.read_text()))
-    mode = MODES.get(name)
-    if mode is None:
+    found = runbooks.runbook(request.path_params["name"])
+    if found is None:
         return _error(404, "no alert and no code of that name")
-    return HTMLResponse(
-        _rendered(f"## {mode.title}\n\n{mode.explanation}\n\n{mode.detail}\n\nNo alert owns it.")
-    )
-
-
-@cache
-def _runbooks() -> Mapping[str, Path]:
-    """By alert, found once: a page of alerts asks every 5 s, and the rules are many files."""
-    return {alert.name: alert.folder / "runbook.md" for alert in load_alerts()}
-
-
-def _rendered(markdown: str) -> str:
-    """HTML of our own Markdown; HTML in it stays text."""
-    text = _FRONT_MATTER.sub("", markdown)
-    return str(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
+    return HTMLResponse(found)
 
 
 def _error(status: int, detail: str) -> Response:

@@ -327,8 +327,28 @@ def test_grafana_is_told_what_its_provisioning_asks() -> None:
 
     assert asked
     assert asked <= environment_of("grafana").keys()
-    mounted = {volume.split(":")[1] for volume in SERVICES["grafana"]["volumes"]}
-    assert set(re.findall(r"path: (\S+)", files)) <= mounted
+    assert re.findall(r"path: (\S+)", files) == ["/etc/firedrill/dashboards"]
+    assert "configuration:/etc/firedrill:ro" in SERVICES["grafana"]["volumes"]
+
+
+def test_links_to_runbooks_lead_to_the_part_that_serves_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = default_of(environment_of("configuration")["RUNBOOKS_URL"])
+    monkeypatch.setenv("RUNBOOKS_URL", given)
+    prepare.write_configuration(tmp_path)
+    written = tmp_path / "configuration"
+
+    rules = "".join(file.read_text() for file in (written / "prometheus/rules").iterdir())
+    linked = set(re.findall(r"runbook_url: (\S+)/runbooks/\w+", rules))
+    for file in (ROOT / "dashboards").glob("*.json"):
+        variables = json.loads((written / "dashboards" / file.name).read_text())["templating"]
+        linked |= {one["query"] for one in variables["list"] if one["name"] == "runbooks"}
+    assert linked == {given}
+    (port,) = SERVICES["runbooks"]["ports"]
+    inside = port.rpartition(":")[2]
+    assert default_of(port) == f"{given.removeprefix('http://')}:{inside}"
+    assert SERVICES["runbooks"]["command"][-2:] == ["--port", inside]
 
 
 def test_the_collector_is_told_what_its_file_asks() -> None:

@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
@@ -123,6 +124,9 @@ def test_endpoints_are_said_once() -> None:
     ]
     prometheus = next(one for one in documents if one["kind"] == "Prometheus")
     assert prometheus["spec"]["remoteWrite"][0]["url"] == endpoints["REMOTE_WRITE_URL"]
+    assert prometheus["spec"]["remoteWrite"][0]["headers"] == {
+        "X-Scope-OrgID": endpoints["METRICS_TENANT"]
+    }
     service, namespace, _ = endpoints["ALERTMANAGER_HOST"].split(".")
     assert prometheus["spec"]["alerting"] == {
         "alertmanagers": [{"name": service, "namespace": namespace, "port": 9093}]
@@ -141,6 +145,31 @@ def test_endpoints_are_said_once() -> None:
     for name in ("TRACES_ENDPOINT", "LOGS_ENDPOINT"):
         assert f"${{env:{name}:-" in collector
         assert endpoints[name].startswith("http://")
+    for name in ("TRACES_TENANT", "LOGS_TENANT"):
+        assert f"${{env:{name}:-}}" in collector
+        assert endpoints[name]
+
+
+def test_credentials_are_a_component_that_is_added(tmp_path: Path) -> None:
+    """With it remote write sends a token, without it none; the gateway's secret may be absent."""
+    copied = shutil.copytree(FOLDER, tmp_path / "kubernetes")
+    file = copied / "kustomization.yaml"
+    file.write_text(file.read_text().replace("# components:", "components:"))
+
+    def remote_write(folder: Path) -> Manifest:
+        prometheus = next(one for one in rendered(folder) if one["kind"] == "Prometheus")
+        written: Manifest = prometheus["spec"]["remoteWrite"][0]
+        return written
+
+    assert "authorization" not in remote_write(FOLDER)
+    assert remote_write(copied)["authorization"]["credentials"] == {
+        "name": "backends",
+        "key": "METRICS_TOKEN",
+    }
+    (container,) = containers(the("StatefulSet", "collector-gateway"))
+    assert {"secretRef": {"name": "backends", "optional": True}} in container["envFrom"]
+    for name in ("TRACES_AUTHORIZATION", "LOGS_AUTHORIZATION"):
+        assert f"${{env:{name}:-}}" in (ROOT / "otel-collector.yaml").read_text()
 
 
 def test_a_misspelt_field_is_found() -> None:
@@ -151,7 +180,9 @@ def test_a_misspelt_field_is_found() -> None:
         check(broken, VERSIONS[-1])
 
 
-@pytest.mark.parametrize("name", ["rules.yaml", "dashboards.yaml", "collector.yaml"])
+@pytest.mark.parametrize(
+    "name", ["rules.yaml", "runbooks.yaml", "dashboards.yaml", "collector.yaml"]
+)
 def test_generated_manifests_are_up_to_date(name: str) -> None:
     made = build.text_of(manifests()[name])
 
@@ -160,7 +191,7 @@ def test_generated_manifests_are_up_to_date(name: str) -> None:
 
 @functools.cache
 def manifests() -> dict[str, list[Manifest]]:
-    return build.manifests(build.GRAFANA_URL)
+    return build.manifests(build.GRAFANA_URL, build.RUNBOOKS_URL)
 
 
 def test_rules_and_files_arrive_as_they_are() -> None:
@@ -180,6 +211,35 @@ def test_rules_and_files_arrive_as_they_are() -> None:
     }
     dashboards = [one for one in SOURCES.values() if "grafana_dashboard" in str(one["metadata"])]
     assert len(dashboards) == len(list((ROOT / "dashboards").glob("*.json")))
+
+
+def test_the_host_that_links_to_runbooks_name_serves_them() -> None:
+    rules = [one for one in SOURCES.values() if one["kind"] == "PrometheusRule"]
+    links = {
+        rule["annotations"]["runbook_url"]
+        for one in rules
+        for group in one["spec"]["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    }
+    dashboards = [one for one in SOURCES.values() if "grafana_dashboard" in str(one["metadata"])]
+    for one in dashboards:
+        (text,) = one["data"].values()
+        variables = json.loads(text)["templating"]["list"]
+        links |= {
+            f"{item['query']}/runbooks/x" for item in variables if item["name"] == "runbooks"
+        }
+        assert "127.0.0.1" not in text
+    (host,) = the("Ingress", "runbooks")["spec"]["rules"]
+    (path,) = host["http"]["paths"]
+    (container,) = containers(the("Deployment", "runbooks"))
+
+    assert {urlsplit(one).hostname for one in links} == {host["host"]}
+    assert all(urlsplit(one).path.startswith(f"{path['path']}/") for one in links)
+    assert path["backend"]["service"]["name"] == the("Service", "runbooks")["metadata"]["name"]
+    (port,) = container["ports"]
+    assert container["command"][-1] == str(port["containerPort"])
+    assert container["command"][2] == "stack.runbooks"
 
 
 def pod(document: Manifest) -> Manifest:

@@ -45,7 +45,7 @@ def collector_path() -> str:
 class BackEnd:
     """Stands where Tempo and Loki, or the viewer, stand. Stopped, its port refuses.
 
-    refused: requests that were larger than REQUEST_BYTES_MAX.
+    refused: requests that were larger than REQUEST_BYTES_MAX. headers: of each request, and its path.
     """
 
     def __init__(self) -> None:
@@ -53,6 +53,7 @@ class BackEnd:
         self.resource_spans: list[ResourceSpans] = []
         self.resource_logs: list[ResourceLogs] = []
         self.refused = 0
+        self.headers: list[dict[str, str]] = []
         self._server: ThreadingHTTPServer | None = None
 
     @property
@@ -81,6 +82,7 @@ class BackEnd:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)
+                back_end.headers.append({"path": self.path, **self.headers})
                 if len(body) > REQUEST_BYTES_MAX:
                     back_end.refused += 1
                     self.send_response(503)

@@ -187,7 +187,7 @@ def test_a_line_of_a_pod_arrives_with_its_trace_service_level_and_time(cluster: 
 
 def test_long_lines_of_a_pod_arrive(cluster: Cluster) -> None:
     """A hundred are read at once: together more than a gateway takes in one request."""
-    sent = [secrets.token_hex(16) for _ in range(100)]
+    sent = [secrets.token_hex(16) for _ in range(75)]
     log = cluster.pod_logs / SERVICE_POD / "service" / "0.log"
     log.parent.mkdir(parents=True)
     lines = [json.dumps({"trace_id": one, "event": "x" * 60_000}) for one in sent]

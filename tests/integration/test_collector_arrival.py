@@ -110,7 +110,48 @@ def test_a_log_line_arrives_as_it_was_written_and_can_be_found(collector: Collec
     assert record.time_unix_nano == 1_795_168_800_123_456_000
     assert list(record.attributes) == []
     services = [attributes(one.resource.attributes) for one in collector.back_end.resource_logs]
-    assert {"service.name": "api"} in services
+    assert "api" in {one["service.name"] for one in services}
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "expected"),
+    [
+        ("pager.jsonl", '{"event": "pager_started"}', ("pager", "local")),
+        ("second-channel.jsonl", '{"event": "x"}', ("second-channel", "local")),
+        ("provider.jsonl", "provider on http://127.0.0.1", ("provider", "local")),
+        ("prometheus.jsonl.1", '{"service": 7, "msg": "x"}', ("prometheus", "local")),
+        (
+            "service-1.jsonl",
+            '{"service.name": "api", "deployment.environment.name": "test"}',
+            ("api", "test"),
+        ),
+    ],
+)
+def test_each_line_names_its_service_and_environment(
+    collector: Collector, file: str, line: str, expected: tuple[str, str]
+) -> None:
+    """Its own word, else the file's: they are the labels that Loki finds lines by."""
+    last = secrets.token_hex(8)
+    marked = line[:-1] + f', "end": "{last}"}}' if line.endswith("}") else f"{line} {last}"
+    with (collector.logs / file).open("a") as log:
+        log.write(marked + "\n")
+
+    def found() -> list[dict[str, str]]:
+        return [
+            attributes(one.resource.attributes)
+            for one in collector.back_end.resource_logs
+            for scope in one.scope_logs
+            for record in scope.log_records
+            if last in record.body.string_value
+        ]
+
+    (resource,) = until(found, "the line")
+    service, environment = expected
+    assert resource == {
+        "service.name": service,
+        "service.namespace": "firedrill",
+        "deployment.environment.name": environment,
+    }
 
 
 def test_no_line_is_lost_when_its_file_is_rotated(collector: Collector) -> None:
@@ -206,6 +247,31 @@ def test_the_service_graph_has_the_edges_to_the_database_and_the_provider(
         )
 
     until(edges, "both edges")
+
+
+def test_each_back_end_gets_its_tenant_and_credentials(tmp_path: Path) -> None:
+    with running_collector(
+        tmp_path,
+        TRACES_TENANT="traces",
+        LOGS_TENANT="lines",
+        TRACES_AUTHORIZATION="Bearer of-traces",
+        LOGS_AUTHORIZATION="Basic bGluZXM=",
+    ) as collector:
+        collector.send([span(secrets.token_bytes(16), firedrill__trace__keep=True)])
+        (collector.logs / "service-1.jsonl").write_text("a line\n")
+
+        def seen() -> bool:
+            return bool(collector.back_end.spans and collector.back_end.records)
+
+        until(seen, "a span and a line")
+        headers = collector.back_end.headers
+
+    assert {
+        (one["path"], one.get("X-Scope-Orgid"), one.get("Authorization")) for one in headers
+    } == {
+        ("/v1/traces", "traces", "Bearer of-traces"),
+        ("/v1/logs", "lines", "Basic bGluZXM="),
+    }
 
 
 def test_the_collector_says_what_it_took_and_sent(collector: Collector) -> None:

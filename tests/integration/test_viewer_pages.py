@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from service.failures import MODES
+from stack.runbooks import _rendered
 from stack.viewer.app import create_app
-from stack.viewer.pages import _rendered
 from stack.viewer.store import Search
 
 NOBODY = "http://127.0.0.1:9"

@@ -59,7 +59,7 @@ export class Variables {
       .replace(/\$\{__field\.labels\.(\w+)\}/g, (_, name) => encode(labels[name] ?? ALL))
       .replace(/\$\{__data\.fields\.([^}]+)\}/g, (_, name) => encode(fields[name] ?? ""))
       .replace(/\$\{(\w+)\}/g, (_, name) => encode(this.isAll(name) ? ALL : this.values[name]))
-      .replace(/^https?:\/\/[^/]+(?=\/runbooks\/)/, "");
+      .replaceAll("${runbooks:raw}/", "/");
   }
 
   query() {
