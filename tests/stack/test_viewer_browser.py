@@ -114,7 +114,7 @@ def test_an_exemplar_leads_to_its_statement_and_its_log_line(wide_or_narrow: Pag
     expect(statement.locator('dt:text-is("db.query.text") + dd')).to_contain_text("FROM accounts")
     line = page.locator(".line", has_text="request_finished").first
     line.locator("summary").click()
-    expect(line.locator('dt:text-is("http_route") + dd')).to_have_text("/api/v1/profile")
+    expect(line.locator('dt:text-is("http.route") + dd')).to_have_text("/api/v1/profile")
 
 
 def test_an_alert_opens_its_runbook(wide_or_narrow: Page) -> None:

@@ -28,7 +28,8 @@ DRILL = "db_pool_exhausted"
 WARM_SECONDS = 120.0
 """Long enough for the healthy pictures to show a minute of load."""
 IMAGES = ROOT / "docs" / "images"
-WIDTH, HEIGHT = 1280, 900
+WIDTH, PHONE_WIDTH, HEIGHT = 1280, 390, 900
+OPENED = ".span:first-child > summary, .span:last-child > summary, .line:first-child > summary"
 BUSY = 25.0
 """Requests a second over a minute: the load of the drill has arrived in the rates."""
 DRAWN = """() => {
@@ -54,16 +55,24 @@ class Camera:
         self._browser = browser
         self._url = stage.settings.url("viewer")
 
-    async def take(self, name: str, address: str, ready: str = DRAWN) -> None:
-        """Write docs/images/NAME.png and say how long the page took to be drawn."""
+    async def take(
+        self, name: str, address: str, ready: str = DRAWN, *, width: int = WIDTH, click: str = ""
+    ) -> None:
+        """Write docs/images/NAME.png and say how long the page took to be drawn.
+
+        width: in CSS pixels. click: a selector; every element of it is clicked first, and the picture is
+        of the whole page.
+        """
         page: Page = await self._browser.new_page(
-            viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="dark"
+            viewport={"width": width, "height": HEIGHT}, color_scheme="dark"
         )
         began = time.monotonic()
         await page.goto(self._url + address)
         await page.wait_for_function(ready, timeout=20_000)
         took = time.monotonic() - began
-        await page.screenshot(path=IMAGES / f"{name}.png")
+        for element in await page.locator(click).all() if click else []:
+            await element.click()
+        await page.screenshot(path=IMAGES / f"{name}.png", full_page=bool(click))
         await page.close()
         print(f"{name}.png: drawn after {took:.1f} s")
 
@@ -144,7 +153,10 @@ async def _broken(stage: Stage, camera: Camera, page: Notice) -> None:
         found = await http.get("/api/traces", params={"status": "503", "limit": 1})
         for trace in found.json()["traces"]:
             drawn = "() => document.querySelector('.span') && document.querySelector('.line')"
-            await camera.take("trace", f"/trace/{trace['trace_id']}", drawn)
+            address = f"/trace/{trace['trace_id']}"
+            await camera.take("trace", address, drawn)
+            for name, width in (("span", WIDTH), ("span-phone", PHONE_WIDTH)):
+                await camera.take(name, address, drawn, width=width, click=OPENED)
 
 
 def main(arguments: Sequence[str]) -> int:
