@@ -123,7 +123,7 @@ BODY_MALFORMED = _declare(
     400,
     CALLER,
     "The body cannot be read",
-    "Send well-formed UTF-8 JSON: no NaN or Infinity, at most 32 levels deep, numbers of at most 400 digits.",
+    "Send well-formed UTF-8 JSON: no NaN or Infinity, at most 32 levels deep, at most 4096 values, numbers of at most 400 digits.",
     explanation="The body is not JSON that this service is willing to parse.",
 )
 BODY_TOO_LARGE = _declare(

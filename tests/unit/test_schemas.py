@@ -47,10 +47,12 @@ def test_the_depth_is_the_depth_of_the_value(value: object) -> None:
         b'{"a": Infinity}',
         b"[" * 33 + b"]" * 33,
         b"1" * 401,
+        b"[" + b"0," * 4096 + b"0]",
+        b"{" + b",".join(b'"%d": 0' % number for number in range(4097)) + b"}",
         b'"\xff"',
         b"",
     ],
-    ids=["cut", "nan", "infinity", "deep", "digits", "not-utf-8", "empty"],
+    ids=["cut", "nan", "infinity", "deep", "digits", "items", "fields", "not-utf-8", "empty"],
 )
 def test_anything_else_is_refused(raw: bytes) -> None:
     with pytest.raises(ValueError, match=r".+"):
@@ -59,6 +61,12 @@ def test_anything_else_is_refused(raw: bytes) -> None:
 
 def test_the_deepest_allowed_body_is_read() -> None:
     assert schemas.loads(b"[" * 32 + b"]" * 32)
+
+
+def test_the_longest_allowed_body_is_read_and_commas_in_text_do_not_count() -> None:
+    body = [*range(4095), "," * 10_000]
+
+    assert schemas.loads(json.dumps(body).encode()) == body
 
 
 class Note(schemas.Model):
