@@ -110,8 +110,8 @@ def failure_of(error: Exception) -> Failure:
     return meaning.failure() if meaning is not None else _unhandled(error)
 
 
-def checked(model: type[M], stored: object) -> M:
-    """Return what is stored as the contract promises it.
+def checked(model: type[M], stored: object, *, at: str = "") -> M:
+    """Return what is stored as the contract promises it. at: the field that it is the value of.
 
     Raises Failure(STORED_DATA_INVALID) that names the fields as the contract calls them.
     """
@@ -120,9 +120,8 @@ def checked(model: type[M], stored: object) -> M:
     except ValidationError as error:
         schema = _schema_of(model)
         details = error.errors(include_input=False, include_url=False)
-        raise stored_data_invalid(
-            field_of(item["loc"], schema, schema) for item in details
-        ) from None
+        names = (field_of(item["loc"], schema, schema) for item in details)
+        raise stored_data_invalid(".".join(filter(None, (at, name))) for name in names) from None
 
 
 def stored_data_invalid(fields: Iterable[str]) -> Failure:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from service.app import Service
 from tests.integration.conftest import Owner, Someone
@@ -192,7 +193,7 @@ async def test_the_default_model_is_one_of_the_models(
         ([1, 2], "ai_models"),
         (
             {"default": "x", "models": {"x": {"provider": "p", "model": "m", "temperature": 9}}},
-            "temperature",
+            "ai_models.models.[key].temperature",
         ),
     ],
 )
@@ -206,9 +207,12 @@ async def test_a_stored_document_that_does_not_fit_is_our_mistake_and_names_the_
     await store(owner, someone, json.dumps(stored))
     before = Samples()
 
-    answer = await client.get(PATH, headers=someone.headers)
+    with capture_logs() as lines:
+        answer = await client.get(PATH, headers=someone.headers)
 
     assert (answer.status_code, answer.json()["code"]) == (500, "stored_data_invalid")
+    (line,) = [line for line in lines if line["event"] == "request_finished"]
+    assert line["fields"] == fields
     assert before.grown("app_failures_total", code="stored_data_invalid", http_route=PATH) == 1
 
 

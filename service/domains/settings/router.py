@@ -142,7 +142,9 @@ def _answer(document: operations.Document) -> SettingsOut:
     """
     if _depth(document.ai_models) > MAX_DEPTH:
         raise Failure(failures.STORED_DATA_INVALID, log={"fields": "ai_models (too deep)"})
-    ai_models = None if document.ai_models is None else checked(AiModels, document.ai_models)
+    ai_models = document.ai_models
+    if ai_models is not None:
+        ai_models = checked(AiModels, ai_models, at=operations.AI_MODELS)
     return SettingsOut(
         theme=document.theme,
         notifications=document.notifications,

@@ -106,7 +106,7 @@ async def test_keys_of_a_stored_document_are_in_no_line(
 
     assert answer.json()["code"] == "stored_data_invalid"
     (line,) = [line for line in lines if line["event"] == "request_finished"]
-    assert line["fields"] == "_unknown,models.[key].model"
+    assert line["fields"] == "ai_models._unknown,ai_models.models.[key].model"
 
 
 async def test_a_field_is_counted_once_a_request(
