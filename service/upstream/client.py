@@ -29,8 +29,9 @@ CALENDAR_SCOPES = frozenset(
 """Each of them alone is enough to read the events of one's own calendar."""
 
 REQUESTED_SCOPE = "https://www.googleapis.com/auth/calendar.readonly"
-PAGE_EVENTS = 2500
-"""Google's largest page: fewer calls, and what is asked for of an event is a few hundred bytes."""
+PAGE_EVENTS = (2500, 250, 25)
+"""Google's largest page first: fewer calls, and what is asked for of an event is a few hundred bytes. The
+others are for a calendar whose events are far larger than that."""
 FIELDS = "items(id,etag,status,summary,start,end),nextPageToken,nextSyncToken"
 """All that is used. Without it 250 events with their guests are 9 MB."""
 CONNECT_SECONDS = 1.0
@@ -117,13 +118,14 @@ class CalendarProvider:
         sync_token: str | None = None,
         page_token: str | None = None,
         window: tuple[datetime, datetime] | None = None,
+        page_events: int = PAGE_EVENTS[0],
     ) -> EventsPage:
         """Return one page of the events changed since the sync token, or of all events.
 
         window: only what touches it; goes with no sync token, and with the same one on all its pages.
-        Raises AccessTokenRefused, SyncTokenExpired and other Failures.
+        Raises AccessTokenRefused, SyncTokenExpired, AnswerTooLarge and other Failures.
         """
-        query = {"maxResults": str(PAGE_EVENTS), "singleEvents": "true", "fields": FIELDS}
+        query = {"maxResults": str(page_events), "singleEvents": "true", "fields": FIELDS}
         if window is not None:
             starts_at, ends_at = (moment.isoformat(timespec="seconds") for moment in window)
             query |= {"timeMin": starts_at, "timeMax": ends_at}

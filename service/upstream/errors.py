@@ -69,6 +69,10 @@ class SyncTokenExpired(CallFailed):
     """The calendar wants a full synchronisation (410)."""
 
 
+class AnswerTooLarge(CallFailed):
+    """More bytes than are read; a smaller page may fit."""
+
+
 _TIMEOUT = Meaning(
     mode=failures.PROVIDER_TIMEOUT, cause="timeout", is_retryable=True, is_unanswered=True
 )
@@ -213,7 +217,7 @@ CIRCUIT_OPEN = Meaning(
 
 # An answer that cannot be read leaves open what the provider did, as no answer does.
 _BAD = Meaning(mode=failures.PROVIDER_BAD_RESPONSE, cause="bad_response", is_unanswered=True)
-TOO_LARGE = replace(_BAD, bad_because="too_large", outcome=Outcome.NEUTRAL)
+TOO_LARGE = replace(_BAD, cause="too_large", bad_because="too_large", outcome=Outcome.NEUTRAL)
 # One user's data must not cut everybody off, a page of HTML instead of JSON must.
 WRONG_SHAPE = replace(_BAD, bad_because="shape", outcome=Outcome.NEUTRAL)
 NOT_JSON = replace(_BAD, bad_because="not_json")
@@ -298,6 +302,7 @@ def unreadable(endpoint: Endpoint, body: bytes) -> Meaning:
 _KINDS: Mapping[str, type[CallFailed]] = {
     _UNAUTHORIZED.cause: AccessTokenRefused,
     _SYNC_TOKEN_EXPIRED.cause: SyncTokenExpired,
+    TOO_LARGE.cause: AnswerTooLarge,
 }
 
 

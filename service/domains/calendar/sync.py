@@ -3,6 +3,7 @@
 The pattern of each: read in one transaction, call the provider without any, write in another.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -20,10 +21,11 @@ from service.resilience import deadline
 from service.security import UnitOfWork
 from service.telemetry.traces import span
 from service.upstream import CalendarProvider
-from service.upstream.client import CALENDAR_SCOPES, REQUESTED_SCOPE
+from service.upstream.client import CALENDAR_SCOPES, PAGE_EVENTS, REQUESTED_SCOPE
 from service.upstream.errors import (
     ENDLESS_PAGES,
     AccessTokenRefused,
+    AnswerTooLarge,
     Endpoint,
     SyncTokenExpired,
     failure_of,
@@ -131,6 +133,7 @@ class _Run:
         self._provider = provider
         self._stored = stored
         self._token = token
+        self._sizes: Sequence[int] = PAGE_EVENTS
         self.created = self.updated = self.deleted = self.events = 0
         self.is_resync = self.is_complete = False
 
@@ -146,6 +149,11 @@ class _Run:
                     raise
                 _log.info("sync_token_expired")
                 asked = asked.from_the_start()
+                continue
+            except AnswerTooLarge:
+                if len(self._sizes) == 1:
+                    raise
+                self._sizes = self._sizes[1:]
                 continue
             changes = await self._work.write(
                 progress.store, page, stored=self._stored, asked=asked
@@ -168,6 +176,7 @@ class _Run:
             sync_token=asked.sync_token,
             page_token=asked.page_token,
             window=window if asked.is_full else None,
+            page_events=self._sizes[0],
         )
         try:
             return await fetch(self._token.value)

@@ -184,7 +184,8 @@ FAULTS = [
     Fault("truncated_json", 502, "provider_bad_response", calls=1, why="truncated"),
     Fault("cut_body", 502, "provider_bad_response", calls=3, why="truncated"),
     Fault("wrong_types", 502, "provider_bad_response", calls=1, why="shape"),
-    Fault("huge", 502, "provider_bad_response", calls=1, why="too_large"),
+    # Once with each size of page.
+    Fault("huge", 502, "provider_bad_response", calls=3, why="too_large"),
     Fault("not_a_calendar_user", 409, "calendar_forbidden", calls=1),
     Fault("domain_policy", 409, "calendar_forbidden", calls=1),
     Fault("insufficient_permissions", 409, "calendar_scope_missing", calls=1),

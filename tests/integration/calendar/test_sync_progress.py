@@ -3,16 +3,17 @@
 import httpx
 import pytest
 
+from service.config import Config
 from service.domains.calendar import sync as syncs
 from tests.integration.calendar.conftest import Connect, Connected, Google, Owner
-from tests.integration.calendar.test_sync import SYNC, stored_ids, sync
-
-HURRIED_MS = str(int(syncs.SPARE_SECONDS * 1000) + 1000)
-"""A deadline that leaves a second for pages."""
+from tests.integration.calendar.test_sync import stored_ids, sync
 
 
 async def hurried(client: httpx.AsyncClient, who: Connected) -> httpx.Response:
-    return await client.post(SYNC, headers={**who.headers, "X-Request-Deadline-Ms": HURRIED_MS})
+    """A sync that has a second for pages, of the route's 15."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(syncs, "SPARE_SECONDS", Config().calendar_deadline_seconds - 1)
+        return await sync(client, who)
 
 
 @pytest.fixture
@@ -150,3 +151,15 @@ async def test_a_window_that_is_a_month_old_is_renewed(
 
     assert [answer["full_resync"] for answer in answers] == [True, False]
     assert [answer["created"] for answer in answers] == [0, 0]
+
+
+async def test_a_page_that_is_too_large_is_asked_for_in_smaller_ones(
+    client: httpx.AsyncClient, connect: Connect, google: Google
+) -> None:
+    who = await connect(events=300)
+    await google.behave(grant=who.grant, calendar={"mode": "huge", "megabytes": 9, "times": 1})
+
+    answer = await sync(client, who)
+
+    assert (answer.status_code, answer.json()["created"]) == (200, 300)
+    assert (await google.verdict(who.grant))["calendar_calls"] == 3
