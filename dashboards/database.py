@@ -187,7 +187,7 @@ def _statements() -> list[Panel]:
             ),
             Query(f"max(min_over_time(db_round_trip_seconds{{{HERE}}}[1m]))", "round trip"),
             unit="s",
-            limits=[Limit(limit("DbRoundTripSlow", "db_round_trip_seconds"))],
+            limits=[Limit(limit("DbRoundTripSlow", "[1m]"))],
             colors={"at the service": AMBER, "at the server": GREEN, "round trip": "text"},
             links=[Link("Runbook", runbook_url("DbRoundTripSlow"))],
         ),
