@@ -65,11 +65,11 @@ async def test_reads_without_end(
     def read(who: Someone) -> Awaitable[int]:
         return ask(client.get("/api/v1/settings", headers=who.headers))
 
-    crowd = [asyncio.ensure_future(read(greedy)) for _ in range(200)]
+    crowd = [asyncio.ensure_future(read(greedy)) for _ in range(60)]
     statuses = await all_of(read(someone) for someone in honest)
 
     assert statuses == {200}
-    assert set(await asyncio.gather(*crowd)) == {200, 429}
+    assert {429} <= set(await asyncio.gather(*crowd)) <= {200, 429}
     quiet.check()
 
 
@@ -156,7 +156,7 @@ async def test_many_who_wait_for_one_refresh_are_served_and_let_others_pass(
         return ask(client.post("/api/v1/calendar/sync/auto", headers=who.headers))
 
     await google.behave(token_latency_ms=500)
-    waiting = [asyncio.ensure_future(sync(expired)) for _ in range(24)]
+    waiting = [asyncio.ensure_future(sync(expired)) for _ in range(8)]
 
     assert await all_of(sync(who) for who in calendars) == {200}
     assert set(await asyncio.gather(*waiting)) == {200}
