@@ -33,6 +33,8 @@ _COLLECTOR_FLOWS = {
     "otelcol_receiver_accepted_log_records_total": "log lines in",
     "otelcol_exporter_sent_log_records_total": "log lines out",
     "otelcol_receiver_refused_spans_total": "spans refused",
+    "otelcol_exporter_send_failed_spans_total": "spans lost: refused by the back end",
+    "otelcol_exporter_send_failed_log_records_total": "log lines lost: refused by the back end",
     "otelcol_exporter_enqueue_failed_spans_total": "spans lost: queue full",
     "otelcol_exporter_enqueue_failed_log_records_total": "log lines lost: queue full",
 }
@@ -219,8 +221,8 @@ def _exports() -> list[Panel]:
         graph(
             "Collector: in, out, refused and lost",
             "Good: log lines out as in; fewer spans out, since traces that nobody asked to keep are let go. "
-            "Refused: short of memory, the sender keeps them. Lost: the queue is full. Empty without a "
-            "collector.",
+            "Refused: short of memory, the sender keeps them. Lost: the queue is full, or a back end refuses "
+            "for good (a tenant, credentials). Empty without a collector.",
             *(
                 Query(f"sum(rate({metric}{{{_COLLECTOR}}}[{RATE}]))", legend)
                 for metric, legend in _COLLECTOR_FLOWS.items()
