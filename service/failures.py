@@ -501,9 +501,9 @@ PROVIDER_BAD_RESPONSE = _declare(
     502,
     DEPENDENCY,
     "Google's answer makes no sense",
-    "Try again later; stored events are unchanged.",
+    "Try again later; stored events stay readable.",
     alert="ProviderBadPayload",
-    explanation="The provider's answer is not what its interface promises; nothing of it was stored.",
+    explanation="The provider's answer is not what its interface promises; nothing of that answer was stored.",
 )
 PROVIDER_RATE_LIMITED = _declare(
     "provider_rate_limited",
