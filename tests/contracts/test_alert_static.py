@@ -257,6 +257,15 @@ def test_recorded_names_say_level_metric_and_operation() -> None:
     assert [name for name in RECORDS if not re.fullmatch(r"\w+:\w+:\w+", name)] == []
 
 
+def test_what_tells_one_fault_from_another_are_all_failures_of_ours_or_of_a_dependency() -> None:
+    (rule,) = RECORDS["service_route_code_replica:failures:increase2m"]
+    matched = re.findall(r'code=~"([^"]+)"', rule["expr"])
+
+    assert [set(codes.split("|")) for codes in matched] == [
+        {mode.code for mode in failures.MODES.values() if (mode.status or 0) >= 500}
+    ]
+
+
 def test_every_failure_mode_names_an_alert_that_exists() -> None:
     owners = {mode.alert for mode in failures.MODES.values() if mode.alert}
 

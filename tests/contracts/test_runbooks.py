@@ -8,6 +8,7 @@ import promql_parser as promql
 import pytest
 
 from alerting.catalogue import Alert, load_alerts
+from alerting.document import read_yaml
 from tests.contracts.metric_catalogue import all_metrics
 from tests.contracts.promql import selectors
 
@@ -85,6 +86,13 @@ def test_its_queries_parse_and_use_metrics_and_labels_that_exist(alert: Alert) -
                 known = set(METRICS[name].labels)
             used = {matcher.name for matcher in selector.matchers.matchers}
             assert used <= known | ADDED, query
+
+
+def test_the_time_limit_of_a_scrape_is_the_one_in_force(alert: Alert) -> None:
+    limit = read_yaml(ROOT / "alerting" / "prometheus.yml")["global"]["scrape_timeout"]
+
+    for compared in re.findall(r"scrape_duration_seconds\S* (\S+ \d+)", body(alert)):
+        assert compared == f">= {limit.removesuffix('s')}"
 
 
 def test_its_commands_and_links_exist(alert: Alert) -> None:

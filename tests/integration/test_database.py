@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service import failures, metrics
 from service.config import Config
 from service.database import MISSING, Database, optional
+from service.driver_errors import connect_failure
 from service.failures import Failure, Mode
 from stack.postgres import Postgres
 from stack.proxy import FaultProxy
@@ -148,6 +149,32 @@ async def test_a_poisoned_transaction_is_our_own_mistake(database: Database) -> 
         await database.run(operation)
 
     assert (caught.value.mode, caught.value.cause) == (failures.INTERNAL_ERROR, "in_failed_tx")
+
+
+async def test_a_query_that_is_refused_counts_as_missing_where_it_is_optional(
+    database: Database,
+) -> None:
+    async def operation(session: AsyncSession) -> object:
+        return await optional(session, lambda: session.execute(text("SELECT * FROM pg_authid")))
+
+    assert await database.run(operation) is MISSING
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (asyncpg.InvalidPasswordError, "auth"),
+        (asyncpg.InvalidAuthorizationSpecificationError, "auth"),
+        (asyncpg.InsufficientPrivilegeError, "auth"),  # CONNECT was revoked
+        (asyncpg.TooManyConnectionsError, "too_many"),
+        (asyncpg.CannotConnectNowError, "starting"),
+        (asyncpg.InvalidCatalogNameError, "other"),
+    ],
+)
+def test_why_a_connection_could_not_be_opened(
+    error: type[asyncpg.PostgresError], reason: str
+) -> None:
+    assert connect_failure(error("no")).reason == reason
 
 
 async def test_an_optional_query_does_not_poison_the_transaction(database: Database) -> None:
