@@ -195,8 +195,11 @@ async def test_text_in_a_query_a_path_or_a_header_is_no_mistake_of_ours(
 
             answer = await client.request(method, path, headers=headers)
 
-            expected = {"query": {422}, "path": {404}, "header": {200, 412, 422}}
-            assert answer.status_code in expected[parameter["in"]], (template, name)
+            expected = {"query": {422}, "path": {404}}
+            assert answer.status_code in expected.get(parameter["in"], range(500)), (
+                template,
+                name,
+            )
 
 
 def ascii_headers(someone: Someone) -> Iterator[tuple[bytes, bytes]]:
