@@ -5,20 +5,23 @@ What goes over HTTP here is httpx's ASGI transport; tests of the server itself s
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import asyncpg
 import httpx
 import pytest
+from opentelemetry.sdk.trace import ReadableSpan
 
 from service.app import Service
 from service.config import Config
 from service.domains.auth.passwords import HASHER
 from service.migrations.commands import upgrade
+from service.telemetry.export import Tap
 from stack.postgres import Postgres
 from stack.provider.app import Settings, serving
+from tests.contracts.span_conventions import faults_of
 
 KEY = "k" * 32
 PASSWORD = "correct horse battery staple"
@@ -73,6 +76,21 @@ async def service(migrated: Postgres, provider_url: str) -> AsyncIterator[Servic
         await asyncio.sleep(0.01)
     yield running
     await running.stop()
+
+
+@pytest.fixture(autouse=True)
+def spans_follow_the_conventions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever a test makes a service do, its spans have the names and attributes of the conventions."""
+    faults: list[str] = []
+    told = Tap.on_end
+
+    def watch(tap: Tap, span: ReadableSpan) -> None:
+        faults.extend(faults_of(span))
+        told(tap, span)
+
+    monkeypatch.setattr(Tap, "on_end", watch)
+    yield
+    assert faults == []
 
 
 @pytest.fixture
