@@ -85,7 +85,7 @@ def main(arguments: Sequence[str]) -> int:
         )
         code = launch.run(words, target, record=reports.with_suffix(".json"))
         if not given.web and code != 130:
-            print(f"reports: {reports}.html, .json and _stats.csv")
+            print(f"reports: {reports}.html and .json")
         return code
 
 

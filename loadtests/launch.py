@@ -79,7 +79,8 @@ def command(
         return [*words, "--web-host", "127.0.0.1", "--web-port", str(web_port)]
     words.append("--headless")
     if reports is not None:
-        words += ["--html", f"{reports}.html", "--csv", str(reports)]
+        # No --csv: its writer does not know that the run is over, and writes into a closed file.
+        words += ["--html", f"{reports}.html"]
     return words
 
 

@@ -95,6 +95,14 @@ class Run:
     judged: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     resident_bytes: Sequence[float] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
+    planned: Sequence[int] = ()
+    """Requests by phase that the generators owe, of the phases that were gone through."""
+
+    @property
+    def missing(self) -> int:
+        """Planned requests of which nothing is known: neither an answer nor that they were dropped."""
+        known = sum(s.attempt == 0 and s.phase < len(self.planned) for s in self.samples)
+        return sum(self.planned) - known - self.dropped
 
     def of(self, phase: str, route: str | None = None) -> list[Sample]:
         number = self.phases.index(phase)
@@ -111,7 +119,7 @@ def p99(samples: Sequence[Sample]) -> float:
 
 
 def void(run: Run) -> str | None:
-    """Why the result says nothing, or None: the generator itself was too slow."""
+    """Why the result says nothing, or None: the generator was too slow, or a part of it was lost."""
     counted = [s.late for s in run.samples if not s.is_at_once and s.attempt == 0]
     if run.scenario == "capacity" and run.samples:
         best = run.phases.index(_best(run))
@@ -123,6 +131,8 @@ def void(run: Run) -> str | None:
         reasons.append(f"requests started {late * 1000:.0f} ms late at the 99th percentile")
     if run.dropped:
         reasons.append(f"{run.dropped} arrivals were dropped")
+    if run.missing > 0:
+        reasons.append(f"nothing is known of {run.missing} of {sum(run.planned)} planned requests")
     if run.is_generator_busy:
         reasons.append("Locust's own processor was full")
     return "; ".join(reasons) or None

@@ -14,6 +14,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,20 +23,22 @@ from typing import Any
 import gevent
 from gevent import subprocess as gevent_subprocess
 from locust import events
-from locust.runners import MasterRunner, WorkerRunner
+from locust.runners import WORKER_REPORT_INTERVAL, MasterRunner, WorkerRunner
 from prometheus_client import CollectorRegistry, Gauge, start_http_server
 
 from loadtests import limits, record
 from loadtests.launch import above_zero
 from loadtests.limits import RISE_MIN, Run, Sample
 from loadtests.scenarios import BROKEN_VERSION, RATE, SCENARIOS, Scenario
-from loadtests.shapes import Phase, starts
-from loadtests.users import PATIENCE_SECONDS, Generator
+from loadtests.shapes import Due, Phase, starts
+from loadtests.users import CONNECT_SECONDS, PATIENCE_SECONDS, Generator
 
 __all__ = ["Generator"]
 
 LEAD_SECONDS = 8.0
 """From the start to the first arrival: every generator has signed its callers in by then."""
+REPORTED_SECONDS = PATIENCE_SECONDS + CONNECT_SECONDS + 2 * WORKER_REPORT_INTERVAL
+"""From the end of the last phase until a generator that lives has told of every answer."""
 PRIORITY = -10
 """Niceness of the generator, where it may choose it."""
 PHASES_PORT = "LOADTEST_METRICS_PORT"
@@ -65,6 +69,11 @@ class Course:
     sent_on: int = 0
     dropped: int = 0
     started: int = 0
+    planned: Counter[int] = field(default_factory=Counter)
+    """Requests owed, by phase, of the generators that have said so."""
+    pledged: int = 0
+    """How many generators have."""
+    gone_through: int = 0
     problem: str | None = None
     mended: dict[str, float] = field(default_factory=dict)
     judged: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -79,6 +88,11 @@ class Course:
     @property
     def generators(self) -> int:
         return max(1, int(self.options.generators))
+
+    def owe(self, dues: Iterable[Due]) -> None:
+        """Note what one generator will send."""
+        self.planned.update(due.phase for due in dues)
+        self.pledged += 1
 
     def fail(self, problem: str) -> None:
         self.problem = self.problem or problem
@@ -95,6 +109,7 @@ class Course:
             self.judged,
             self.resident_bytes,
             self.counted,
+            [self.planned[number] for number in range(self.gone_through)],
         )
 
 
@@ -140,15 +155,20 @@ def _hand_over(course: Course, data: dict[str, Any]) -> None:
     data["loadtest"] = {
         "samples": [list(asdict(sample).values()) for sample in new],
         "dropped": course.dropped,
+        "planned": list(course.planned.items()),
+        "pledged": course.pledged,
         "problem": course.problem,
     }
-    course.dropped = 0
+    course.dropped = course.pledged = 0
+    course.planned.clear()
 
 
 def _take_over(course: Course, data: dict[str, Any]) -> None:
     found = data.get("loadtest", {})
     course.samples += [Sample(*values) for values in found.get("samples", [])]
     course.dropped += found.get("dropped", 0)
+    course.planned.update(dict(found.get("planned", [])))
+    course.pledged += found.get("pledged", 0)
     if found.get("problem"):
         course.fail(found["problem"])
 
@@ -172,6 +192,7 @@ def _conduct(environment: Any) -> None:
         if any(phase.breaks for phase in course.phases):
             breaking = Breaking()
         _go_through(course, breaking)
+        _await_answers(course)
     except BreakFailedError as error:
         course.fail(str(error))
     finally:
@@ -186,7 +207,6 @@ def _conduct(environment: Any) -> None:
 
 
 def _go_through(course: Course, breaking: "Breaking | None") -> None:
-    gone_through: list[int] = []
     for number, (phase, start) in enumerate(
         zip(course.phases, starts(course.phases), strict=True)
     ):
@@ -209,8 +229,8 @@ def _go_through(course: Course, breaking: "Breaking | None") -> None:
             course.judged[phase.name] = _judgement(course, number)
         if course.scenario.watches_memory and (counted := _counted()):
             course.resident_bytes.append(counted["resident_bytes"])
-        gone_through.append(number)
-        if course.scenario.stops_when_full and _is_full(course, gone_through):
+        course.gone_through = number + 1
+        if course.scenario.stops_when_full and _is_full(course):
             return
 
 
@@ -224,9 +244,18 @@ def _sleep_until(course: Course, at: float) -> None:
         gevent.sleep(min(left, 0.5))
 
 
-def _is_full(course: Course, gone_through: list[int]) -> bool:
+def _await_answers(course: Course) -> None:
+    """Locust waits half a second for what its workers have not reported yet; an answer may take longer."""
+    if course.pledged < course.generators:
+        course.fail(f"{course.generators - course.pledged} of {course.generators} never started")
+    ends_at = time.time() + REPORTED_SECONDS
+    while not course.problem and course.run().missing > 0 and time.time() < ends_at:
+        gevent.sleep(0.5)
+
+
+def _is_full(course: Course) -> bool:
     run = course.run()
-    *earlier, last = [run.goodput(run.phases[number]) for number in gone_through]
+    *earlier, last = [run.goodput(name) for name in run.phases[: course.gone_through]]
     return bool(earlier) and last < max(earlier) * RISE_MIN
 
 

@@ -22,6 +22,7 @@ def of(
         "seed": seed,
         "void": void,
         "requests": len(run.samples),
+        "planned": sum(run.planned),
         "dropped": run.dropped,
         "limits": [
             {

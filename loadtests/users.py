@@ -9,6 +9,7 @@ import json
 import os
 import random
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
@@ -68,7 +69,9 @@ class Generator(FastHttpUser):
         self.client.client.cookiejar = None  # each request carries its own caller
         self._versions = cycle(f"{version}.0" for version in VERSIONS)
         self._hosts = cycle([self.host, *course.also])
-        self._chance = random.Random(f"{course.seed}:{self._number()}")  # noqa: S311 - arrivals
+        self._seed = f"{course.seed}:{self._number()}"
+        self._chance = random.Random(f"{self._seed}:ids")  # noqa: S311 - trace ids
+        course.owe(self._arrivals())
         try:
             self._callers = self._signed_in()
         except SignInFailedError as error:
@@ -80,11 +83,12 @@ class Generator(FastHttpUser):
         course = self.environment.course
         pool = Pool(REQUESTS_MAX)
         started = time.perf_counter() + (course.begins_at - time.time())
-        for due in arrivals(course.phases, share=1 / course.generators, chance=self._chance):
-            pause = started + due.at - time.perf_counter()
-            if pause > 0:
-                gevent.sleep(pause)
-            if self._state == "stopping" or course.problem:
+        for due in self._arrivals():
+            while self._goes_on() and (pause := started + due.at - time.perf_counter()) > 0:
+                gevent.sleep(min(pause, 0.5))
+            if not self._goes_on():
+                # Nobody waits for the answers, and Locust for nobody: it ends a slow stop with a traceback.
+                pool.kill()
                 break
             if pool.free_count() == 0:
                 course.dropped += 1
@@ -92,6 +96,15 @@ class Generator(FastHttpUser):
             pool.spawn(self._send, due, started)
         pool.join(timeout=PATIENCE_SECONDS + CONNECT_SECONDS)
         raise StopUser
+
+    def _goes_on(self) -> bool:
+        return self._state != "stopping" and not self.environment.course.problem
+
+    def _arrivals(self) -> Iterator[Due]:
+        """All that this generator owes, the same each time."""
+        course = self.environment.course
+        chance = random.Random(self._seed)  # noqa: S311 - arrivals
+        return arrivals(course.phases, share=1 / course.generators, chance=chance)
 
     def _send(self, due: Due, started: float) -> None:
         course = self.environment.course

@@ -4,9 +4,13 @@ import asyncio
 import json
 import os
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
@@ -37,31 +41,55 @@ class StallingServer:
         return JSONResponse({"access_token": "t"}, headers={"Set-Cookie": "session=s"})
 
 
-async def record_of(
-    server: StallingServer, directory: Path, scenario: str = "steady"
-) -> dict[str, Any]:
+@asynccontextmanager
+async def served(server: StallingServer) -> AsyncIterator[str]:
+    """Gives the host."""
     serving = uvicorn.Server(
         uvicorn.Config(server.app, port=0, log_config=None, lifespan="off", access_log=False)
     )
     task = asyncio.create_task(asyncio.to_thread(serving.run))
     while not serving.started:
         await asyncio.sleep(0.01)
-    port = serving.servers[0].sockets[0].getsockname()[1]
-    target = Target([f"http://127.0.0.1:{port}"])
-    file = directory / "record.json"
-    words = launch.command(scenario, target, rate=40, seconds=SECONDS)
-    process = await asyncio.create_subprocess_exec(
-        *words,
-        env={**os.environ, "LOADTEST_RECORD": str(file)},
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    await process.wait()
+    yield f"http://127.0.0.1:{serving.servers[0].sockets[0].getsockname()[1]}"
     serving.should_exit = True
     await task
-    assert process.returncode in {1, 2}
-    found: dict[str, Any] = json.loads(file.read_text())
-    return found
+
+
+@dataclass
+class Load:
+    """A load test that runs. said: what it has printed."""
+
+    process: asyncio.subprocess.Process
+    said: Path
+    file: Path
+
+    @property
+    def record(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.file.read_text())
+        return found
+
+
+async def started(host: str, directory: Path, scenario: str = "steady", **options: Any) -> Load:
+    file, said = directory / "record.json", directory / "said"
+    words = launch.command(scenario, Target([host]), **{"rate": 40, "seconds": SECONDS, **options})
+    with said.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            *words,
+            env={**os.environ, "LOADTEST_RECORD": str(file)},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    return Load(process, said, file)
+
+
+async def record_of(
+    server: StallingServer, directory: Path, scenario: str = "steady"
+) -> dict[str, Any]:
+    async with served(server) as host:
+        load = await started(host, directory, scenario)
+        assert await load.process.wait() in {1, 2}
+    return load.record
 
 
 async def test_a_stall_of_three_seconds_is_in_the_percentiles(tmp_path: Path) -> None:
@@ -85,3 +113,28 @@ async def test_nothing_is_broken_where_nobody_has_said_what(tmp_path: Path) -> N
 
     assert "LOADTEST_OWNER_DSN" in record["void"]
     assert record["requests"] == 0
+
+
+async def test_two_workers_send_all_that_was_planned(tmp_path: Path) -> None:
+    async with served(StallingServer()) as host:
+        load = await started(host, tmp_path, reports=tmp_path / "reports", processes=2)
+        await load.process.wait()
+
+    assert load.record["requests"] == load.record["planned"] > 200
+    assert "Traceback" not in load.said.read_text()
+
+
+async def test_a_worker_that_is_killed_makes_the_result_void(tmp_path: Path) -> None:
+    async with served(StallingServer()) as host:
+        load = await started(host, tmp_path, reports=tmp_path / "reports", processes=2)
+        while "phase steady" not in load.said.read_text():
+            await asyncio.sleep(0.1)
+        killed, _other = psutil.Process(load.process.pid).children()
+
+        killed.kill()
+        code = await load.process.wait()
+
+    assert code == 2
+    assert 0 < load.record["requests"] < load.record["planned"]
+    assert "planned requests" in load.record["void"]
+    assert "Traceback" not in load.said.read_text()

@@ -162,6 +162,29 @@ def test_a_barrier_is_late_on_purpose() -> None:
     assert limits.void(run_of("steady", [replace(GOOD, late=0.5, is_at_once=True)])) is None
 
 
+@pytest.mark.parametrize(
+    ("samples", "more", "missing"),
+    [
+        ([GOOD] * 4, {"planned": [4]}, 0),
+        ([GOOD] * 4, {"planned": [10]}, 6),
+        ([GOOD] * 4, {"planned": [10], "dropped": 1}, 5),
+        ([GOOD, *[replace(GOOD, attempt=1)] * 3], {"planned": [2]}, 1),
+        # The run ended before the phase they are of did.
+        ([GOOD] * 2 + [replace(GOOD, phase=1)] * 2, {"planned": [3]}, 1),
+    ],
+)
+def test_planned_requests_of_which_nothing_is_known_make_the_result_void(
+    samples: list[Sample], more: dict[str, object], missing: int
+) -> None:
+    run = run_of("capacity", samples, **more)
+
+    reason = limits.void(run) or ""
+
+    assert run.missing == missing
+    said = f"nothing is known of {missing} of {sum(run.planned)} planned requests"
+    assert (said in reason) == (missing > 0)
+
+
 def test_a_broken_limit_says_its_figure() -> None:
     assert str(Limit("p99", 0.412, "s", most=0.35)) == "p99: 0.412 s, at most 0.35"
 
