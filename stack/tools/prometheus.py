@@ -18,6 +18,7 @@ _major, _minor, _patch = VERSION.split(".")
 _MODULE = f"github.com/prometheus/prometheus@v0.{_major}{int(_minor):02}.{_patch}"
 # Discovery in clouds is two thirds of the build; files and fixed targets are always in.
 _TAGS = "remove_all_sd"
+_OPTIONS = ("-trimpath", "-ldflags", f"-X github.com/prometheus/common/version.Version={VERSION}")
 _PNPM = "pnpm@10"
 
 
@@ -43,16 +44,8 @@ def _prometheus(directory: Path) -> Path:
 
 
 def _compile(source: Path, program: Path, *, tags: str) -> None:
-    go(
-        "build",
-        "-trimpath",
-        "-tags",
-        tags,
-        "-o",
-        str(program),
-        f"./cmd/{program.name}",
-        cwd=source,
-    )
+    target = ("-tags", tags, "-o", str(program), f"./cmd/{program.name}")
+    go("build", *_OPTIONS, *target, cwd=source)
 
 
 def _build_page(ui: Path) -> None:
@@ -72,5 +65,6 @@ def _build_page(ui: Path) -> None:
     (ui / "embed.go").write_text("\n".join([template, *lines, "var EmbedFS embed.FS", ""]))
 
 
-PROMTOOL = Tool(PROMETHEUS_3 / "promtool", f"{_MODULE} {_TAGS}", _promtool)
-PROMETHEUS = Tool(PROMETHEUS_3 / "prometheus", f"{_MODULE} {_TAGS} {_PNPM}", _prometheus)
+_RECIPE = " ".join((_MODULE, _TAGS, *_OPTIONS))
+PROMTOOL = Tool(PROMETHEUS_3 / "promtool", _RECIPE, _promtool)
+PROMETHEUS = Tool(PROMETHEUS_3 / "prometheus", f"{_RECIPE} {_PNPM}", _prometheus)
