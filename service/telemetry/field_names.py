@@ -26,6 +26,7 @@ REGISTERED = {
     "exception": "exception.stacktrace",
     "sqlstate": "db.response.status_code",
     "port": "server.port",
+    "url": "url.full",
     "code": "firedrill.failure.code",  # as on the span
 }
 """Names in code for what the registry has, or the spans."""

@@ -5,7 +5,6 @@ one alert that says that the first pager cannot be reached.
 """
 
 import argparse
-import logging
 import signal
 import socket
 import sys
@@ -19,6 +18,7 @@ import uvicorn
 from stack.pager.pager import Pager
 from stack.pager.store import Store, UnusableStore
 from stack.pager.web import create_app
+from stack.serving import configure_logs
 
 NAMES = ("pager", "second-channel")
 
@@ -55,14 +55,7 @@ def main() -> None:
         "--host", default="127.0.0.1", help="address to listen on; a container needs another"
     )
     given = parser.parse_args()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-    )
+    configure_logs()
     try:
         listener = listening_socket(given.host, given.port)
     except OSError as error:

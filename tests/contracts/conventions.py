@@ -146,8 +146,11 @@ KEPT_METRICS = frozenset(
 """Metrics of our own whose first word is a namespace of the registry. A new one gets another name; these
 keep theirs, because rules and dashboards outside of this repository know them."""
 
-FOREIGN_LABELS = frozenset({"le", "quantile", "job", "instance", "service", "env"})
-"""Prometheus' own, and those of the targets, which discovery adds."""
+FOREIGN_LABELS = frozenset({"le", "quantile", "job", "instance", "service", "env"}) | {
+    "exported_job",
+    "exported_instance",
+}
+"""Prometheus' own, those of the targets, which discovery adds, and what a target said of the same name."""
 
 
 def faults_of_labels(name: str, labels: frozenset[str]) -> list[str]:

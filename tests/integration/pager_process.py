@@ -42,9 +42,9 @@ def running_pager(db: Path, *, port: int = 0, name: str = "pager") -> Iterator[R
             started = orjson.loads(process.stdout.readline())
             assert started["event"] == "pager_started"
             # The socket listens from before that line on: a request waits until it is served.
-            with httpx.Client(base_url=started["url"], timeout=20) as http:
+            with httpx.Client(base_url=started["url.full"], timeout=20) as http:
                 assert http.get("/healthz").status_code == 200
-                yield RunningPager(process, started["url"], http)
+                yield RunningPager(process, started["url.full"], http)
         finally:
             process.kill()
             process.communicate()
