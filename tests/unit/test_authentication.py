@@ -134,7 +134,7 @@ def test_a_token_makes_an_identity_with_id_and_address() -> None:
     assert outcome.identity == Identity(TokenFormat.ENHANCED, 42, "ada@example.com", "user")
     assert outcome.record.token_format == "enhanced"
     assert len(outcome.record.caller) == 16
-    assert outcome.record.stage == "auth"
+    assert outcome.record.stage == "admission", "who is asking is known"
 
 
 def test_the_same_account_has_the_same_hash_in_both_formats() -> None:
