@@ -18,7 +18,7 @@ from typing import Any
 from alerting.catalogue import FOLDER, Alert, AlertSourceError, load_alerts
 from alerting.document import read_yaml, write_yaml
 
-VIEWER_URL = "http://127.0.0.1:3000"
+VIEWER_URL = "http://127.0.0.1:3030"
 ENVIRONMENT = "local"
 SEVERITIES = ("page", "ticket", "none")
 RECORDING_FILES = ("recording.yaml", "slo.yaml")

@@ -31,7 +31,7 @@ DEFAULT_PORTS = {
     "collector_metrics": 8888,
     "collector_span_metrics": 8889,
     "collector_health": 13133,
-    "viewer": 3000,
+    "viewer": 3030,
     "proxy": 9920,
 }
 PROXIED = ("service", "postgres", "provider", "prometheus", "viewer")

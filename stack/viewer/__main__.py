@@ -1,4 +1,4 @@
-"""`python -m stack.viewer --port 3000 --db FILE [--otlp-port 4318 --logs DIRECTORY]`
+"""`python -m stack.viewer --port 3030 --db FILE [--otlp-port 4318 --logs DIRECTORY]`
 
 With a collector spans and log lines come from it, to the same port; without one, the two options say
 where else to take them from.

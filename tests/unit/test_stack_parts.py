@@ -137,7 +137,7 @@ def test_the_collector_takes_the_ports_on_which_the_viewer_receives_without_it(
     with_it = names_and_ports(plan(settings, CREDENTIALS, found | {COLLECTOR: "program"}))
 
     assert without.keys() | {"collector"} == with_it.keys()
-    assert (without["viewer"], with_it["viewer"]) == ([3000, 4318], [3000])
+    assert (without["viewer"], with_it["viewer"]) == ([3030, 4318], [3030])
     assert with_it["collector"] == [4318, 4317, 8888, 8889, 13133]
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stack.settings import DEFAULT_PORTS, ROOT, SettingsError, read_settings
+from stack.settings import DEFAULT_PORTS, REPLICAS_MAX, ROOT, SettingsError, read_settings
 
 
 def test_without_variables_the_ports_are_the_contract_and_one_replica_runs() -> None:
@@ -61,3 +61,17 @@ def test_a_proxy_changes_the_address_for_others_alone() -> None:
     assert settings.ports["provider"] == 8091
     assert settings.url_for_others("provider") == "http://127.0.0.1:9924"
     assert settings.url_for_others("viewer") == settings.url("viewer")
+
+
+def test_stacks_whose_offsets_are_multiples_of_a_hundred_share_no_port() -> None:
+    settings = read_settings({"REPLICAS": str(REPLICAS_MAX), "FAULT_PROXIES": "postgres"})
+    ends = [port % 100 for _, port in settings.every_port()]
+
+    assert len(ends) == len(set(ends))
+
+
+def test_no_multiple_of_a_hundred_moves_a_page_to_a_port_that_browsers_refuse() -> None:
+    for offset in range(0, 17_400, 100):
+        settings = read_settings({"PORT_OFFSET": str(offset), "REPLICAS": str(REPLICAS_MAX)})
+
+        assert max(settings.ports.values()) < 32768, "clients get ports from there on"
