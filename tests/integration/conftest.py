@@ -125,9 +125,13 @@ NewAccount = Callable[[], Awaitable[Someone]]
 
 
 @pytest.fixture
-def new_account(service: Service, owner: Owner) -> NewAccount:
-    password_hash = HASHER.hash(PASSWORD)
+def password_hash() -> str:
+    """Of PASSWORD, as the service makes it."""
+    return HASHER.hash(PASSWORD)
 
+
+@pytest.fixture
+def new_account(service: Service, owner: Owner, password_hash: str) -> NewAccount:
     async def create() -> Someone:
         email = f"someone{next(_numbers)}@example.com"
         account_id = await owner.fetchval(

@@ -4,7 +4,6 @@ A test for each thing that callers share. `quiet` watches what the rules of `ale
 """
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Self
@@ -23,7 +22,7 @@ from tests.integration.calendar.conftest import (  # noqa: F401 - fixtures, for 
     google,
     upstream,
 )
-from tests.integration.conftest import PASSWORD, NewAccount, Owner, Someone
+from tests.integration.conftest import PASSWORD, NewAccount, Someone
 from tests.integration.public_server import Wire, request, served
 from tests.signals import Samples
 
@@ -48,9 +47,6 @@ WATCHED = (
     "telemetry_errors_total",
 )
 """What pages and tickets are made of, and must not grow because of what one caller sends."""
-
-
-_numbers = itertools.count(1)
 
 
 class Quiet:
@@ -84,21 +80,9 @@ async def port(service: Service) -> AsyncIterator[int]:
 
 
 @pytest.fixture
-def new_account(service: Service, owner: Owner) -> NewAccount:
-    """As everywhere, but with a password that is checked at once."""
-    password_hash = CHEAP.hash(PASSWORD)
-
-    async def create() -> Someone:
-        email = f"fair{next(_numbers)}@example.com"
-        account_id = await owner.fetchval(
-            "INSERT INTO accounts (email, password_hash) VALUES ($1, $2) RETURNING id",
-            email,
-            password_hash,
-        )
-        token = service.app.state.security.issuer.enhanced(account_id, email, "user")
-        return Someone(account_id, email, token)
-
-    return create
+def password_hash() -> str:
+    """One that is checked at once: twenty sign-ins of two slots must not measure the machine."""
+    return CHEAP.hash(PASSWORD)
 
 
 @pytest.fixture
