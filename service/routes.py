@@ -62,11 +62,11 @@ def _as_routed(method: str) -> str:
 
 _OPEN = Policy(auth="none")
 _JSON = "application/json"
-_FORM = "application/x-www-form-urlencoded"
+FORM = "application/x-www-form-urlencoded"
 
 # Routes whose policy does not follow from the method.
 _SPECIAL: Mapping[tuple[str, str], Policy] = {
-    ("POST", "/api/v1/auth/token"): Policy("login", "none", body=_FORM),
+    ("POST", "/api/v1/auth/token"): Policy("login", "none", body=FORM),
     ("GET", "/api/v1/auth/csrf"): Policy("read", "session"),
     ("POST", "/api/v1/auth/logout"): Policy("write", "session", csrf=True),
     ("POST", "/api/v1/calendar/sync/auto"): Policy("calendar", csrf=True),

@@ -251,6 +251,15 @@ async def test_a_body_that_is_too_large_is_refused_before_it_has_arrived(
     assert (answer.status, answer.problem["code"]) == (413, "body_too_large")
 
 
+async def test_a_form_of_many_empty_fields_is_refused_unread(port: int) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    async with connected(port) as wire:
+        await wire.send(request("POST /api/v1/auth/token", form, b"&", length=1024 * 1024))
+        answer = await wire.answer()
+
+    assert (answer.status, answer.problem["code"]) == (413, "body_too_large")
+
+
 async def test_a_caller_who_leaves_before_the_answer_is_counted(
     port: int, service: Service, owner: Owner, someone: Someone
 ) -> None:
