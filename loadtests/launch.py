@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from loadtests.scenarios import RATE
+from stack.serving import LOOPBACK, free_port
 from stack.settings import ROOT
 
 STOP_SECONDS = 30
@@ -74,7 +75,10 @@ def command(
     if seconds is not None:
         words += ["--duration", f"{seconds:g}"]
     if processes > 1:
-        words += ["--processes", str(processes)]
+        # By default every master listens on 5557: the workers of two load tests would mix.
+        port = str(free_port())
+        words += ["--processes", str(processes), "--master-bind-host", LOOPBACK]
+        words += ["--master-bind-port", port, "--master-port", port]
     if web_port is not None:
         return [*words, "--web-host", "127.0.0.1", "--web-port", str(web_port)]
     words.append("--headless")

@@ -22,6 +22,7 @@ from typing import Any
 
 import gevent
 from gevent import subprocess as gevent_subprocess
+from gevent.event import Event
 from locust import events
 from locust.runners import WORKER_REPORT_INTERVAL, MasterRunner, WorkerRunner
 from prometheus_client import CollectorRegistry, Gauge, start_http_server
@@ -49,6 +50,7 @@ ACCESS_NEEDED = f"it needs the local stack (no HOST), or {OWNER_DSN} and {PROVID
 RECORD = "LOADTEST_RECORD"
 
 _log = logging.getLogger("loadtest")
+_prepared = Event()
 _registry = CollectorRegistry()
 _phase_info = Gauge(
     "loadtest_phase_info", "1 while it lasts.", ["scenario", "phase"], registry=_registry
@@ -140,6 +142,7 @@ def _prepare(environment: Any, **_: Any) -> None:
     port = os.environ.get(PHASES_PORT)
     if port and not isinstance(environment.runner, WorkerRunner):
         start_http_server(int(port), addr="127.0.0.1", registry=_registry)
+    _prepared.set()
 
 
 def _course_of(options: Any) -> Course:
@@ -174,6 +177,8 @@ def _take_over(course: Course, data: dict[str, Any]) -> None:
 
 
 def _begin(environment: Any, **_: Any) -> None:
+    # A worker may be told to start while Locust still makes its runner.
+    _prepared.wait()
     options = environment.parsed_options
     if not isinstance(environment.runner, WorkerRunner):
         options.begins_at = time.time() + LEAD_SECONDS

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,9 +69,28 @@ class Load:
         return found
 
 
-async def started(host: str, directory: Path, scenario: str = "steady", **options: Any) -> Load:
+SLOW_WORKERS = """
+import runpy
+import gevent
+from locust.runners import WorkerRunner
+connect = WorkerRunner.connect_to_master
+# As on a busy machine: the master says "spawn" before the worker's runner is known to anybody.
+WorkerRunner.connect_to_master = lambda self: (connect(self), gevent.sleep(2))[0]
+runpy.run_module("locust", run_name="__main__")
+"""
+
+
+async def started(
+    host: str,
+    directory: Path,
+    scenario: str = "steady",
+    *,
+    program: Sequence[str] = ("-m", "locust"),
+    **options: Any,
+) -> Load:
     file, said = directory / "record.json", directory / "said"
     words = launch.command(scenario, Target([host]), **{"rate": 40, "seconds": SECONDS, **options})
+    words[1:3] = program
     with said.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             *words,
@@ -118,6 +137,15 @@ async def test_nothing_is_broken_where_nobody_has_said_what(tmp_path: Path) -> N
 async def test_two_workers_send_all_that_was_planned(tmp_path: Path) -> None:
     async with served(StallingServer()) as host:
         load = await started(host, tmp_path, reports=tmp_path / "reports", processes=2)
+        await load.process.wait()
+
+    assert load.record["requests"] == load.record["planned"] > 200
+    assert "Traceback" not in load.said.read_text()
+
+
+async def test_workers_that_are_told_to_start_before_they_are_ready(tmp_path: Path) -> None:
+    async with served(StallingServer()) as host:
+        load = await started(host, tmp_path, processes=2, program=("-c", SLOW_WORKERS))
         await load.process.wait()
 
     assert load.record["requests"] == load.record["planned"] > 200

@@ -18,6 +18,6 @@ def test_the_page_shows_the_answer_the_spans_the_line_and_the_samples(
     written = page.read_text()
     assert "answered 200" in written
     assert "`calendar.sync` | INTERNAL |" in written
-    assert "`SELECT` | CLIENT |" in written
+    assert "`SELECT oauth_grants` | CLIENT |" in written
     assert '"event": "request_finished"' in written
     assert "| `http_server_request_duration_seconds_bucket{" in written

@@ -57,3 +57,13 @@ def test_replicas_are_met_in_turn() -> None:
 
     assert words[words.index("--host") + 1] == "http://a"
     assert words[words.index("--also") + 1] == "http://b,http://c"
+
+
+def test_the_workers_of_two_load_tests_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "free_port", iter([5001, 5002]).__next__)
+    target = Target(["http://a"])
+
+    for port in ("5001", "5002"):
+        words = launch.command("steady", target, processes=2)
+        assert words[words.index("--master-bind-port") + 1] == port
+        assert words[words.index("--master-port") + 1] == port
