@@ -56,7 +56,7 @@ def test_concurrent_refreshes_are_one_call_for_each_grant(stack: Stack) -> None:
     assert len(rounds) == 5
     for seen in rounds.values():
         assert seen["callers"] == 40
-        assert 0 < seen["grants"] <= 10
+        assert 0 < seen["grants"] <= 11, "ten, and the prober has one of its own"
         assert seen["token_calls"] == seen["grants"]
         assert seen["reuse_seen"] == 0
     control = httpx.get(stack.url("provider", "/_control")).json()
