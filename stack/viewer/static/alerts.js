@@ -57,7 +57,8 @@ export async function alerts(name, bar, main) {
     event.preventDefault();
     history.pushState(null, "", `/runbooks/${alert}`);
     await open(alert);
-    book.focus();
+    book.focus({ preventScroll: true }); // which is content with a part of it in view
+    book.scrollIntoView();
   }
 
   function texts(those) {
