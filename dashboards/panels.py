@@ -6,6 +6,7 @@ numbers come from limits.py.
 """
 
 from collections.abc import Mapping, Sequence
+from string import ascii_uppercase
 from typing import NamedTuple, TypeVar
 
 from dashboards.foundation import (
@@ -354,7 +355,7 @@ def _dressed(
     )
     if links:
         panel.data_links([dashboard.DashboardLink(title).url(url) for title, url in links])
-    for letter, query in zip("ABCDEFGH", queries, strict=False):
+    for letter, query in zip(ascii_uppercase, queries, strict=False):
         target = (
             prometheus.Dataquery()
             .ref_id(letter)

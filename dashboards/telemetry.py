@@ -27,7 +27,7 @@ _PAGER = f'job="pager",{_ENV}'
 _CANARY = f'job="canary",{_ENV}'
 _COLLECTOR = f'job="collector",{_ENV}'
 
-_COLLECTOR_FLOWS = {
+COLLECTOR_FLOWS = {
     "otelcol_receiver_accepted_spans_total": "spans in",
     "otelcol_exporter_sent_spans_total": "spans out",
     "otelcol_receiver_accepted_log_records_total": "log lines in",
@@ -225,7 +225,7 @@ def _exports() -> list[Panel]:
             "for good (a tenant, credentials). Empty without a collector.",
             *(
                 Query(f"sum(rate({metric}{{{_COLLECTOR}}}[{RATE}]))", legend)
-                for metric, legend in _COLLECTOR_FLOWS.items()
+                for metric, legend in COLLECTOR_FLOWS.items()
             ),
             unit="ops",
             width=12,

@@ -15,6 +15,7 @@ from alerting.document import read_yaml
 from dashboards import prove
 from dashboards.links import ALERTMANAGER_UID, LOKI_UID, PROMETHEUS_UID, TEMPO_UID
 from dashboards.queries import FOLDER, Asked, asked, load, panels, substituted
+from dashboards.telemetry import COLLECTOR_FLOWS
 from service import failures
 from tests.contracts.dashboard_lint import logql_problem
 from tests.contracts.dashboard_typing import problems, typing
@@ -202,6 +203,14 @@ def test_trace_queries_are_conditions_joined_by_and() -> None:
     for bad in ("{ span.http.route }", '{ span.http.route = "x" ', '{ span.http.route == "x" }'):
         with pytest.raises(AssertionError):
             traceql_fields(bad)
+
+
+def test_a_panel_draws_every_query_it_was_given() -> None:
+    title = "Collector: in, out, refused and lost"
+    drawn = [query.expr for query in QUERIES if query.title == title]
+
+    assert len(drawn) == len(COLLECTOR_FLOWS)
+    assert all(metric in expr for metric, expr in zip(COLLECTOR_FLOWS, drawn, strict=True))
 
 
 def test_every_alert_leads_to_a_dashboard_that_exists() -> None:
