@@ -13,7 +13,7 @@ from dashboards import prove
 from stack.credentials import load_credentials
 from stack.postgres import dsn
 from tests.stack.conftest import Stack
-from tests.stack.waiting import until
+from tests.stack.waiting import PATIENCE_SECONDS, until
 
 CLIENTS = ("web/1.8", "web/1.9", "ios/3.2")
 LOCKED_REQUESTS = 6
@@ -74,7 +74,10 @@ def test_every_panel_has_data_but_for_those_that_need_a_drill(
             proofs.append(prove.prove(get, now=time.time(), after=done))
             return proofs[-1].holds
 
-        until(proven, "data in every panel that needs no other drill")
+        # The rules of long windows, the budgets among them, come once a minute and need two scrapes.
+        until(
+            proven, "data in every panel that needs no other drill", seconds=2 * PATIENCE_SECONDS
+        )
 
     figures = proofs[-1].figures()
     assert figures["share_of_required_with_data"] == 1.0

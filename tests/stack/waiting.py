@@ -9,15 +9,15 @@ T = TypeVar("T")
 PATIENCE_SECONDS = 60
 
 
-def until(look: Callable[[], T], what: str) -> T:
+def until(look: Callable[[], T], what: str, *, seconds: float = PATIENCE_SECONDS) -> T:
     """The first true value that `look` returns. Fails with `what` when there is none in time."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + seconds
     while True:
         seen = look()
         if seen:
             return seen
         if time.monotonic() > deadline:
-            message = f"not seen within {PATIENCE_SECONDS} s: {what}"
+            message = f"not seen within {seconds} s: {what}"
             raise AssertionError(message)
         time.sleep(0.2)
 
