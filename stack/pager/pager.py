@@ -76,7 +76,7 @@ class Pager:
             log.info(
                 "notification_received",
                 receiver=receiver,
-                status=payload.status,
+                notification_status=payload.status,  # `status` alone is that of an HTTP answer
                 alerts=sorted({alert.name for alert in payload.alerts}),
                 truncated=payload.truncated,
             )

@@ -325,7 +325,7 @@ def test_the_log_file_of_each_part_is_read(addresses: Addresses, caller: httpx.C
             "timestamp": datetime.now(UTC).isoformat(),
             "level": "info",
             "event": "matrix_line",
-            "part": file.stem,
+            "firedrill.part": file.stem,
             "trace_id": trace_id,
         }
         with file.open("a") as log:
@@ -333,7 +333,7 @@ def test_the_log_file_of_each_part_is_read(addresses: Addresses, caller: httpx.C
 
     def seen() -> set[str]:
         trace = whole_trace(addresses, trace_id) or {"logs": []}
-        return {line["part"] for line in trace["logs"] if line["event"] == "matrix_line"}
+        return {line["firedrill.part"] for line in trace["logs"] if line["event"] == "matrix_line"}
 
     written = {file.stem for file in files}
     assert written >= LOG_FILES
