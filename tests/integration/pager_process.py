@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import orjson
+import stamina
 
 COMMAND = [sys.executable, "-m", "stack.pager"]
 
@@ -36,15 +37,32 @@ class RunningPager:
 def running_pager(db: Path, *, port: int = 0, name: str = "pager") -> Iterator[RunningPager]:
     """A pager that answers; killed at the end, as a power cut would."""
     command = [*COMMAND, "--port", str(port), "--db", str(db), "--name", name]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    # A file, not a pipe: it logs each notification, and with a pipe full of them it would stand still.
+    log = db.with_name(f"{db.stem}.log")
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, stdout=output, text=True) as process,
+    ):
         try:
-            assert process.stdout is not None
-            started = orjson.loads(process.stdout.readline())
-            assert started["event"] == "pager_started"
+            url = _address(log)
             # The socket listens from before that line on: a request waits until it is served.
-            with httpx.Client(base_url=started["url.full"], timeout=20) as http:
+            with httpx.Client(base_url=url, timeout=20) as http:
                 assert http.get("/healthz").status_code == 200
-                yield RunningPager(process, started["url.full"], http)
+                yield RunningPager(process, url, http)
         finally:
             process.kill()
-            process.communicate()
+            process.wait()
+
+
+def _address(log: Path) -> str:
+    """What its first line says, once it is written."""
+    line = b""
+    for attempt in stamina.retry_context(
+        on=AssertionError, attempts=None, timeout=60, wait_initial=0.05, wait_max=0.2
+    ):
+        with attempt:
+            line, end, _ = log.read_bytes().partition(b"\n")
+            assert end, "the pager has not said where it listens"
+    started = orjson.loads(line)
+    assert started["event"] == "pager_started"
+    return str(started["url.full"])
