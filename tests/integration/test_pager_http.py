@@ -62,8 +62,10 @@ def test_a_notification_comes_back_as_json(pager: RunningPager) -> None:
                 "starts_at": "2023-11-14T22:13:20.250000Z",
                 "ends_at": None,
                 "note": None,
+                "is_news": True,
             }
         ],
+        "truncated": 0,
     }
 
 
