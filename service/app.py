@@ -90,6 +90,7 @@ class Service:
             of_caller_bytes=config.arriving_bytes_of_caller_max,
             bytes_max=config.arriving_bytes_max,
         )
+        self.callers = RecentCallers()
         self.app = self._application()
         self.routes = self.app.state.routes = table_of(self.app)
         self.asgi = self._with_outer_layers(self.app)
@@ -183,8 +184,7 @@ class Service:
     def _with_outer_layers(self, app: ASGIApp) -> ASGIApp:
         """Put before the tracing what must be cheap: the record and the refusal of what is too much."""
         door = Door(self.tracing.asgi(app), admission=self.admission, class_of=_class_of)
-        callers = RecentCallers()
-        metrics.CLIENT_CALLERS.read = callers.counts
+        metrics.CLIENT_CALLERS.read = self.callers.counts
         return Edge(
             responses.CatchAll(door),
             resolve=lambda _method, path: self.routes.resolve(path),
@@ -192,7 +192,7 @@ class Service:
             duration=metrics.HTTP_REQUEST_SECONDS,
             active=metrics.HTTP_ACTIVE_REQUESTS,
             client_requests=metrics.CLIENT_REQUESTS,
-            callers=callers,
+            callers=self.callers,
             disconnects=metrics.CLIENT_DISCONNECTS,
         )
 

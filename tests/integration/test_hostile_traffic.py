@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from service import metrics
 from service.app import Service
+from service.bodies import FORM_BYTES_MAX
 from service.telemetry.logs import render_json
 from stack.postgres import Postgres
 from tests.integration.conftest import Owner, Someone, config_of
@@ -149,7 +150,7 @@ async def test_a_head_just_within_the_limit_is_answered(port: int) -> None:
 
 
 async def test_a_body_beside_the_end_of_its_head_is_not_taken_for_head(port: int) -> None:
-    whole = request("POST /api/v1/auth/token", FORM, b"x" * 60_000)
+    whole = request("POST /api/v1/auth/token", FORM, b"x" * FORM_BYTES_MAX)
     end_of_head = whole.index(b"\r\n\r\n") + 3
 
     async with connected(port) as wire:
@@ -252,9 +253,8 @@ async def test_a_body_that_is_too_large_is_refused_before_it_has_arrived(
 
 
 async def test_a_form_of_many_empty_fields_is_refused_unread(port: int) -> None:
-    form = {"Content-Type": "application/x-www-form-urlencoded"}
     async with connected(port) as wire:
-        await wire.send(request("POST /api/v1/auth/token", form, b"&", length=1024 * 1024))
+        await wire.send(request("POST /api/v1/auth/token", FORM, b"&", length=1024 * 1024))
         answer = await wire.answer()
 
     assert (answer.status, answer.problem["code"]) == (413, "body_too_large")

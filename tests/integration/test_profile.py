@@ -3,7 +3,6 @@ import asyncio
 import httpx
 import pytest
 
-from service import metrics
 from service.app import Service
 from tests.integration.conftest import NewAccount, Owner, Someone
 from tests.signals import Samples, watched_spans
@@ -35,7 +34,7 @@ async def test_one_caller_never_sees_anothers_profile(
 
 
 async def test_rejected_callers_are_counted_and_not_their_requests(
-    client: httpx.AsyncClient, new_account: NewAccount
+    client: httpx.AsyncClient, service: Service, new_account: NewAccount
 ) -> None:
     noisy, other = await new_account(), await new_account()
     release = {"X-Client-Version": "rejected/1.0"}
@@ -45,7 +44,7 @@ async def test_rejected_callers_are_counted_and_not_their_requests(
         assert answer.status_code == 422
     await client.put(PATH, json=PROFILE, headers=other.headers | release)
 
-    counts = metrics.CLIENT_CALLERS.read().items()
+    counts = service.callers.counts().items()
     assert {labels[3]: count for labels, count in counts if labels[2] == "rejected/1.0"} == {
         "rejected": 1,
         "served": 1,
