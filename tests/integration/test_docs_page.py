@@ -1,19 +1,15 @@
 """The page of the API in headless Chromium, as an air-gapped reader sees it."""
 
-import shutil
 from collections.abc import AsyncIterator
 
 import pytest
 from playwright.async_api import Page, async_playwright, expect
 
 from service.app import Service
+from tests.browser import CHROMIUM, needs_chromium
 from tests.integration.public_server import served
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium"
-)
+pytestmark = needs_chromium
 
 
 @pytest.fixture
