@@ -4,6 +4,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from service.resilience.admission import (
+    IN_VAIN_SECONDS,
     Admission,
     CallerBusyError,
     Door,
@@ -162,6 +163,36 @@ async def test_who_has_waited_long_enough_is_told_whose_doing_it_is(
     assert counts.shed == shed
     counts.admission.leave("login", "a")
     assert counts.at_work == {"login": 1}, "nobody is waiting any more"
+
+
+async def test_where_one_waited_in_vain_nobody_waits_for_a_while() -> None:
+    now = 100.0
+    shed: list[str] = []
+    admission = Admission({"login": SHORT}, on_shed=shed.append, clock=lambda: now)
+    for caller in ("a", "b"):
+        await admission.enter("login", caller)
+    with pytest.raises(OverloadedError):
+        await admission.enter("login", "c")
+
+    with pytest.raises(OverloadedError):
+        admission.check("login")
+    with pytest.raises(CallerBusyError):
+        await admission.enter("login", "a")
+    now += IN_VAIN_SECONDS
+    admission.check("login")
+
+    assert shed == ["login", "login"]
+
+
+async def test_what_has_passed_the_door_counts_until_it_can_have_taken_its_place() -> None:
+    counts = Counts(read=NO_WAIT)
+    for _ in range(3):
+        counts.admission.check("read")
+
+    with pytest.raises(OverloadedError):
+        counts.admission.check("read")
+    await settled()
+    counts.admission.check("read")
 
 
 async def test_a_turn_that_comes_in_the_moment_of_giving_up_is_passed_on() -> None:
