@@ -5,11 +5,9 @@ disk - stops everything that this `up` has started, and nothing that was running
 """
 
 import contextlib
-import errno
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +20,7 @@ from stack.credentials import load_credentials
 from stack.parts import Part, plan
 from stack.processes import Running
 from stack.programs import COLLECTOR, Programs, require_programs
+from stack.serving import is_taken
 from stack.settings import ROOT, Settings, SettingsError, read_settings, variable
 from stack.state import State, locked, read_state, write_state
 
@@ -279,7 +278,7 @@ def _check_disk(settings: Settings) -> None:
 def _check_ports(parts: Sequence[Part]) -> None:
     for part in parts:
         for name, port in part.ports:
-            if _is_taken(port):
+            if is_taken(port):
                 raise StackError(
                     f"port {port} for {part.name} is taken by {processes.listener_of(port)}: "
                     f"set {name} to another port{_or_an_offset()}"
@@ -293,17 +292,6 @@ def _or_an_offset() -> str:
             moved = read_settings(os.environ | {"PORT_OFFSET": str(offset)})
         except SettingsError:
             continue
-        if not any(_is_taken(port) for _, port in moved.every_port()):
+        if not any(is_taken(port) for _, port in moved.every_port()):
             return f", or PORT_OFFSET={offset} to move them all"
     return ""
-
-
-def _is_taken(port: int) -> bool:
-    with socket.socket() as probe:
-        # Without it a port whose last connections are in TIME_WAIT would look taken.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            return error.errno == errno.EADDRINUSE
-    return False

@@ -1,6 +1,9 @@
 """How our small servers are served: on loopback, one line of JSON per event, a quick stop."""
 
+import errno
+import itertools
 import logging
+import os
 import socket
 import sys
 from collections.abc import MutableMapping, Sequence
@@ -20,16 +23,32 @@ from service.telemetry.field_names import field_name
 LOOPBACK = "127.0.0.1"
 HOST_HELP = "address to listen on; anything but loopback is for containers alone"
 
+_port_numbers = itertools.count(os.getpid() * 101)
+
 
 class PortTaken(Exception):
     """Somebody listens there already."""
 
 
 def free_port() -> int:
-    """A loopback port that was free a moment ago."""
+    """A loopback port for a server to come, which nobody has and this process was not given before.
+
+    Below 32768: above, the kernel may give it to a connection before the server is up
+    (net.ipv4.ip_local_port_range). Each process begins somewhere else.
+    """
+    ports = (20_000 + number % 12_000 for number in _port_numbers)
+    return next(port for port in ports if not is_taken(port))
+
+
+def is_taken(port: int) -> bool:
+    """Whether somebody listens there; what only has connections in TIME_WAIT is free."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
 
 
 def listen(port: int, host: str = LOOPBACK) -> socket.socket:

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ import httpx
 import psutil
 import pytest
 
+from stack.serving import free_port
 from stack.settings import DEFAULT_PORTS, ROOT, variable
 
 UP_SECONDS = 300
@@ -83,14 +83,7 @@ class Stack:
 
 
 def free_ports() -> dict[str, int]:
-    """A port for each name; found together, so that no two are the same."""
-    with contextlib.ExitStack() as sockets:
-        ports = {}
-        for name in DEFAULT_PORTS:
-            probe = sockets.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            ports[name] = probe.getsockname()[1]
-        return ports
+    return {name: free_port() for name in DEFAULT_PORTS}
 
 
 @pytest.fixture
