@@ -119,7 +119,7 @@ check: lint  ## the fast part of the tests: under a minute
 test: lint  ## everything CI runs
 	@$(PY) -m stack programs
 	@if PATH="$$PATH:/usr/local/go/bin" command -v go >/dev/null; then $(PY) -m stack.tools collector promtool; fi
-	@$(PY) -m pytest --quiet
+	@$(PY) -m pytest --quiet -n 3 --dist loadgroup --no-loadscope-reorder
 
 # uv installs in seconds what pip takes a minute for; where it is not on PATH, the one of the lock
 # is taken, checked against its hashes as everything else is.

@@ -23,7 +23,7 @@ from service.telemetry.field_names import field_name
 LOOPBACK = "127.0.0.1"
 HOST_HELP = "address to listen on; anything but loopback is for containers alone"
 
-_port_numbers = itertools.count(os.getpid() * 101)
+_port_numbers = itertools.count(os.getpid() * 101, 20)
 
 
 class PortTaken(Exception):
@@ -34,7 +34,8 @@ def free_port() -> int:
     """A loopback port for a server to come, which nobody has and this process was not given before.
 
     Below 32768: above, the kernel may give it to a connection before the server is up
-    (net.ipv4.ip_local_port_range). Each process begins somewhere else.
+    (net.ipv4.ip_local_port_range). Each process begins somewhere else. The next 19 ports are nobody's
+    either: replicas and proxies follow the first of them.
     """
     ports = (20_000 + number % 12_000 for number in _port_numbers)
     return next(port for port in ports if not is_taken(port))

@@ -56,6 +56,7 @@ async def _ask_while_locked(stack: Stack, headers: httpx.Headers) -> list[int]:
         await owner.close()
 
 
+@pytest.mark.timeout(600)
 def test_every_panel_has_data_but_for_those_that_need_a_drill(
     stack: Stack, api: httpx.Client, callers: Callable[[], None]
 ) -> None:
@@ -76,7 +77,7 @@ def test_every_panel_has_data_but_for_those_that_need_a_drill(
 
         # The rules of long windows, the budgets among them, come once a minute and need two scrapes.
         until(
-            proven, "data in every panel that needs no other drill", seconds=2 * PATIENCE_SECONDS
+            proven, "data in every panel that needs no other drill", seconds=5 * PATIENCE_SECONDS
         )
 
     figures = proofs[-1].figures()

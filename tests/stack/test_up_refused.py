@@ -58,7 +58,7 @@ def test_the_offset_that_is_advised_has_been_tried(monkeypatch: pytest.MonkeyPat
     for name in ("PORT_OFFSET", *map(variable, DEFAULT_PORTS)):
         monkeypatch.delenv(name, raising=False)
     taken = {DEFAULT_PORTS["pager"] + 1000, DEFAULT_PORTS["viewer"] + 1100}
-    monkeypatch.setattr(lifecycle, "_is_taken", taken.__contains__)
+    monkeypatch.setattr(lifecycle, "is_taken", taken.__contains__)
 
     assert lifecycle._or_an_offset() == ", or PORT_OFFSET=1200 to move them all"
 
