@@ -1,12 +1,13 @@
 """How our small servers are served: on loopback, one line of JSON per event, a quick stop."""
 
+import contextlib
 import errno
+import functools
 import itertools
 import logging
-import os
 import socket
 import sys
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from typing import Any
 
 import structlog
@@ -23,22 +24,34 @@ from service.telemetry.field_names import field_name
 LOOPBACK = "127.0.0.1"
 HOST_HELP = "address to listen on; anything but loopback is for containers alone"
 
-_port_numbers = itertools.count(os.getpid() * 101, 20)
-
 
 class PortTaken(Exception):
     """Somebody listens there already."""
 
 
 def free_port() -> int:
-    """A loopback port for a server to come, which nobody has and this process was not given before.
+    """A loopback port for a server to come, which nobody else was given and nobody listens on.
 
     Below 32768: above, the kernel may give it to a connection before the server is up
-    (net.ipv4.ip_local_port_range). Each process begins somewhere else. The next 19 ports are nobody's
-    either: replicas and proxies follow the first of them.
+    (net.ipv4.ip_local_port_range). The next nine ports are free as well: replicas and proxies follow
+    the first of them. The same port comes again after a hundred others.
     """
-    ports = (20_000 + number % 12_000 for number in _port_numbers)
-    return next(port for port in ports if not is_taken(port))
+    return next(port for port in _own_ports() if not is_taken(port))
+
+
+@functools.cache
+def _own_ports() -> Iterator[int]:
+    """Every tenth port of a thousand that this process alone gives away, again and again.
+
+    Whoever holds the first one has the thousand; the kernel lets go of it when the process ends.
+    """
+    claim = socket.socket()
+    for first in range(20_000, 32_000, 1_000):
+        with contextlib.suppress(OSError):
+            claim.bind((LOOPBACK, first))
+            claim.detach()  # stays open as long as the process lives
+            return itertools.cycle(range(first + 10, first + 1_000, 10))
+    raise PortTaken("twelve programs have taken all ports from 20000 to 31999")
 
 
 def is_taken(port: int) -> bool:
