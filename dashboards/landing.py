@@ -260,7 +260,10 @@ def _promises() -> list[Panel]:
             base=RED,
             limits=[Limit(0, AMBER), Limit(0.25, GREEN)],
             other_units={
-                "monitoring age": ("s", [Limit(limit("TelemetryCanaryStale", "telemetry_canary"))])
+                "monitoring age": (
+                    "s",
+                    [Limit(limit("TelemetryCanaryStale", "max by (env, service, signal)"))],
+                )
             },
         ),
     ]

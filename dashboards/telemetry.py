@@ -68,7 +68,10 @@ def _end_to_end() -> list[Panel]:
             unit="s",
             width=8,
             height=5,
-            limits=[Limit(30, AMBER), Limit(limit("TelemetryCanaryStale", "telemetry_canary"))],
+            limits=[
+                Limit(30, AMBER),
+                Limit(limit("TelemetryCanaryStale", "max by (env, service, signal)")),
+            ],
             links=[Link("Runbook", runbook_url("TelemetryCanaryStale"))],
         ),
         number(

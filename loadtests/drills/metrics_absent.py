@@ -8,7 +8,7 @@ DRILL = Drill(
     what="Discovery names a port that is up and counts no requests.",
     breaks=(scraped_at("prober"),),
     expects=("ApiMetricsAbsent",),
-    # 15 s until discovery is read, two minutes without a count, one of waiting, 20 s of grouping.
-    deadline_seconds=240,
+    # 15 s until discovery is read, a minute without a count, half of one of waiting, 5 s of grouping.
+    deadline_seconds=140,
     evidence='absent(http_server_request_duration_seconds_count{job="service"})',
 )

@@ -8,8 +8,8 @@ DRILL = Drill(
     what="The file that tells Prometheus where the service is has become empty.",
     breaks=(emptied("prometheus/targets/service.json", "[]"),),
     expects=("TargetAbsent",),
-    # Prometheus forgets the target within 15 s, staleness is at once, and the rule waits 2 min.
-    deadline_seconds=210,
+    # Prometheus forgets the target within 15 s, staleness is at once, the rule waits a minute, 5 s of grouping.
+    deadline_seconds=110,
     also=frozenset({"ApiMetricsAbsent"}),
     evidence='absent(up{job="service"})',
 )

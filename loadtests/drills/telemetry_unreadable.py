@@ -9,7 +9,7 @@ DRILL = Drill(
     environment={"FAULT_PROXIES": "prometheus,viewer"},
     breaks=(cut("prometheus", "viewer"),),
     expects=("TelemetryCanaryStale",),
-    # Two minutes of staleness, half a minute of waiting, 20 s of grouping, a round of the canary.
-    deadline_seconds=210,
+    # 75 s of staleness, 15 s of waiting, 5 s of grouping, a round of the canary.
+    deadline_seconds=130,
     evidence="time() - max(telemetry_canary_last_success_timestamp_seconds) > 30",
 )
