@@ -6,7 +6,7 @@ PY := .venv/bin/python
 INSTALLED := .venv/.installed
 LOAD_OPTIONS = $(foreach name,HOST RATE DURATION SEED WORKERS,$(if $($(name)),\
   --$(shell echo $(name) | tr A-Z a-z) "$($(name))"))
-CODE := $(wildcard service stack alerting loadtests dashboards benchmarks deploy tests)
+CODE := $(wildcard service stack alerting loadtests dashboards deploy tests)
 
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 .NOTPARALLEL:
@@ -37,7 +37,7 @@ psql: $(INSTALLED)  ## open the database as the owner of the schema
 
 .PHONY: request
 request: $(INSTALLED)  ## follow one request through every signal, and write docs/request.md
-	@$(PY) -m stack request
+	@$(PY) -m loadtests.costs.request
 
 .PHONY: silence mutate resilience
 silence: $(INSTALLED)  ## silence one alert: ALERT=DbPoolExhausted FOR=1h
@@ -73,14 +73,14 @@ tools: $(INSTALLED)  ## build the collector and Prometheus 3 into .tools (Go, No
 	@$(PY) -m stack.tools
 
 exemplars: $(INSTALLED)  ## follow every exemplar of the running stack to its trace and its log line
-	@$(PY) -m stack.exemplars
+	@$(PY) -m loadtests.observe.exemplars
 
 .PHONY: bench
 bench: $(INSTALLED)  ## seconds to the first data of each signal, and what the collector takes
 	@$(PY) -m stack programs
-	@$(PY) -m benchmarks.collector
-	@$(PY) -m benchmarks.first_data
-	@$(PY) -m deploy.scaling.page
+	@$(PY) -m loadtests.costs.collector
+	@$(PY) -m loadtests.costs.first_data
+	@$(PY) -m loadtests.costs.scaling_page
 
 .PHONY: load load-ui load-report
 load: $(INSTALLED)  ## open-loop load on the running system: SCENARIO=steady [HOST= RATE= DURATION=]
@@ -90,7 +90,7 @@ load-ui: $(INSTALLED)  ## the same in Locust's web page, port 8089
 	@$(PY) -m loadtests "$(or $(SCENARIO),steady)" $(LOAD_OPTIONS) --web
 
 load-report: $(INSTALLED)  ## the scenarios beside a plain configuration, and write docs/load.md
-	@$(PY) -m loadtests.report
+	@$(PY) -m loadtests.record.load
 
 .PHONY: demo drill drills drills-quick
 demo: $(INSTALLED)  ## three minutes: a real fault, its page, the trace behind it, the recovery

@@ -19,11 +19,11 @@ from pathlib import Path
 import asyncpg
 import httpx
 
-from loadtests import launch
-from loadtests.breaks import local_dsn
-from loadtests.launch import Target, above_zero
-from loadtests.resilience.callers import older_tokens
+from loadtests.faults.__main__ import local_dsn
 from loadtests.scenarios import RATE, SCENARIOS
+from loadtests.traffic import launch
+from loadtests.traffic.callers import older_tokens
+from loadtests.traffic.launch import Target, above_zero
 from service.config import Config
 from stack.command_line import Parser
 from stack.credentials import CredentialsError, load_credentials

@@ -27,12 +27,13 @@ from locust import events
 from locust.runners import WORKER_REPORT_INTERVAL, MasterRunner, WorkerRunner
 from prometheus_client import CollectorRegistry, Gauge, start_http_server
 
-from loadtests import limits, record
-from loadtests.launch import above_zero
-from loadtests.limits import RISE_MIN, Run, Sample
+from loadtests.judge import limits
+from loadtests.judge.limits import RISE_MIN, Run, Sample
+from loadtests.record import runs as record
 from loadtests.scenarios import BROKEN_VERSION, RATE, SCENARIOS, Scenario
-from loadtests.shapes import Due, Phase, starts
-from loadtests.users import CONNECT_SECONDS, PATIENCE_SECONDS, Generator
+from loadtests.traffic.launch import above_zero
+from loadtests.traffic.phases import Due, Phase, starts
+from loadtests.traffic.users import CONNECT_SECONDS, PATIENCE_SECONDS, Generator
 
 __all__ = ["Generator"]
 
@@ -293,7 +294,7 @@ class Breaking:
             raise BreakFailedError(f"the scenario breaks things: {ACCESS_NEEDED}")
         self._active: tuple[str, ...] = ()
         self._process = gevent_subprocess.Popen(
-            [sys.executable, "-m", "loadtests.breaks"],
+            [sys.executable, "-m", "loadtests.faults"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

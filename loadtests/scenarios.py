@@ -8,8 +8,8 @@ prints the figure of the machine at hand, and RATE takes half of it.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from loadtests.resilience.traffic import MIX
-from loadtests.shapes import Phase, scaled, stretched
+from loadtests.traffic.engine import MIX
+from loadtests.traffic.phases import Phase, scaled, stretched
 
 RATE = 40.0
 OVERLOAD = 3.0

@@ -5,7 +5,6 @@ Exit codes: 0 done, 1 something is not as it should be, 2 a setting or argument 
 """
 
 import argparse
-import asyncio
 import errno
 import os
 import sys
@@ -19,7 +18,7 @@ from stack.lifecycle import StackError
 from stack.parts import plan, service_environment
 from stack.postgres import PostgresError
 from stack.programs import Programs, ProgramsMissing, find_programs, require_programs
-from stack.settings import ROOT, Settings, SettingsError, read_settings
+from stack.settings import Settings, SettingsError, read_settings
 from stack.state import read_state
 
 if TYPE_CHECKING:
@@ -62,9 +61,6 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("--user", required=True, metavar="EMAIL")
     token.add_argument("--format", choices=("enhanced", "legacy"), default="enhanced")
     token.set_defaults(run=_token)
-    commands.add_parser("request", help="send one request, write docs/request.md").set_defaults(
-        run=_request
-    )
     return parser
 
 
@@ -148,20 +144,6 @@ def _token(settings: Settings, given: argparse.Namespace) -> int:
         demo.run_token(_service_config(settings), given.user, legacy=given.format == "legacy")
     except demo.UnknownUser as error:
         return _say(error, 2)
-    return 0
-
-
-def _request(settings: Settings, _: argparse.Namespace) -> int:
-    from stack import demo, request  # noqa: PLC0415 - as above
-
-    running, _state = lifecycle.running(settings)
-    user = demo.email_of(1)
-    token = asyncio.run(demo.mint_token(_service_config(settings), user, legacy=False))
-    try:
-        request.write_page(running, token)
-    except request.NotArrivedError as error:
-        return _say(error, 1)
-    print(f"written: {request.PAGE.relative_to(ROOT)}")
     return 0
 
 

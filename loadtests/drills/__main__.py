@@ -13,10 +13,13 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from loadtests.drills.runner import judgement, picture, report, run
+from loadtests.drills.runner import run
 from loadtests.drills.runner.drill import Drill, catalogue
-from loadtests.drills.runner.report import QUICK
-from loadtests.drills.runner.stage import StageError, own_stage
+from loadtests.judge import judgement
+from loadtests.record import drills as report
+from loadtests.record import picture
+from loadtests.record.drills import QUICK
+from loadtests.world.stage import StageError, own_stage
 from stack.command_line import Parser
 from stack.programs import ProgramsMissing
 from stack.settings import SettingsError

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from loadtests.drills.runner.breaks import restart
 from loadtests.drills.runner.drill import Drill
+from loadtests.faults.breaks import restart
 
 DRILL = Drill(
     name="deploy_restart",

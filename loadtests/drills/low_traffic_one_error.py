@@ -1,8 +1,8 @@
 """One error in an hour of ten requests is 10 % and no reason to wake anybody."""
 
-from loadtests.drills.runner.breaks import sql
 from loadtests.drills.runner.drill import Drill
-from loadtests.drills.runner.sending import RATES
+from loadtests.faults.breaks import sql
+from loadtests.traffic.sending import RATES
 
 DRILL = Drill(
     name="low_traffic_one_error",

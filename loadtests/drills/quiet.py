@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from loadtests.drills.runner.breaks import nothing, restart, sql
 from loadtests.drills.runner.drill import Drill
+from loadtests.faults.breaks import nothing, restart, sql
 
 DRILL = Drill(
     name="quiet",

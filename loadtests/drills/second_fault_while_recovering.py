@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from loadtests.drills.runner.breaks import lock
 from loadtests.drills.runner.drill import Drill
 from loadtests.drills.unhandled_exception import RAISING
+from loadtests.faults.breaks import lock
 
 DRILL = Drill(
     name="second_fault_while_recovering",

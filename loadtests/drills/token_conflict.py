@@ -1,8 +1,8 @@
 """An issuer writes tokens that contradict themselves: whom they name is nobody's to guess."""
 
-from loadtests.drills.runner.breaks import contradicting_tokens
 from loadtests.drills.runner.drill import Drill
-from loadtests.resilience.callers import VERSIONS
+from loadtests.faults.breaks import contradicting_tokens
+from loadtests.traffic.callers import VERSIONS
 
 DRILL = Drill(
     name="token_conflict",

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from loadtests.drills.runner.breaks import lock, provider
 from loadtests.drills.runner.drill import Drill
+from loadtests.faults.breaks import lock, provider
 
 DRILL = Drill(
     name="two_faults",

@@ -1,8 +1,8 @@
 """A release of one client sends a body that the contract never had: their release, so a ticket."""
 
-from loadtests.drills.runner.breaks import alter
 from loadtests.drills.runner.drill import Drill
-from loadtests.resilience.callers import VERSIONS
+from loadtests.faults.breaks import alter
+from loadtests.traffic.callers import VERSIONS
 
 DRILL = Drill(
     name="validation_break_one_client",

@@ -13,10 +13,13 @@ import random
 import sys
 from collections.abc import Sequence
 
-from loadtests.resilience import callers, plain_app, report
+from loadtests.judge.figures import Figures, Phases, figures
+from loadtests.record import resilience as report
 from loadtests.resilience.faults import FAULTS, Fault
-from loadtests.resilience.figures import Figures, Phases, figures
-from loadtests.resilience.surroundings import (
+from loadtests.traffic import callers
+from loadtests.traffic.engine import MIX, Load, arrivals, every
+from loadtests.world import plain_app
+from loadtests.world.surroundings import (
     Process,
     ServiceNotReadyError,
     Surroundings,
@@ -26,7 +29,6 @@ from loadtests.resilience.surroundings import (
     surroundings,
     versions,
 )
-from loadtests.resilience.traffic import MIX, Load, arrivals, every
 from service.migrations.commands import Refused
 from stack.postgres import PostgresError
 
@@ -77,9 +79,9 @@ async def main(options: argparse.Namespace) -> int:
 
 
 async def _run(fault: Fault, around: Surroundings, *, seconds: float, plain: bool) -> Figures:
-    module = "loadtests.resilience.drill_app" if fault.extra else "service"
+    module = "loadtests.world.drill_app" if fault.extra else "service"
     if plain:
-        module = "loadtests.resilience.plain_app"
+        module = "loadtests.world.plain_app"
     environment = plain_app.ENVIRONMENT if plain else {}
     async with running(module, around, environment) as process:
         return await _measure(fault, around, process, seconds)

@@ -13,8 +13,8 @@ from typing import Any
 
 import httpx
 
-from loadtests.resilience.surroundings import Surroundings
-from loadtests.resilience.traffic import MIX
+from loadtests.traffic.engine import MIX
+from loadtests.world.surroundings import Surroundings
 from stack.proxy import FaultProxy, Mode
 
 BLOCK_SECONDS = 3.0

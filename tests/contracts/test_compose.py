@@ -651,7 +651,7 @@ def test_everything_that_the_load_imports_is_in_its_image() -> None:
         for name, part in SERVICES.items()
         if name.startswith("load-")
     }
-    reached = _reached({ROOT / locustfile, ROOT / "loadtests/breaks.py"})
+    reached = _reached({ROOT / locustfile, ROOT / "loadtests/faults/__main__.py"})
     copied = re.findall(r"^COPY (\w+) \1$", "\n".join(STAGES["load"]), re.MULTILINE)
 
     assert len(reached) > 10

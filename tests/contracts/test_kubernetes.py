@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from deploy.kubernetes import build
-from deploy.scaling import page
+from loadtests.costs import scaling_page as page
 from service.config import Config
 from stack.settings import ROOT
 
@@ -443,7 +443,9 @@ def test_the_agents_send_each_trace_to_one_gateway() -> None:
 def test_the_page_about_scaling_is_made_of_its_figures() -> None:
     figures = page.Figures(**json.loads(page.FIGURES.read_text()))
 
-    assert page.PAGE.read_text() == page.render(figures), "run `python -m deploy.scaling.page`"
+    assert page.PAGE.read_text() == page.render(figures), (
+        "run `python -m loadtests.costs.scaling_page`"
+    )
 
 
 def test_gateways_are_counted_by_what_runs_out_first() -> None:

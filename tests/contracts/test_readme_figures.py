@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from loadtests import report as load
-from loadtests.drills.runner import readme
-from loadtests.drills.runner.report import DOCS, QUICK, README
+from loadtests.record import load, readme
+from loadtests.record.drills import DOCS, QUICK, README
 
 
 def of_drills(text: str, record: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks import collector as bench
+from loadtests.costs import collector as bench
 from tests.integration.collector_process import running_collector
 
 CORES = sorted(os.sched_getaffinity(0))
@@ -21,7 +21,7 @@ def test_a_busy_machine_is_refused_in_one_line(
     assert bench.main([]) == 2
 
     assert capsys.readouterr().err == (
-        "benchmarks.collector: the load average is 1.4: wait until it is under 1, or --anyway\n"
+        "loadtests.costs.collector: the load average is 1.4: wait until it is under 1, or --anyway\n"
     )
     assert bench.why_not([1], anyway=True) is None
 

@@ -15,8 +15,8 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from loadtests import launch
-from loadtests.launch import Target
+from loadtests.traffic import launch
+from loadtests.traffic.launch import Target
 
 STALL_SECONDS = 3.0
 SECONDS = 10.0

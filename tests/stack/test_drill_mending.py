@@ -12,9 +12,9 @@ import httpx
 import psutil
 import pytest
 
-from loadtests.drills.runner import mending
-from loadtests.drills.runner.breaks import lock
-from loadtests.drills.runner.stage import Stage, stage_at
+from loadtests.faults import mending
+from loadtests.faults.breaks import lock
+from loadtests.world.stage import Stage, stage_at
 from stack.postgres import ROLES
 from stack.processes import is_alive
 from stack.settings import ROOT
@@ -24,8 +24,9 @@ from tests.stack.waiting import until
 RUNNER = """
 import asyncio, sys, time
 from pathlib import Path
-from loadtests.drills.runner import breaks, mending
-from loadtests.drills.runner.stage import stage_at
+from loadtests.faults import breaks
+from loadtests.faults import mending
+from loadtests.world.stage import stage_at
 from stack.settings import read_settings
 settings = read_settings()
 stage = stage_at(settings.local, settings.ports)

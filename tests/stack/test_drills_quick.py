@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.drills.runner import judgement, run
+from loadtests.drills.runner import run
 from loadtests.drills.runner.drill import catalogue
-from loadtests.drills.runner.report import QUICK
-from loadtests.drills.runner.stage import stage_at
+from loadtests.judge import judgement
+from loadtests.record.drills import QUICK
+from loadtests.world.stage import stage_at
 from tests.stack.conftest import free_ports
 
 

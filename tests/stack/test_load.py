@@ -80,7 +80,7 @@ def test_a_host_that_does_not_answer_is_one_line(stack: Stack, tmp_path: Path) -
 @pytest.mark.parametrize("ended_by", ["its input", "SIGKILL"])
 def test_what_a_phase_breaks_is_mended_whatever_ends_it(stack: Stack, ended_by: str) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "loadtests.breaks"],
+        [sys.executable, "-m", "loadtests.faults"],
         cwd=ROOT,
         env=stack.environment,
         stdin=subprocess.PIPE,
@@ -103,7 +103,7 @@ def test_what_a_phase_breaks_is_mended_whatever_ends_it(stack: Stack, ended_by: 
 
 def test_an_unknown_break_is_said(stack: Stack) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "loadtests.breaks"],
+        [sys.executable, "-m", "loadtests.faults"],
         cwd=ROOT,
         env=stack.environment,
         input="break the bank\n",

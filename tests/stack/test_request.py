@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stack.request import write_page
+from loadtests.costs.request import write_page
 from stack.settings import Settings
 from tests.stack.conftest import Stack
 

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
-from stack import exemplars
+from loadtests.observe import exemplars
 from stack.programs import COLLECTOR, find_programs
 from tests.stack.waiting import until
 

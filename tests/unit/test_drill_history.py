@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.drills.runner import history
-from loadtests.drills.runner.sending import RATES
+from loadtests.traffic.sending import RATES
+from loadtests.world import history
 from stack.settings import read_settings
 
 

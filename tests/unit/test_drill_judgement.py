@@ -1,12 +1,12 @@
 from dataclasses import replace
 
-from loadtests.drills.runner.breaks import nothing
 from loadtests.drills.runner.drill import Drill
-from loadtests.drills.runner.judgement import problems, row_of
 from loadtests.drills.runner.run import Course
-from loadtests.drills.runner.scores import confusion, totals
-from loadtests.drills.runner.watch import Notice, held_since
-from loadtests.resilience.figures import percentile
+from loadtests.faults.breaks import nothing
+from loadtests.judge.figures import percentile
+from loadtests.judge.judgement import problems, row_of
+from loadtests.judge.scores import confusion, totals
+from loadtests.observe.watch import Notice, held_since
 
 DRILL = Drill("a_fault", "", (nothing("it"),), ("DbPoolExhausted",), 55)
 

@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.drills.runner import mending, run
+from loadtests.drills.runner import run
 from loadtests.drills.runner.drill import Break, catalogue
 from loadtests.drills.runner.run import Course
-from loadtests.drills.runner.stage import Stage, stage_at
+from loadtests.faults import mending
+from loadtests.world.stage import Stage, stage_at
 from stack.settings import ROOT
 from tests.stack.waiting import until
 
 RUNNER = """
 import sys, time
 from pathlib import Path
-from loadtests.drills.runner import mending
+from loadtests.faults import mending
 local = Path(sys.argv[1])
 with mending.Guard(local, clean=False):
     broken = local / "broken"

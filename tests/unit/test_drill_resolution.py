@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from loadtests.drills.runner import run
-from loadtests.drills.runner.breaks import nothing
 from loadtests.drills.runner.drill import Drill
 from loadtests.drills.runner.run import Course, open_groups
-from loadtests.drills.runner.watch import Notice
+from loadtests.faults.breaks import nothing
+from loadtests.observe.watch import Notice
 
 DRILL = Drill("a_fault", "", (nothing("it"),), ("DbPoolExhausted",), 55, watch_after_seconds=30)
 PAGE = Notice(0, "firing", "pager", "group", True, ("DbPoolExhausted",), "text", "runbook")

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from alerting.catalogue import ALERTS_FOLDER, load_alerts
-from loadtests.drills.runner import runbooks
-from loadtests.drills.runner.stage import stage_at
+from loadtests.observe import runbooks
+from loadtests.world.stage import stage_at
 from stack.settings import DEFAULT_PORTS
 
 

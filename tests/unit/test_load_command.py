@@ -1,10 +1,10 @@
 import pytest
 
-from loadtests import launch
 from loadtests.__main__ import parse
-from loadtests.launch import Target
-from loadtests.resilience.traffic import MIX
 from loadtests.scenarios import SCENARIOS
+from loadtests.traffic import launch
+from loadtests.traffic.engine import MIX
+from loadtests.traffic.launch import Target
 
 
 @pytest.mark.parametrize(

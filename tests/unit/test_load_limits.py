@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from loadtests import limits
-from loadtests.limits import Limit, Run, Sample
+from loadtests.judge import limits
+from loadtests.judge.limits import Limit, Run, Sample
 from loadtests.scenarios import BROKEN_VERSION, PROFILE, SCENARIOS, SYNC, UNRELATED
 
 GOOD = Sample(0.0, 0, PROFILE, 0.02, 200, "", 0.001, 2.0, "web/1.8.0", "0" * 32)

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from loadtests.shapes import Phase, arrivals, length, scaled, starts, stretched
+from loadtests.traffic.phases import Phase, arrivals, length, scaled, starts, stretched
 
 PHASES = (
     Phase("calm", 100, {"GET /a": 10.0, "GET /b": 5.0}),

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from loadtests.resilience.figures import Figures, Phases, figures
-from loadtests.resilience.report import page, write
-from loadtests.resilience.traffic import MIX, Outcome, arrivals, every
+from loadtests.judge.figures import Figures, Phases, figures
+from loadtests.record.resilience import page, write
+from loadtests.traffic.engine import MIX, Outcome, arrivals, every
 
 PHASES = Phases(broken=10.0, mended=20.0, end=30.0)
 ABOUT: dict[str, Any] = {

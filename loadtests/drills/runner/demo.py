@@ -14,10 +14,11 @@ from typing import Any
 
 import httpx
 
-from loadtests.drills.runner import judgement, run
+from loadtests.drills.runner import run
 from loadtests.drills.runner.drill import catalogue
-from loadtests.drills.runner.stage import Stage, StageError, own_stage
-from loadtests.drills.runner.watch import Notice
+from loadtests.judge import judgement
+from loadtests.observe.watch import Notice
+from loadtests.world.stage import Stage, StageError, own_stage
 from stack.command_line import Parser
 from stack.programs import ProgramsMissing
 from stack.settings import SettingsError

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from loadtests import drills
-from loadtests.drills.runner.stage import Stage
+from loadtests.world.stage import Stage
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,18 @@ from typing import Any
 
 import httpx
 
-from loadtests.drills.runner import mending, runbooks, watch
 from loadtests.drills.runner.drill import Break, Drill
-from loadtests.drills.runner.history import back_fill
-from loadtests.drills.runner.sending import RATES, by_time, due_for, load_on, signed_in
-from loadtests.drills.runner.signals import empty_now, signals
-from loadtests.drills.runner.stage import Stage, StageError, alone
-from loadtests.drills.runner.watch import Notice
-from loadtests.resilience.figures import percentile
-from loadtests.resilience.traffic import Load
-from stack.memory import Peaks
-from stack.memory import watch as watch_memory
+from loadtests.faults import mending
+from loadtests.judge.figures import percentile
+from loadtests.observe import runbooks, watch
+from loadtests.observe.memory import Peaks
+from loadtests.observe.memory import watch as watch_memory
+from loadtests.observe.signals import empty_now, signals
+from loadtests.observe.watch import Notice
+from loadtests.traffic.engine import Load
+from loadtests.traffic.sending import RATES, by_time, due_for, load_on, signed_in
+from loadtests.world.history import back_fill
+from loadtests.world.stage import Stage, StageError, alone
 
 GIVE_UP_FACTOR = 2.0
 """Of the deadline: until then a late page is waited for, so that the miss has a figure."""

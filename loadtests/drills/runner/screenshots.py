@@ -18,8 +18,8 @@ from playwright.async_api import Browser, Page, async_playwright
 
 from loadtests.drills.runner import run
 from loadtests.drills.runner.drill import catalogue
-from loadtests.drills.runner.stage import Stage, StageError, alone, own_stage
-from loadtests.drills.runner.watch import Notice
+from loadtests.observe.watch import Notice
+from loadtests.world.stage import Stage, StageError, alone, own_stage
 from stack.command_line import Parser
 from stack.programs import ProgramsMissing
 from stack.settings import ROOT, SettingsError

@@ -1,0 +1,171 @@
+"""`python -m loadtests.costs.first_data`: seconds from `make up` until each signal has its first data.
+
+On a stack of its own, from an empty directory, with no caller but the prober. Writes
+docs/first_data.json and, from it, docs/first_data.md. Exit codes: 0, 1 a signal had none in time, 2 the
+stack did not start.
+"""
+
+import json
+import os
+import platform
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import httpx
+
+from loadtests.observe.exemplars import asked
+from loadtests.world.stage import Stage, StageError, alone, own_stage
+from stack.prober import canary
+from stack.programs import ProgramsMissing
+from stack.settings import ROOT, SettingsError
+
+RECORD = ROOT / "docs" / "first_data.json"
+PAGE = ROOT / "docs" / "first_data.md"
+LOOK_SECONDS = 0.25
+PATIENCE_SECONDS = 120.0
+
+Has = Callable[[httpx.Client, Stage], bool]
+
+
+def _query(promql: str) -> Has:
+    def has(http: httpx.Client, stage: Stage) -> bool:
+        url = stage.settings.url("prometheus", "/api/v1/query")
+        found: dict[str, Any] = http.get(url, params={"query": promql}).json()
+        return bool(found["data"]["result"])
+
+    return has
+
+
+def _exemplar(http: httpx.Client, stage: Stage) -> bool:
+    now = time.time()
+    url = stage.settings.url("prometheus")
+    found = asked(http, url, '{job="service"}', start=now - PATIENCE_SECONDS, end=now)
+    return any(True for _ in found)
+
+
+def _traces(http: httpx.Client, stage: Stage) -> list[dict[str, Any]]:
+    url = stage.settings.url("viewer", "/api/traces")
+    found: list[dict[str, Any]] = http.get(url, params={"limit": 5}).json()["traces"]
+    return found
+
+
+def _trace(http: httpx.Client, stage: Stage) -> bool:
+    return bool(_traces(http, stage))
+
+
+def _line(http: httpx.Client, stage: Stage) -> bool:
+    for trace in _traces(http, stage):
+        url = stage.settings.url("viewer", f"/api/traces/{trace['trace_id']}")
+        if http.get(url).json()["logs"]:
+            return True
+    return False
+
+
+def _watchdog(http: httpx.Client, stage: Stage) -> bool:
+    found = http.get(stage.settings.url("alertmanager", "/api/v2/alerts")).json()
+    return any(alert["labels"]["alertname"] == "Watchdog" for alert in found)
+
+
+SIGNALS: Mapping[str, Has] = {
+    "a request is counted in Prometheus": _query(
+        'sum(http_server_request_duration_seconds_count{job="service"}) > 0'
+    ),
+    "every part is scraped": _query("min(up) == 1 and count(up) >= 8"),
+    "an exemplar of a request": _exemplar,
+    "a trace in the viewer": _trace,
+    "a log line under its trace": _line,
+    "a recording rule has a value": _query("service_route:http_server_requests:increase1m"),
+    "Watchdog at Alertmanager": _watchdog,
+    **{
+        f"the canary's {signal} came back": _query(
+            # Its first value is the start of the canary.
+            f'changes(telemetry_canary_last_success_timestamp_seconds{{signal="{signal}"}}[5m]) > 0'
+        )
+        for signal in canary.SIGNALS
+    },
+}
+
+
+def measure(stage: Stage) -> dict[str, Any]:
+    """Start the stack and look until all is there. Raises StageError."""
+    stage.clean()
+    began = time.monotonic()
+    problems: list[StageError] = []
+
+    def up() -> None:
+        try:
+            stage.up()
+        except StageError as error:
+            problems.append(error)
+
+    starting = threading.Thread(target=up)
+    starting.start()
+    seconds: dict[str, float | None] = dict.fromkeys(SIGNALS)
+    ready: float | None = None
+    with httpx.Client(trust_env=False, timeout=5) as http:
+        while (now := time.monotonic() - began) < PATIENCE_SECONDS and not problems:
+            if ready is None and not starting.is_alive():
+                ready = now
+            for name, has in SIGNALS.items():
+                if seconds[name] is None and _is_there(has, http, stage):
+                    seconds[name] = round(time.monotonic() - began, 1)
+            if ready is not None and None not in seconds.values():
+                break
+            time.sleep(LOOK_SECONDS)
+    starting.join()
+    if problems:
+        raise problems[0]
+    return {"up_returns": round(ready or 0.0, 1), "signals": seconds}
+
+
+def _is_there(has: Has, http: httpx.Client, stage: Stage) -> bool:
+    try:
+        return has(http, stage)
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return False  # not up yet
+
+
+def page(record: Mapping[str, Any]) -> str:
+    rows = sorted(record["signals"].items(), key=lambda row: row[1] or PATIENCE_SECONDS)
+    lines = [
+        "# From `make up` to the first data of each signal",
+        "",
+        "Written by `make bench` from [first_data.json](first_data.json), which says",
+        f"{record['date']}, {record['machine']}.",
+        "An empty directory, no caller but the prober, scrape and evaluation 5 s.",
+        "",
+        "| | seconds |",
+        "|---|---:|",
+        f"| `make up` returns: every part is ready | {record['up_returns']} |",
+        *(f"| {name} | {'none' if value is None else value} |" for name, value in rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    stage = own_stage()
+    with alone(stage):
+        try:
+            found = measure(stage)
+        finally:
+            stage.clean()
+    record = {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        **found,
+    }
+    RECORD.write_text(json.dumps(record, indent=1) + "\n")
+    PAGE.write_text(page(record))
+    print(page(record))
+    return int(None in found["signals"].values())
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (SettingsError, StageError, ProgramsMissing) as error:
+        print(f"first_data: {error}", file=sys.stderr)
+        sys.exit(2)

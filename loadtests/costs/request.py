@@ -1,0 +1,234 @@
+"""`python -m loadtests.costs.request`: one request, in every signal of the running stack: docs/request.md.
+
+Exit codes: 0, 1 a signal did not arrive, 2 the stack does not run.
+"""
+
+import asyncio
+import json
+import platform
+import secrets
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+
+from loadtests.observe import exemplars
+from service.config import Config
+from stack import demo, lifecycle
+from stack.credentials import load_credentials
+from stack.lifecycle import StackError
+from stack.parts import service_environment
+from stack.settings import ROOT, Settings, SettingsError, read_settings
+
+PAGE = ROOT / "docs" / "request.md"
+ROUTE = "/api/v1/calendar/sync/auto"
+"""It touches most: token, database, a grant that may have to be refreshed, the provider."""
+ARRIVAL_SECONDS = 30.0
+"""For the spans (exported every 5 s) and the line."""
+EXEMPLAR_SECONDS = 8.0
+"""For the scrape, every 5 s."""
+SCRAPE_SECONDS = 5.0
+"""Of alerting/prometheus.yml."""
+LEADS_SECONDS = (0.4, 0.8, 0.2, 1.5, 0.4, 0.8, 0.2, 1.5)
+"""How long before a scrape each try is sent. A bucket keeps its last exemplar only, and the prober asks
+this route as often as it is scraped: sent at any other time, its probe may take the place each time."""
+
+Found = TypeVar("Found")
+
+
+class NotArrivedError(Exception):
+    """A signal of the request was not there in time; the message names it."""
+
+
+def write_page(settings: Settings, token: str, page: Path = PAGE) -> None:
+    """Send the request and replace the page. Raises NotArrivedError, httpx.HTTPError."""
+    with httpx.Client(timeout=5) as client:
+        for lead in LEADS_SECONDS:
+            _wait_for_scrape(client, settings, lead)
+            # Its low half is below any base ratio, so the service decides to keep this trace.
+            trace_id = f"{secrets.token_hex(8)}{1:016x}"
+            sent_at = time.time()
+            answer = _send(client, settings, token, trace_id)
+            trace = _awaited(partial(_trace, client, settings, trace_id), ARRIVAL_SECONDS)
+            if trace is None:
+                raise NotArrivedError(
+                    f"trace {trace_id} with its line did not arrive: `make doctor`"
+                )
+            samples = _awaited(
+                partial(_samples, client, settings, trace_id, sent_at), EXEMPLAR_SECONDS
+            )
+            if samples:
+                break
+        else:
+            raise NotArrivedError(
+                f"no exemplar of {len(LEADS_SECONDS)} requests in Prometheus: `make doctor`"
+            )
+    page.parent.mkdir(exist_ok=True)
+    page.write_text(_page(answer, trace, samples), encoding="utf-8")
+
+
+def _wait_for_scrape(client: httpx.Client, settings: Settings, lead_seconds: float) -> None:
+    """Until so long before the service is scraped again. Raises httpx.HTTPError."""
+    answer = client.get(
+        settings.url("prometheus", "/api/v1/query"),
+        params={"query": 'max(timestamp(up{job="service"}))'},
+    )
+    for sample in answer.raise_for_status().json()["data"]["result"]:  # none: not scraped yet
+        pause = float(sample["value"][1]) + SCRAPE_SECONDS - lead_seconds - time.time()
+        time.sleep(pause % SCRAPE_SECONDS)
+
+
+def _send(client: httpx.Client, settings: Settings, token: str, trace_id: str) -> httpx.Response:
+    headers = {
+        "Authorization": f"Bearer {token}",
+        "traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01",
+        "X-Client-Version": "walkthrough/1.0",
+    }
+    return client.post(settings.url("service", ROUTE), headers=headers, timeout=20)
+
+
+def _awaited(look: Callable[[], Found | None], seconds: float) -> Found | None:
+    """What look finds, as soon as it finds something; None: not in this time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.5)
+    return None
+
+
+def _trace(client: httpx.Client, settings: Settings, trace_id: str) -> dict[str, Any] | None:
+    answer = client.get(settings.url("viewer", f"/api/traces/{trace_id}"))
+    if answer.status_code != httpx.codes.OK:
+        return None
+    trace: dict[str, Any] = answer.json()
+    has_server = any(span["kind"] == "SERVER" for span in trace["spans"])
+    return trace if has_server and trace["logs"] else None
+
+
+def _samples(
+    client: httpx.Client, settings: Settings, trace_id: str, sent_at: float
+) -> list[dict[str, Any]]:
+    """Series and value of each sample that names the trace."""
+    return [
+        {"series": labels, "seconds": float(exemplar["value"])}
+        for labels, exemplar in exemplars.asked(
+            client,
+            settings.url("prometheus"),
+            f'{{job="service",http_route="{ROUTE}"}}',
+            start=sent_at - 1,
+            end=time.time() + 1,
+        )
+        if exemplar["labels"].get("trace_id") == trace_id
+    ]
+
+
+def _page(answer: httpx.Response, trace: dict[str, Any], samples: list[dict[str, Any]]) -> str:
+    versions = ", ".join(f"{name} {version(name)}" for name in ("fastapi", "sqlalchemy"))
+    line = next(line for line in trace["logs"] if line["event"] == "request_finished")
+    return f"""# One request, in every signal
+
+Written by `make request` from a request to the running stack: {datetime.now(UTC):%Y-%m-%d}, Python
+{platform.python_version()}, {versions}, {platform.system()} {platform.machine()}.
+
+`POST {ROUTE}` as a demo user with a Google grant, answered {answer.status_code}:
+
+```json
+{json.dumps(answer.json(), indent=1)}
+```
+
+## The trace
+
+`GET /api/traces/{trace["trace_id"]}` of the viewer. One SERVER span, one CLIENT span for each
+statement and each call of the provider; times in milliseconds from the first span's start.
+
+{_waterfall(trace["spans"])}
+
+What the SERVER span says:
+
+```json
+{json.dumps(_server(trace["spans"])["attributes"], indent=1, sort_keys=True)}
+```
+
+## The log line
+
+One line for each request, found by the same trace id:
+
+```json
+{json.dumps(line, indent=1, sort_keys=True)}
+```
+
+## The metrics
+
+Samples whose exemplar names this trace; a click on one in a dashboard leads to it.
+
+| series | seconds |
+| --- | --- |
+{chr(10).join(_sample(item) for item in samples)}
+"""
+
+
+def _server(spans: list[dict[str, Any]]) -> dict[str, Any]:
+    return next(span for span in spans if span["kind"] == "SERVER")
+
+
+def _waterfall(spans: list[dict[str, Any]]) -> str:
+    begun = min(datetime.fromisoformat(span["start"]) for span in spans)
+    by_parent: dict[str, list[dict[str, Any]]] = {}
+    known = {span["span_id"] for span in spans}
+    for span in sorted(spans, key=lambda span: span["start"]):
+        parent = span["parent_span_id"] if span["parent_span_id"] in known else ""
+        by_parent.setdefault(parent or "", []).append(span)
+    rows = ["| from | took | span | kind |", "| ---: | ---: | --- | --- |"]
+
+    def walk(parent: str, depth: int) -> None:
+        for span in by_parent.get(parent, []):
+            offset = (datetime.fromisoformat(span["start"]) - begun).total_seconds() * 1000
+            indent = "&nbsp;&nbsp;" * depth
+            name = f"{indent}`{span['name']}`"
+            rows.append(f"| {offset:.1f} | {span['duration_ms']:.1f} | {name} | {span['kind']} |")
+            walk(span["span_id"], depth + 1)
+
+    walk("", 0)
+    return "\n".join(rows)
+
+
+def _sample(item: dict[str, Any]) -> str:
+    labels = dict(item["series"])
+    name = labels.pop("__name__")
+    shown = ", ".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
+    return f"| `{name}{{{shown}}}` | {item['seconds']:.4f} |"
+
+
+def main() -> int:
+    settings, _ = lifecycle.running(read_settings())
+    config = Config.model_validate(
+        {
+            name.lower(): value
+            for name, value in service_environment(
+                settings, load_credentials(settings.local)
+            ).items()
+        }
+    )
+    token = asyncio.run(demo.mint_token(config, demo.email_of(1), legacy=False))
+    try:
+        write_page(settings, token)
+    except NotArrivedError as error:
+        print(f"request: {error}", file=sys.stderr)
+        return 1
+    print(f"written: {PAGE.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (StackError, SettingsError, httpx.HTTPError) as error:
+        print(f"request: {error}", file=sys.stderr)
+        sys.exit(2)

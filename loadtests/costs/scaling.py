@@ -1,0 +1,213 @@
+"""`python -m loadtests.costs.scaling`: what one replica costs its surroundings, for docs/scaling.md.
+
+Needs the stack that `make up` starts. A replica of its own is started beside it, on the same database and
+provider, with its spans and its log lines caught here, so that nobody else's traffic is in the figures.
+Sends a fixed number of requests of a fixed mix and counts what comes out; writes docs/scaling.json and
+the page. CPU time, not throughput, is the base: it does not depend on who shares the cores.
+"""
+
+import http.server
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from loadtests.costs.scaling_page import FIGURES, PAGE, Figures, render
+from stack import demo, lifecycle
+from stack.credentials import load_credentials
+from stack.lifecycle import StackError
+from stack.parts import service_environment
+from stack.serving import free_port
+from stack.settings import Settings, read_settings
+
+ROUNDS = 100
+MIX = (
+    *(("GET", "/api/v1/profile"),) * 4,
+    *(("GET", "/api/v1/settings"),) * 3,
+    *(("GET", "/api/v1/calendar/events"),) * 2,
+    ("PUT", "/api/v1/profile"),
+)
+"""Reads to writes as 9 to 1; one round is these ten requests and, every tenth round, a calendar sync."""
+READY_SECONDS = 30.0
+EXPORT_SECONDS = 15.0
+
+
+@dataclass
+class Caught:
+    """What the sink was sent. bytes: of the request bodies, as they were on the wire."""
+
+    spans: int = 0
+    bytes: int = 0
+
+
+class Sink(http.server.ThreadingHTTPServer):
+    """An OTLP/HTTP receiver that counts."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Receive)
+        self.caught = Caught()
+
+
+class _Receive(http.server.BaseHTTPRequestHandler):
+    server: Sink
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        sent = ExportTraceServiceRequest.FromString(body)
+        self.server.caught.bytes += len(body)
+        self.server.caught.spans += sum(
+            len(scope.spans) for resource in sent.resource_spans for scope in resource.scope_spans
+        )
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: standard output is for the result."""
+
+
+def metrics(port: int) -> tuple[Counter[str], int, int]:
+    """(sum of the samples by family, number of series, bytes of the exposition) of a replica."""
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
+    sums: Counter[str] = Counter()
+    series = 0
+    for line in text.splitlines():
+        if found := re.match(r"([a-zA-Z_:][\w:]*)(?:\{.*\})? (\S+)", line):
+            sums[found[1]] += float(found[2])  # type: ignore[assignment]
+            series += 1
+    return sums, series, len(text)
+
+
+def send(port: int) -> int:
+    """Send the mix; returns the number of requests. Raises httpx.HTTPError."""
+    count = 0
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+        user = {"username": demo.email_of(5), "password": demo.password_of(5)}
+        answer = client.post("/api/v1/auth/token", data=user).raise_for_status()
+        client.cookies.clear()
+        client.headers["authorization"] = f"Bearer {answer.json()['access_token']}"
+        client.headers["x-client-version"] = "web/1.9"
+        profile = client.get("/api/v1/profile").raise_for_status().json()
+        body = {name: profile.get(name) for name in ("display_name", "time_zone", "locale", "bio")}
+        for round_number in range(ROUNDS):
+            for method, path in MIX:
+                client.request(
+                    method, path, json=body if method == "PUT" else None
+                ).raise_for_status()
+                count += 1
+            if round_number % 10 == 0:
+                client.post("/api/v1/calendar/sync/auto").raise_for_status()
+                count += 1
+    return count
+
+
+def measure(environment: Mapping[str, str]) -> Figures:
+    """Run a replica under the mix. environment: of a service of the running stack."""
+    port, internal = free_port(), free_port()
+    sink = Sink()
+    threading.Thread(target=sink.serve_forever, daemon=True).start()
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "service.jsonl"
+        with log.open("wb") as output:
+            replica = subprocess.Popen(
+                [sys.executable, "-m", "service"],
+                stdout=output,
+                env={
+                    **environment,
+                    "SERVICE_PORT": str(port),
+                    "SERVICE_INTERNAL_PORT": str(internal),
+                    "OTLP_ENDPOINT": f"http://127.0.0.1:{sink.server_port}",
+                    "LOG_FORMAT": "json",
+                },
+            )
+        try:
+            _await_ready(internal)
+            send(port)  # warm: pools, caches, the label sets that only traffic makes
+            _await_export(sink)
+            before, _, _ = metrics(internal)
+            log_before, spans_before, bytes_before = (
+                log.stat().st_size,
+                sink.caught.spans,
+                sink.caught.bytes,
+            )
+            requests = send(port)
+            _await_export(sink)
+            after, series, exposition_bytes = metrics(internal)
+        finally:
+            replica.terminate()
+            replica.wait()
+            sink.shutdown()
+        log_bytes = log.stat().st_size - log_before
+    spans = sink.caught.spans - spans_before
+    statements = "db_client_operation_duration_seconds_count"
+    cpu = "process_cpu_seconds_total"
+    return Figures(
+        requests=requests,
+        cpu_ms_per_request=(after[cpu] - before[cpu]) / requests * 1000,
+        statements_per_request=(after[statements] - before[statements]) / requests,
+        series_per_replica=series,
+        exposition_bytes=exposition_bytes,
+        spans_per_request=spans / requests,
+        bytes_per_span=(sink.caught.bytes - bytes_before) / spans,
+        log_bytes_per_request=log_bytes / requests,
+        resident_mb=after["process_resident_memory_bytes"] / 1e6,
+        measured_at=datetime.now(UTC).date().isoformat(),
+        machine=f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+    )
+
+
+def _await_ready(port: int) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.1)
+    raise StackError(f"the replica was not ready within {READY_SECONDS:.0f} s")
+
+
+def _await_export(sink: Sink) -> None:
+    """Until nothing has come for two seconds: the exporter's longest pause is one."""
+    quiet_since, seen = time.monotonic(), -1
+    deadline = time.monotonic() + EXPORT_SECONDS
+    while time.monotonic() < min(deadline, quiet_since + 2):
+        if sink.caught.spans != seen:
+            quiet_since, seen = time.monotonic(), sink.caught.spans
+        time.sleep(0.1)
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """Of a service of the stack that runs. Raises StackError."""
+    running, _ = lifecycle.running(settings)
+    credentials = load_credentials(settings.local)
+    return os.environ | service_environment(running, credentials)
+
+
+def main() -> int:
+    try:
+        figures = measure(_environment(read_settings()))
+    except (StackError, httpx.HTTPError) as error:
+        sys.stderr.write(f"scaling: {error}\n")
+        return 1
+    FIGURES.write_text(json.dumps(asdict(figures), indent=1) + "\n", encoding="utf-8")
+    PAGE.write_text(render(figures), encoding="utf-8")
+    sys.stdout.write(f"written: {PAGE.name}, {FIGURES.name}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

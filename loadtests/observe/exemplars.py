@@ -1,0 +1,135 @@
+"""`python -m loadtests.observe.exemplars`: does every exemplar lead to its trace and log line?
+
+Takes each exemplar of the running stack's last minutes, opens its trace as a click in a dashboard
+would, and counts what is a dead end. Exit 1 when any is. PROMETHEUS_URL and VIEWER_URL say where to
+ask; without them the running stack is asked.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from stack.lifecycle import settings_of_running
+from stack.settings import SettingsError, read_settings
+from stack.state import read_state
+
+ARRIVAL_SECONDS = 30.0
+"""A scrape may be ahead of the spans: exported each second, batched, queued, tried again."""
+SHOWN = 5
+
+
+@dataclass
+class Report:
+    """Exemplars by trace id, and what was found behind them."""
+
+    exemplars: Mapping[str, list[str]]
+    """Trace id: the metrics whose samples name it, one entry an exemplar."""
+    without_trace: list[str] = field(default_factory=list)
+    without_line: list[str] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        return sum(map(len, self.exemplars.values()))
+
+    def resolved(self, missing: list[str]) -> int:
+        """How many exemplars are not among those of these traces."""
+        return self.count - sum(len(self.exemplars[trace_id]) for trace_id in missing)
+
+
+def check(
+    prometheus_url: str, viewer_url: str, *, start: float, end: float, query: str = ""
+) -> Report:
+    """Follow every exemplar between two times, in seconds since the epoch.
+
+    query: a selector of series; default: all. Raises httpx.HTTPError.
+    """
+    with httpx.Client(timeout=20) as client:
+        exemplars = defaultdict(list)
+        for labels, exemplar in asked(
+            client, prometheus_url, query or '{__name__=~".+"}', start=start, end=end
+        ):
+            exemplars[exemplar["labels"]["trace_id"]].append(labels["__name__"])
+        report = Report(exemplars)
+        # Traces seen to be whole are not asked for again while the last ones arrive.
+        open_traces = set(exemplars)
+        deadline = time.monotonic() + ARRIVAL_SECONDS
+        while open_traces:
+            found = {trace_id: _has(client, viewer_url, trace_id) for trace_id in open_traces}
+            open_traces = {trace_id for trace_id, has in found.items() if not all(has)}
+            if time.monotonic() > deadline:
+                report.without_trace = sorted(one for one in open_traces if not found[one][0])
+                report.without_line = sorted(open_traces)
+                break
+            if open_traces:
+                time.sleep(0.5)
+    return report
+
+
+def asked(
+    client: httpx.Client, prometheus_url: str, query: str, *, start: float, end: float
+) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
+    """Each exemplar with the labels of its series, between two times in seconds since the epoch.
+
+    Raises httpx.HTTPError.
+    """
+    answer = client.get(
+        f"{prometheus_url}/api/v1/query_exemplars",
+        params={"query": query, "start": start, "end": end},
+    )
+    for series in answer.raise_for_status().json()["data"]:
+        for exemplar in series["exemplars"]:
+            yield series["seriesLabels"], exemplar
+
+
+def _has(client: httpx.Client, viewer_url: str, trace_id: str) -> tuple[bool, bool]:
+    """Whether the trace has spans, and log lines."""
+    answer = client.get(f"{viewer_url}/api/traces/{trace_id}")
+    if answer.status_code == httpx.codes.NOT_FOUND:
+        return False, False
+    trace = answer.raise_for_status().json()
+    return bool(trace["spans"]), bool(trace["logs"])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m loadtests.observe.exemplars")
+    parser.add_argument("--minutes", type=float, default=60.0, help="how far to look back")
+    given = parser.parse_args()
+    try:
+        settings = read_settings()
+        settings = settings_of_running(settings, read_state(settings))
+        prometheus = os.environ.get("PROMETHEUS_URL") or settings.url("prometheus")
+        viewer = os.environ.get("VIEWER_URL") or settings.url("viewer")
+        now = time.time()
+        report = check(prometheus, viewer, start=now - given.minutes * 60, end=now)
+    except SettingsError as error:
+        print(f"exemplars: {error}", file=sys.stderr)
+        return 2
+    except httpx.HTTPError as error:
+        print(f"exemplars: {error}; is the stack up? `make doctor`", file=sys.stderr)
+        return 1
+    print("\n".join(lines(report)))
+    return 1 if report.without_line or not report.count else 0
+
+
+def lines(report: Report) -> list[str]:
+    """What is printed."""
+    if not report.count:
+        return ["no exemplar: has the service been asked anything?"]
+    said = [f"{report.count} exemplars name {len(report.exemplars)} traces"]
+    for what, missing in (("trace", report.without_trace), ("log line", report.without_line)):
+        resolved = report.resolved(missing)
+        ratio = 100 * resolved / report.count
+        said.append(f"{what} found for {resolved} of {report.count} ({ratio:.1f} %)")
+        said += [f"  none for {one}: {report.exemplars[one][0]}" for one in missing[:SHOWN]]
+    return said
+
+
+if __name__ == "__main__":
+    sys.exit(main())
