@@ -8,8 +8,8 @@ prints the figure of the machine at hand, and RATE takes half of it.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from loadtests.traffic.engine import MIX
 from loadtests.traffic.phases import Phase, scaled, stretched
+from loadtests.world.description import DEMO
 
 RATE = 40.0
 OVERLOAD = 3.0
@@ -17,12 +17,7 @@ OVERLOAD = 3.0
 CAPACITY_OF_RATE = 2.0
 """The steady rate is half of the capacity."""
 
-STEADY: Mapping[str, float] = {
-    route: rate
-    for route, rate in MIX.items()
-    # Each of these uses something up: a session, or a code of the provider.
-    if route not in {"POST /api/v1/auth/logout", "PUT /api/v1/calendar/connection"}
-}
+STEADY: Mapping[str, float] = DEMO.steady_mix
 PROFILE = "GET /api/v1/profile"
 SYNC = "POST /api/v1/calendar/sync/auto"
 SIGN_IN = "POST /api/v1/auth/token"

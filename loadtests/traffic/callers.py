@@ -10,13 +10,14 @@ from typing import Protocol
 import asyncpg
 import httpx
 
+from loadtests.world.description import DEMO
 from service.config import Config
 from service.security.tokens import TokenIssuer
 from stack.demo import USERS, email_of, password_of
 
 SIGN_INS_AT_ONCE = 4
 """As many as the service admits."""
-VERSIONS = ("web/1.8", "web/1.9", "ios/3.2")
+VERSIONS = DEMO.versions
 """As real callers name themselves; a third of the requests each."""
 
 
@@ -106,25 +107,9 @@ class Callers:
             request = Request(route, path, write, headers, json={"code": next(self._codes)})
         else:
             headers = self._headers[next(self._all)]
-            body = _BODIES.get(route)
+            body = DEMO.route(route).body
             request = Request(route, path, read if body is None else write, headers, json=body)
         return request
-
-
-_BODIES: Mapping[str, object] = {
-    "PUT /api/v1/profile": {
-        "display_name": "Demo User",
-        "time_zone": "Europe/Berlin",
-        "bio": "x" * 200,
-    },
-    "PUT /api/v1/settings": {
-        "theme": "dark",
-        "ai_models": {
-            "default": "small",
-            "models": {"small": {"provider": "someone", "model": "m-1", "temperature": 0.2}},
-        },
-    },
-}
 
 
 async def sign_in(

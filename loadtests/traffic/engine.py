@@ -13,22 +13,9 @@ from itertools import cycle
 
 from loadtests.traffic.callers import Request
 from loadtests.traffic.wire import Answer, NoAnswerError, ask
+from loadtests.world.description import DEMO
 
-# Per second, 40 in all; every route of the contract is in it.
-MIX: Mapping[str, float] = {
-    "GET /api/v1/profile": 9,
-    "PUT /api/v1/profile": 3,
-    "GET /api/v1/settings": 7,
-    "PUT /api/v1/settings": 3,
-    "GET /api/v1/calendar/connection": 2,
-    "PUT /api/v1/calendar/connection": 1,
-    "GET /api/v1/calendar/events": 5,
-    "POST /api/v1/calendar/sync/auto": 3,
-    "POST /api/v1/auth/token": 1,
-    "GET /api/v1/auth/csrf": 1,
-    "POST /api/v1/auth/logout": 0.5,
-    "GET /problems/{code}": 4.5,
-}
+MIX: Mapping[str, float] = DEMO.mix
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,11 @@ import asyncpg
 
 from loadtests.traffic import callers
 from loadtests.traffic.callers import VERSIONS, Callers, Request
-from loadtests.traffic.engine import MIX, Load, Outcome, arrivals
+from loadtests.traffic.engine import Load, Outcome, arrivals
+from loadtests.world.description import DEMO
 from loadtests.world.stage import Stage
 
-RATES: Mapping[str, float] = {
-    # Each sign-out would need a session of its own, made before the clock starts.
-    route: rate
-    for route, rate in MIX.items()
-    if route not in {"POST /api/v1/auth/logout", "PUT /api/v1/calendar/connection"}
-}
+RATES: Mapping[str, float] = DEMO.steady_mix
 """Requests a second by route, 38.5 in all."""
 PATIENCE_SECONDS = 20.0
 """A request without an answer for so long is given up: the longest deadline is 15 s."""
