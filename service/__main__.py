@@ -18,7 +18,7 @@ import uvicorn
 import uvloop
 
 from service import metrics
-from service.app import InstrumentationInactiveError, Service
+from service.app import SHIPPED, InstrumentationInactiveError, Parts, Service
 from service.config import Config, read_config, require_secrets
 from service.health import Health, InternalServer
 from service.server import limited_protocol
@@ -48,7 +48,7 @@ class _PublicServer(uvicorn.Server):
         yield
 
 
-def main() -> int:
+def main(parts: Parts = SHIPPED) -> int:
     config = read_config()
     try:
         require_secrets(config)
@@ -67,7 +67,7 @@ def main() -> int:
     )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(serve(config))
+            return runner.run(serve(config, parts))
     except (OSError, InstrumentationInactiveError, ValueError) as error:
         structlog.get_logger().error("service_not_started", reason=str(error))
         sys.stderr.write(f"service: {error}\n")
@@ -76,11 +76,11 @@ def main() -> int:
         writer.stop()
 
 
-async def serve(config: Config) -> int:
+async def serve(config: Config, parts: Parts) -> int:
     """Serve until SIGTERM or SIGINT, then answer what is in flight; the end comes within STOP_SECONDS."""
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(logs.on_loop_error)
-    service = Service(config)
+    service = Service(config, parts=parts)
     internal = InternalServer(config, service.health)
     public = _PublicServer(
         uvicorn.Config(

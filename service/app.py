@@ -8,7 +8,8 @@ that can refuse it, and the cheapest.
 import asyncio
 import math
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import httpx
@@ -61,21 +62,34 @@ class InstrumentationInactiveError(RuntimeError):
     """The service would run blind; the message says what is missing."""
 
 
+@dataclass(frozen=True)
+class Parts:
+    """How a process makes what another build of it may make otherwise: loadtests compares with one."""
+
+    database: Callable[[Config], Database] = Database
+    provider: Callable[[httpx.AsyncClient, Config], CalendarProvider] = CalendarProvider
+    grants: Callable[[Database, CalendarProvider, Config], Grants] = Grants
+    add_routes: Callable[[FastAPI], None] = lambda _app: None
+
+
+SHIPPED = Parts()
+
+
 class Service:
     """One service process, without its sockets: `asgi` is the public application.
 
     Raises ValueError for a configuration whose parts do not fit together.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, parts: Parts = SHIPPED) -> None:
         self.config = config
         self.health = Health()
         self.tracing = _start_tracing(config)
-        self.database = Database(config)
+        self.database = parts.database(config)
         self.statements = self.tracing.instrument_engine(self.database.engine.sync_engine)
         self._http = open_http(config)
-        self.provider = CalendarProvider(self._http, config)
-        self.grants = Grants(self.database, self.provider, config)
+        self.provider = parts.provider(self._http, config)
+        self.grants = parts.grants(self.database, self.provider, config)
         self.capabilities = Capabilities()
         self.schema = SchemaWatch(self.database, self.capabilities)
         self.loop_monitor = LoopMonitor(metrics.EVENT_LOOP_LAG_SECONDS)
@@ -92,6 +106,7 @@ class Service:
         )
         self.callers = RecentCallers()
         self.app = self._application()
+        parts.add_routes(self.app)
         self.routes = self.app.state.routes = table_of(self.app)
         self.asgi = self._with_outer_layers(self.app)
         self._chores: list[asyncio.Task[None]] = []

@@ -14,11 +14,9 @@ from typing import Any
 import httpx
 
 from loadtests.traffic.engine import MIX
+from loadtests.world.drill_app import BLOCK_SECONDS
 from loadtests.world.surroundings import Surroundings
 from stack.proxy import FaultProxy, Mode
-
-BLOCK_SECONDS = 3.0
-"""How long the drill's blocking route holds the event loop."""
 
 Break = Callable[[Surroundings], AbstractAsyncContextManager[None]]
 

@@ -8,9 +8,11 @@ import time
 
 from fastapi import FastAPI
 
-import service.__main__ as program
-from loadtests.resilience.faults import BLOCK_SECONDS
-from service.app import Service
+from service.__main__ import main
+from service.app import Parts
+
+BLOCK_SECONDS = 3.0
+"""How long one of the routes holds the event loop."""
 
 
 class _UnheardOfError(Exception):
@@ -30,15 +32,5 @@ def add_drill_routes(app: FastAPI) -> None:
     app.add_api_route("/drill/block", block_the_loop)
 
 
-class DrillService(Service):
-    """The service, and what breaks it."""
-
-    def _application(self) -> FastAPI:
-        app = super()._application()
-        add_drill_routes(app)
-        return app
-
-
 if __name__ == "__main__":
-    program.Service = DrillService  # type: ignore[attr-defined]
-    sys.exit(program.main())
+    sys.exit(main(Parts(add_routes=add_drill_routes)))

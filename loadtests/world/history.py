@@ -10,8 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from loadtests.traffic.callers import VERSIONS
-from loadtests.traffic.sending import route_of
+from loadtests.world.description import DEMO
 from stack.discovery import ENVIRONMENT
 from stack.programs import require_programs
 from stack.settings import Settings
@@ -56,7 +55,7 @@ def _open_metrics(
     counts, buckets = [], []
     of_clients: defaultdict[tuple[str, str], float] = defaultdict(float)
     for route, rate in rates.items():
-        method, template = route_of(route)
+        method, _, template = route.partition(" ")
         if template.startswith("/api/v1/") and "/auth/" not in template:
             of_clients[method, template] += rate
         labels = f'{target},http_request_method="{method}",http_route="{template}"'
@@ -74,13 +73,17 @@ def _open_metrics(
             yield from series
     yield "# TYPE api_client_requests counter"
     for (method, template), rate in of_clients.items():
-        for version in VERSIONS:
+        for version in DEMO.versions:
             labels = (
                 f'{target},http_route="{template}",client_version="{version}",'
                 f'http_request_method="{method}",http_response_status_code="200"'
             )
             yield from _series(
-                "api_client_requests_total", labels, rate / len(VERSIONS), end, f"{seed} {labels}"
+                "api_client_requests_total",
+                labels,
+                rate / len(DEMO.versions),
+                end,
+                f"{seed} {labels}",
             )
     # A third of the callers still have the older format; the browser's session is left out.
     authenticated = sum(of_clients.values())

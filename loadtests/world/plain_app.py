@@ -12,19 +12,23 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 
-from fastapi import FastAPI
+import httpx
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-import service.__main__ as program
-from loadtests.world.drill_app import DrillService
+from loadtests.world.drill_app import add_drill_routes
 from service import failures
+from service.__main__ import main
+from service.app import Parts
+from service.config import Config
+from service.database import Database
 from service.domains.calendar.access import AccessToken
 from service.domains.calendar.grants import Grants
 from service.domains.calendar.models import Grant
 from service.failures import Failure
-from service.resilience.breaker import Breaker, State
+from service.resilience.breaker import Breaker
 from service.resilience.retry import RetryBudget
+from service.upstream import CalendarProvider
 
 _NEVER_SECONDS = "100000"
 _UNBOUNDED = "1000000"
@@ -57,15 +61,18 @@ ENVIRONMENT: dict[str, str] = {
 
 
 class PlainGrants(Grants):
-    """The refresh as it is usually written: whoever finds the token expired asks for another."""
+    """The refresh as it is usually written: each that finds the token expired asks for another."""
+
+    def __init__(self, database: Database, provider: CalendarProvider, config: Config) -> None:
+        super().__init__(database, provider, config)
+        self._provider = provider
 
     async def _refreshed(self, key: tuple[int, int]) -> AccessToken:
         account_id, version = key
         grant = await self._database.run(partial(_grant, account_id=account_id), idempotent=True)
         if grant is None:
             raise Failure(failures.CALENDAR_NOT_CONNECTED)
-        provider = self._renewal._provider  # noqa: SLF001 - made by the grants
-        tokens = await provider.refresh(
+        tokens = await self._provider.refresh(
             self.vault.open(grant.refresh_token_enc, account_id=account_id)
         )
         values = {
@@ -89,24 +96,23 @@ async def _store(session: AsyncSession, *, account_id: int, values: Mapping[str,
     await session.execute(update(Grant).where(Grant.account_id == account_id).values(values))
 
 
-class PlainService(DrillService):
-    """The service without ping, breaker and retries, for which there is no setting."""
-
-    def _application(self) -> FastAPI:
-        self.database.pool._pre_ping = False  # noqa: SLF001 - an argument of the engine
-        calls = self.provider._calls  # noqa: SLF001 - made by the client
-        calls.breaker = Breaker(
-            clock=time.monotonic, on_transition=_ignore, failures_min=sys.maxsize
-        )
-        calls._budget = RetryBudget(clock=time.monotonic, ratio=0, floor=0)  # noqa: SLF001 - as above
-        self.grants = PlainGrants(self.database, self.provider, self.config)
-        return super()._application()
+def _provider_without_breaker_and_retries(
+    http: httpx.AsyncClient, config: Config
+) -> CalendarProvider:
+    breaker = Breaker(
+        clock=time.monotonic, on_transition=lambda _old, _new: None, failures_min=sys.maxsize
+    )
+    budget = RetryBudget(clock=time.monotonic, ratio=0, floor=0)
+    return CalendarProvider(http, config, breaker=breaker, budget=budget)
 
 
-def _ignore(_old: State, _new: State) -> None:
-    """It never changes."""
-
+PARTS = Parts(
+    database=partial(Database, pings=False),
+    provider=_provider_without_breaker_and_retries,
+    grants=PlainGrants,
+    add_routes=add_drill_routes,
+)
+"""What no setting can take away."""
 
 if __name__ == "__main__":
-    program.Service = PlainService  # type: ignore[attr-defined]
-    sys.exit(program.main())
+    sys.exit(main(PARTS))

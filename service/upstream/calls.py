@@ -115,6 +115,8 @@ class Calls:
         *,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
+        breaker: Breaker | None = None,
+        budget: RetryBudget | None = None,
     ) -> None:
         """clock: seconds of any origin. jitter: 0-1, spreads the waits before retries."""
         self._http = http
@@ -122,9 +124,9 @@ class Calls:
         self._server = (base.host, base.port or (443 if base.scheme == "https" else 80))
         self._clock = clock
         self._jitter = jitter
-        self._budget = RetryBudget(clock=clock)
+        self._budget = budget or RetryBudget(clock=clock)
         self._quota_back_at = 0.0
-        self.breaker = Breaker(clock=clock, on_transition=_report_transition)
+        self.breaker = breaker or Breaker(clock=clock, on_transition=_report_transition)
         _show_state(self.breaker.state)
 
     async def make(self, call: Call, model: type[M]) -> M:

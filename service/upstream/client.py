@@ -15,6 +15,7 @@ import httpx
 from service.config import Config
 from service.resilience import deadline
 from service.resilience.breaker import Breaker
+from service.resilience.retry import RetryBudget
 from service.upstream.calls import Call, Calls
 from service.upstream.errors import Endpoint
 from service.upstream.messages import EventsPage, Tokens
@@ -47,10 +48,14 @@ class CalendarProvider:
         *,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
+        breaker: Breaker | None = None,
+        budget: RetryBudget | None = None,
     ) -> None:
-        """http: as `open_http` makes it. clock: seconds of any origin. jitter: 0-1."""
+        """http: as `open_http` makes it. clock: seconds of any origin. jitter: 0-1. breaker, budget: of
+        retries; None: those of `Calls`.
+        """
         self._config = config
-        self._calls = Calls(http, clock=clock, jitter=jitter)
+        self._calls = Calls(http, clock=clock, jitter=jitter, breaker=breaker, budget=budget)
 
     @property
     def breaker(self) -> Breaker:
