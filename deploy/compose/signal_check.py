@@ -8,9 +8,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import httpx
+
+from stack.prometheus import Prometheus
 
 USER = {"username": "user03@example.com", "password": "firedrill-demo-03"}
 ARRIVAL_SECONDS = 90
@@ -65,15 +66,8 @@ class Seen:
     def __init__(self, addresses: Addresses) -> None:
         self.addresses = addresses
         self._client = httpx.Client(timeout=10)
+        self.prometheus = Prometheus(addresses.prometheus, timeout_seconds=10)
         self._token = ""
-
-    def query(self, promql: str) -> list[dict[str, Any]]:
-        answer = self._client.get(
-            f"{self.addresses.prometheus}/api/v1/query", params={"query": promql}
-        )
-        answer.raise_for_status()
-        found: list[dict[str, Any]] = answer.json()["data"]["result"]
-        return found
 
     def profile(self) -> httpx.Response:
         """Read through the proxy, as a demo user."""
@@ -88,12 +82,12 @@ class Seen:
     def both_replicas_answer(self) -> str:
         def read() -> str:
             self.profile().raise_for_status()
-            rates = self.query(
+            rates = self.prometheus.query(
                 "sum by (instance) (http_server_request_duration_seconds_count"
                 '{job="service",http_route="/api/v1/profile"}) > 0'
             )
             return (
-                ", ".join(sorted(one["metric"]["instance"] for one in rates))
+                ", ".join(sorted(labels["instance"] for labels, _ in rates))
                 if len(rates) == 2
                 else ""
             )
@@ -103,8 +97,8 @@ class Seen:
     def targets_up(self, left_out: frozenset[str]) -> str:
         def read() -> str:
             up = {
-                (one["metric"]["job"], one["metric"]["instance"]): one["value"][1] == "1"
-                for one in self.query("up")
+                (labels["job"], labels["instance"]): value == 1
+                for labels, value in self.prometheus.query("up")
             }
             down = {key for key, is_up in up.items() if not is_up and key[0] not in left_out}
             return f"{sum(up.values())} of {len(up)}" if up and not down else ""
@@ -112,22 +106,18 @@ class Seen:
         return until("all targets up", read)
 
     def rules_loaded(self) -> str:
-        answer = self._client.get(f"{self.addresses.prometheus}/api/v1/rules")
-        groups = answer.json()["data"]["groups"]
-        bad = [
-            rule["name"] for group in groups for rule in group["rules"] if rule["health"] == "err"
-        ]
-        if bad or not groups:
+        rules = self.prometheus.rules()
+        bad = [rule["name"] for rule in rules if rule["health"] == "err"]
+        if bad or not rules:
             raise Missing(f"rules with errors: {bad}")
-        return f"{sum(len(group['rules']) for group in groups)} rules in {len(groups)} groups"
+        return f"{len(rules)} rules"
 
     def runbooks_are_served(self) -> str:
         """Every link of every alert, as a page has it."""
-        answer = self._client.get(f"{self.addresses.prometheus}/api/v1/rules?type=alert")
         links = {
             rule["annotations"]["runbook_url"]
-            for group in answer.raise_for_status().json()["data"]["groups"]
-            for rule in group["rules"]
+            for rule in self.prometheus.rules()
+            if rule["type"] == "alerting"
         }
         dead = [url for url in sorted(links) if "Meaning" not in self._client.get(url).text]
         if dead or not links:
@@ -136,7 +126,9 @@ class Seen:
 
     def probes_succeed(self) -> str:
         def read() -> str:
-            good = self.query('sum by (http_route) (probe_requests_total{result="ok"}) > 0')
+            good = self.prometheus.query(
+                'sum by (http_route) (probe_requests_total{result="ok"}) > 0'
+            )
             return f"{len(good)} routes" if len(good) == 5 else ""
 
         return until("every probed route has answered 2xx", read)

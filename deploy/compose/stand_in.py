@@ -92,7 +92,7 @@ def versions(stack: Stack, seen: Seen, figures: dict[str, Any]) -> str:
         "Compose": stack.compose("version", "--short").strip(),
     }
     for program, (metric, label) in asked.items():
-        found[program] = seen.query(metric)[0]["metric"][label]
+        found[program] = seen.prometheus.query(metric)[0][0][label]
     if collector := stand_in_images.collector():
         found["collector"] = run(collector, "--version").split()[-1]
     figures["versions"] = found

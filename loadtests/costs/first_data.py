@@ -12,60 +12,57 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
-from loadtests.observe.exemplars import asked
+from loadtests.observe import traces
 from loadtests.world.stage import Stage, StageError, alone, own_stage
 from stack.prober import canary
 from stack.programs import ProgramsMissing
-from stack.settings import ROOT, SettingsError
+from stack.prometheus import Prometheus
+from stack.settings import ROOT, Settings, SettingsError
 
 RECORD = ROOT / "docs" / "first_data.json"
 PAGE = ROOT / "docs" / "first_data.md"
 LOOK_SECONDS = 0.25
 PATIENCE_SECONDS = 120.0
 
-Has = Callable[[httpx.Client, Stage], bool]
+
+@dataclass(frozen=True)
+class Seen:
+    """What the signals of one stack are asked of."""
+
+    settings: Settings
+    prometheus: Prometheus
+    http: httpx.Client
+
+
+Has = Callable[[Seen], bool]
 
 
 def _query(promql: str) -> Has:
-    def has(http: httpx.Client, stage: Stage) -> bool:
-        url = stage.settings.url("prometheus", "/api/v1/query")
-        found: dict[str, Any] = http.get(url, params={"query": promql}).json()
-        return bool(found["data"]["result"])
-
-    return has
+    return lambda seen: bool(seen.prometheus.query(promql))
 
 
-def _exemplar(http: httpx.Client, stage: Stage) -> bool:
+def _exemplar(seen: Seen) -> bool:
     now = time.time()
-    url = stage.settings.url("prometheus")
-    found = asked(http, url, '{job="service"}', start=now - PATIENCE_SECONDS, end=now)
-    return any(True for _ in found)
+    selector = '{job="service"}'
+    return bool(seen.prometheus.exemplars(selector, start=now - PATIENCE_SECONDS, end=now))
 
 
-def _traces(http: httpx.Client, stage: Stage) -> list[dict[str, Any]]:
-    url = stage.settings.url("viewer", "/api/traces")
-    found: list[dict[str, Any]] = http.get(url, params={"limit": 5}).json()["traces"]
-    return found
+def _newest(seen: Seen) -> list[str]:
+    return traces.newest(seen.http, seen.settings.url("viewer"), limit=5)
 
 
-def _trace(http: httpx.Client, stage: Stage) -> bool:
-    return bool(_traces(http, stage))
+def _line(seen: Seen) -> bool:
+    found = (traces.trace(seen.http, seen.settings.url("viewer"), one) for one in _newest(seen))
+    return any(trace and trace["logs"] for trace in found)
 
 
-def _line(http: httpx.Client, stage: Stage) -> bool:
-    for trace in _traces(http, stage):
-        url = stage.settings.url("viewer", f"/api/traces/{trace['trace_id']}")
-        if http.get(url).json()["logs"]:
-            return True
-    return False
-
-
-def _watchdog(http: httpx.Client, stage: Stage) -> bool:
-    found = http.get(stage.settings.url("alertmanager", "/api/v2/alerts")).json()
+def _watchdog(seen: Seen) -> bool:
+    found = seen.http.get(seen.settings.url("alertmanager", "/api/v2/alerts")).json()
     return any(alert["labels"]["alertname"] == "Watchdog" for alert in found)
 
 
@@ -75,7 +72,7 @@ SIGNALS: Mapping[str, Has] = {
     ),
     "every part is scraped": _query("min(up) == 1 and count(up) >= 8"),
     "an exemplar of a request": _exemplar,
-    "a trace in the viewer": _trace,
+    "a trace in the viewer": lambda seen: bool(_newest(seen)),
     "a log line under its trace": _line,
     "a recording rule has a value": _query("service_route:http_server_requests:increase1m"),
     "Watchdog at Alertmanager": _watchdog,
@@ -105,12 +102,16 @@ def measure(stage: Stage) -> dict[str, Any]:
     starting.start()
     seconds: dict[str, float | None] = dict.fromkeys(SIGNALS)
     ready: float | None = None
-    with httpx.Client(trust_env=False, timeout=5) as http:
+    with (
+        Prometheus(stage.settings.url("prometheus"), timeout_seconds=5) as prometheus,
+        httpx.Client(trust_env=False, timeout=5) as http,
+    ):
+        seen = Seen(stage.settings, prometheus, http)
         while (now := time.monotonic() - began) < PATIENCE_SECONDS and not problems:
             if ready is None and not starting.is_alive():
                 ready = now
             for name, has in SIGNALS.items():
-                if seconds[name] is None and _is_there(has, http, stage):
+                if seconds[name] is None and _is_there(has, seen):
                     seconds[name] = round(time.monotonic() - began, 1)
             if ready is not None and None not in seconds.values():
                 break
@@ -121,9 +122,9 @@ def measure(stage: Stage) -> dict[str, Any]:
     return {"up_returns": round(ready or 0.0, 1), "signals": seconds}
 
 
-def _is_there(has: Has, http: httpx.Client, stage: Stage) -> bool:
+def _is_there(has: Has, seen: Seen) -> bool:
     try:
-        return has(http, stage)
+        return has(seen)
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         return False  # not up yet
 

@@ -18,12 +18,13 @@ from typing import Any, TypeVar
 
 import httpx
 
-from loadtests.observe import exemplars
+from loadtests.observe import traces
 from service.config import Config
 from stack import demo, lifecycle
 from stack.credentials import load_credentials
 from stack.lifecycle import StackError
 from stack.parts import service_environment
+from stack.prometheus import Prometheus
 from stack.settings import ROOT, Settings, SettingsError, read_settings
 
 PAGE = ROOT / "docs" / "request.md"
@@ -48,9 +49,9 @@ class NotArrivedError(Exception):
 
 def write_page(settings: Settings, token: str, page: Path = PAGE) -> None:
     """Send the request and replace the page. Raises NotArrivedError, httpx.HTTPError."""
-    with httpx.Client(timeout=5) as client:
+    with Prometheus(settings.url("prometheus")) as prometheus, httpx.Client(timeout=5) as client:
         for lead in LEADS_SECONDS:
-            _wait_for_scrape(client, settings, lead)
+            _wait_for_scrape(prometheus, lead)
             # Its low half is below any base ratio, so the service decides to keep this trace.
             trace_id = f"{secrets.token_hex(8)}{1:016x}"
             sent_at = time.time()
@@ -60,9 +61,7 @@ def write_page(settings: Settings, token: str, page: Path = PAGE) -> None:
                 raise NotArrivedError(
                     f"trace {trace_id} with its line did not arrive: `make doctor`"
                 )
-            samples = _awaited(
-                partial(_samples, client, settings, trace_id, sent_at), EXEMPLAR_SECONDS
-            )
+            samples = _awaited(partial(_samples, prometheus, trace_id, sent_at), EXEMPLAR_SECONDS)
             if samples:
                 break
         else:
@@ -73,15 +72,10 @@ def write_page(settings: Settings, token: str, page: Path = PAGE) -> None:
     page.write_text(_page(answer, trace, samples), encoding="utf-8")
 
 
-def _wait_for_scrape(client: httpx.Client, settings: Settings, lead_seconds: float) -> None:
+def _wait_for_scrape(prometheus: Prometheus, lead_seconds: float) -> None:
     """Until so long before the service is scraped again. Raises httpx.HTTPError."""
-    answer = client.get(
-        settings.url("prometheus", "/api/v1/query"),
-        params={"query": 'max(timestamp(up{job="service"}))'},
-    )
-    for sample in answer.raise_for_status().json()["data"]["result"]:  # none: not scraped yet
-        pause = float(sample["value"][1]) + SCRAPE_SECONDS - lead_seconds - time.time()
-        time.sleep(pause % SCRAPE_SECONDS)
+    for _, at in prometheus.query('max(timestamp(up{job="service"}))'):  # none: not scraped yet
+        time.sleep((at + SCRAPE_SECONDS - lead_seconds - time.time()) % SCRAPE_SECONDS)
 
 
 def _send(client: httpx.Client, settings: Settings, token: str, trace_id: str) -> httpx.Response:
@@ -104,26 +98,17 @@ def _awaited(look: Callable[[], Found | None], seconds: float) -> Found | None:
 
 
 def _trace(client: httpx.Client, settings: Settings, trace_id: str) -> dict[str, Any] | None:
-    answer = client.get(settings.url("viewer", f"/api/traces/{trace_id}"))
-    if answer.status_code != httpx.codes.OK:
-        return None
-    trace: dict[str, Any] = answer.json()
-    has_server = any(span["kind"] == "SERVER" for span in trace["spans"])
-    return trace if has_server and trace["logs"] else None
+    found = traces.trace(client, settings.url("viewer"), trace_id)
+    return found if traces.is_whole(found) else None
 
 
-def _samples(
-    client: httpx.Client, settings: Settings, trace_id: str, sent_at: float
-) -> list[dict[str, Any]]:
+def _samples(prometheus: Prometheus, trace_id: str, sent_at: float) -> list[dict[str, Any]]:
     """Series and value of each sample that names the trace."""
+    selector = f'{{job="service",http_route="{ROUTE}"}}'
     return [
         {"series": labels, "seconds": float(exemplar["value"])}
-        for labels, exemplar in exemplars.asked(
-            client,
-            settings.url("prometheus"),
-            f'{{job="service",http_route="{ROUTE}"}}',
-            start=sent_at - 1,
-            end=time.time() + 1,
+        for labels, exemplar in prometheus.exemplars(
+            selector, start=sent_at - 1, end=time.time() + 1
         )
         if exemplar["labels"].get("trace_id") == trace_id
     ]

@@ -6,7 +6,7 @@ from typing import Any
 
 from loadtests.drills.runner.run import Course, open_groups
 from loadtests.observe import watch
-from loadtests.observe.watch import Notice
+from loadtests.observe.pager import Notice
 
 
 def row_of(course: Course) -> dict[str, Any]:

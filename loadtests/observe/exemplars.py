@@ -10,13 +10,14 @@ import os
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import httpx
 
+from loadtests.observe import traces
 from stack.lifecycle import settings_of_running
+from stack.prometheus import Prometheus
 from stack.settings import SettingsError, read_settings
 from stack.state import read_state
 
@@ -50,51 +51,31 @@ def check(
 
     query: a selector of series; default: all. Raises httpx.HTTPError.
     """
-    with httpx.Client(timeout=20) as client:
-        exemplars = defaultdict(list)
-        for labels, exemplar in asked(
-            client, prometheus_url, query or '{__name__=~".+"}', start=start, end=end
+    exemplars = defaultdict(list)
+    with Prometheus(prometheus_url) as prometheus:
+        for labels, exemplar in prometheus.exemplars(
+            query or '{__name__=~".+"}', start=start, end=end
         ):
             exemplars[exemplar["labels"]["trace_id"]].append(labels["__name__"])
-        report = Report(exemplars)
-        # Traces seen to be whole are not asked for again while the last ones arrive.
-        open_traces = set(exemplars)
-        deadline = time.monotonic() + ARRIVAL_SECONDS
+    report = Report(exemplars)
+    # Traces seen to be whole are not asked for again while the last ones arrive.
+    open_traces = set(exemplars)
+    deadline = time.monotonic() + ARRIVAL_SECONDS
+    with httpx.Client(trust_env=False, timeout=20) as http:
         while open_traces:
-            found = {trace_id: _has(client, viewer_url, trace_id) for trace_id in open_traces}
-            open_traces = {trace_id for trace_id, has in found.items() if not all(has)}
+            found = {one: traces.trace(http, viewer_url, one) for one in open_traces}
+            open_traces = {
+                one for one, has in found.items() if not (has and has["spans"] and has["logs"])
+            }
             if time.monotonic() > deadline:
-                report.without_trace = sorted(one for one in open_traces if not found[one][0])
+                report.without_trace = sorted(
+                    one for one in open_traces if not (found[one] or {}).get("spans")
+                )
                 report.without_line = sorted(open_traces)
                 break
             if open_traces:
                 time.sleep(0.5)
     return report
-
-
-def asked(
-    client: httpx.Client, prometheus_url: str, query: str, *, start: float, end: float
-) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
-    """Each exemplar with the labels of its series, between two times in seconds since the epoch.
-
-    Raises httpx.HTTPError.
-    """
-    answer = client.get(
-        f"{prometheus_url}/api/v1/query_exemplars",
-        params={"query": query, "start": start, "end": end},
-    )
-    for series in answer.raise_for_status().json()["data"]:
-        for exemplar in series["exemplars"]:
-            yield series["seriesLabels"], exemplar
-
-
-def _has(client: httpx.Client, viewer_url: str, trace_id: str) -> tuple[bool, bool]:
-    """Whether the trace has spans, and log lines."""
-    answer = client.get(f"{viewer_url}/api/traces/{trace_id}")
-    if answer.status_code == httpx.codes.NOT_FOUND:
-        return False, False
-    trace = answer.raise_for_status().json()
-    return bool(trace["spans"]), bool(trace["logs"])
 
 
 def main() -> int:

@@ -9,41 +9,30 @@ import httpx
 
 from alerting.catalogue import Alert, load_alerts
 from loadtests.judge.scores import Row
-from loadtests.world.stage import Stage
+from stack.prometheus import Prometheus
 
 _CONFIRM = re.compile(r"^## Confirm in 60 s\n(.*?)^## ", re.DOTALL | re.MULTILINE)
 _QUERY = re.compile(r"```promql\n(.*?)```", re.DOTALL)
 
 
-async def confirmed(
-    stage: Stage, http: httpx.AsyncClient, alerts: Sequence[str]
-) -> dict[str, bool]:
+def confirmed(prometheus: Prometheus, alerts: Sequence[str]) -> dict[str, bool]:
     """Whether each query under "Confirm in 60 s" has data now, by alert; without those that have none.
 
     Empty when Prometheus does not answer: nobody can confirm anything then.
     """
-    found = {}
-    for alert in load_alerts():
-        if alert.name not in alerts:
-            continue
-        try:
-            answers = [await _has_data(stage, http, query) for query in _queries(alert)]
-        except httpx.HTTPError:
-            return {}
-        found[alert.name] = all(answers)
-    return found
+    try:
+        return {
+            alert.name: all(prometheus.query(query) for query in _queries(alert))
+            for alert in load_alerts()
+            if alert.name in alerts
+        }
+    except httpx.HTTPError:
+        return {}
 
 
 def _queries(alert: Alert) -> list[str]:
     section = _CONFIRM.search((alert.folder / "runbook.md").read_text())
     return _QUERY.findall(section[1]) if section else []
-
-
-async def _has_data(stage: Stage, http: httpx.AsyncClient, query: str) -> bool:
-    answer = await http.get(
-        stage.settings.url("prometheus", "/api/v1/query"), params={"query": query}
-    )
-    return bool(answer.raise_for_status().json()["data"]["result"])
 
 
 def stamp(record: Mapping[str, Any]) -> None:

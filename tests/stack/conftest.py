@@ -13,6 +13,7 @@ import httpx
 import psutil
 import pytest
 
+from stack.prometheus import Prometheus
 from stack.serving import free_port
 from stack.settings import DEFAULT_PORTS, ROOT, variable
 
@@ -117,13 +118,7 @@ def api(stack: Stack) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="session")
-def query(stack: Stack) -> Callable[[str], list[tuple[dict[str, str], float]]]:
+def query(stack: Stack) -> Iterator[Callable[[str], list[tuple[dict[str, str], float]]]]:
     """Ask Prometheus: PromQL in, (labels, value) pairs out."""
-
-    def query(promql: str) -> list[tuple[dict[str, str], float]]:
-        answer = httpx.get(stack.url("prometheus", "/api/v1/query"), params={"query": promql})
-        answer.raise_for_status()
-        result = answer.json()["data"]["result"]
-        return [(series["metric"], float(series["value"][1])) for series in result]
-
-    return query
+    with Prometheus(stack.url("prometheus")) as prometheus:
+        yield prometheus.query

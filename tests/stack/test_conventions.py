@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from service.telemetry.field_names import DATA_MODEL
+from stack.prometheus import Prometheus
 from tests.contracts.conventions import conventions, faults_of_labels
 from tests.contracts.span_conventions import faults
 from tests.stack.conftest import Stack
@@ -116,7 +117,5 @@ def test_series(stack: Stack) -> None:
 
 
 def series_of(stack: Stack, selector: str) -> list[dict[str, str]]:
-    url = stack.url("prometheus", "/api/v1/series")
-    answer = httpx.get(url, params={"match[]": selector}, timeout=20).raise_for_status()
-    found: list[dict[str, str]] = answer.json()["data"]
-    return found
+    with Prometheus(stack.url("prometheus")) as prometheus:
+        return prometheus.series(selector)

@@ -19,8 +19,9 @@ from typing import Any
 import httpx
 import pytest
 
-from loadtests.observe import exemplars
+from loadtests.observe import exemplars, traces
 from stack.programs import COLLECTOR, find_programs
+from stack.prometheus import Prometheus
 from tests.stack.waiting import until
 
 SYNC = "/api/v1/calendar/sync/auto"
@@ -106,22 +107,16 @@ def caller(addresses: Addresses) -> Iterator[httpx.Client]:
         yield client
 
 
-def series(addresses: Addresses, query: str) -> list[dict[str, Any]]:
-    url = f"{addresses.prometheus}/api/v1/query"
-    answer = httpx.get(url, params={"query": query}, timeout=20).raise_for_status()
-    found: list[dict[str, Any]] = answer.json()["data"]["result"]
-    return found
+def series(addresses: Addresses, query: str) -> list[tuple[dict[str, str], float]]:
+    with Prometheus(addresses.prometheus) as prometheus:
+        return prometheus.query(query)
 
 
 def whole_trace(addresses: Addresses, trace_id: str) -> dict[str, Any] | None:
     """The trace once its SERVER span and its canonical log line are there."""
-    answer = httpx.get(f"{addresses.traces}/api/traces/{trace_id}", timeout=20)
-    if answer.status_code == httpx.codes.NOT_FOUND:
-        return None
-    trace: dict[str, Any] = answer.raise_for_status().json()
-    has_server = any(span["kind"] == "SERVER" for span in trace["spans"])
-    has_line = any(line.get("event") == "request_finished" for line in trace["logs"])
-    return trace if has_server and has_line else None
+    with httpx.Client(timeout=20) as http:
+        trace = traces.trace(http, addresses.traces, trace_id)
+    return trace if traces.is_whole(trace) else None
 
 
 def trace_of(addresses: Addresses, answer: httpx.Response) -> dict[str, Any]:
@@ -211,10 +206,7 @@ def test_a_sync_that_refreshes_leads_to_the_trace_of_the_refresh(
     assert ("calendar.sync", "GET /calendar/v3/calendars/primary/events") in pairs
     assert ("calendar.sync", "SELECT oauth_grants") in pairs
     until(
-        lambda: (
-            float(series(addresses, refreshes)[0]["value"][1])
-            > (float(before[0]["value"][1]) if before else 0)
-        ),
+        lambda: series(addresses, refreshes)[0][1] > (before[0][1] if before else 0),
         "one refresh more in the counter",
     )
 

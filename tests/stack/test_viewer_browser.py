@@ -8,6 +8,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
+from stack.prometheus import Prometheus
 from tests.browser import WIDTHS, barriers, chromium, needs_chromium, opened, overflow
 from tests.stack.conftest import Stack
 from tests.stack.waiting import until
@@ -33,14 +34,12 @@ def browser(stack: Stack, api: httpx.Client) -> Iterator[Browser]:
     for _ in range(5):
         api.get("/api/v1/profile").raise_for_status()
         api.put("/api/v1/profile", json={"display_name": 7})
-    query = {"query": 'http_server_request_duration_seconds_bucket{http_route="/api/v1/profile"}'}
-
-    def has_exemplars() -> bool:
-        asked = query | {"start": str(time.time() - 300), "end": str(time.time())}
-        answer = httpx.get(stack.url("prometheus", "/api/v1/query_exemplars"), params=asked)
-        return bool(answer.json()["data"])
-
-    until(has_exemplars, "no exemplar of a read in Prometheus")
+    selector = 'http_server_request_duration_seconds_bucket{http_route="/api/v1/profile"}'
+    with Prometheus(stack.url("prometheus")) as prometheus:
+        until(
+            lambda: prometheus.exemplars(selector, start=time.time() - 300, end=time.time()),
+            "an exemplar of a read in Prometheus",
+        )
     with chromium() as browser:
         yield browser
 

@@ -6,7 +6,8 @@ from loadtests.faults.breaks import nothing
 from loadtests.judge.figures import percentile
 from loadtests.judge.judgement import problems, row_of
 from loadtests.judge.scores import confusion, totals
-from loadtests.observe.watch import Notice, held_since
+from loadtests.observe.pager import Notice
+from loadtests.observe.watch import held_since
 
 DRILL = Drill("a_fault", "", (nothing("it"),), ("DbPoolExhausted",), 55)
 

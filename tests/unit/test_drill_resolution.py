@@ -10,7 +10,7 @@ from loadtests.drills.runner import run
 from loadtests.drills.runner.drill import Drill
 from loadtests.drills.runner.run import Course, open_groups
 from loadtests.faults.breaks import nothing
-from loadtests.observe.watch import Notice
+from loadtests.observe.pager import Notice
 
 DRILL = Drill("a_fault", "", (nothing("it"),), ("DbPoolExhausted",), 55, watch_after_seconds=30)
 PAGE = Notice(0, "firing", "pager", "group", True, ("DbPoolExhausted",), "text", "runbook")

@@ -17,11 +17,13 @@ import httpx
 from loadtests.drills.runner import run
 from loadtests.drills.runner.drill import catalogue
 from loadtests.judge import judgement
-from loadtests.observe.watch import Notice
+from loadtests.observe import traces
+from loadtests.observe.pager import Notice
 from loadtests.world.stage import Stage, StageError, own_stage
 from stack.command_line import Parser
 from stack.programs import ProgramsMissing
-from stack.settings import SettingsError
+from stack.prometheus import Prometheus
+from stack.settings import Settings, SettingsError
 
 DRILL = "db_pool_exhausted"
 WIDTH = 100
@@ -77,30 +79,22 @@ async def _explain(stage: Stage, story: Story, page: Notice) -> None:
     """While the fault lasts: what the page leads to."""
     story.step("Where the page leads")
     story.say(f"Runbook: {page.runbook} (alerting/alerts/{DRILL}/runbook.md)")
-    async with httpx.AsyncClient(trust_env=False, timeout=5) as http:
-        for line in await _trace(stage, http):
-            story.say(line)
+    for line in await asyncio.to_thread(_trace, stage.settings):
+        story.say(line)
     story.step("The mend, and the recovery")
 
 
-async def _trace(stage: Stage, http: httpx.AsyncClient) -> list[str]:
+def _trace(settings: Settings) -> list[str]:
     """A refused request with its spans and its log lines, found by the exemplar of its duration."""
-    answer = await http.get(
-        stage.settings.url("prometheus", "/api/v1/query_exemplars"),
-        params={
-            "query": 'http_server_request_duration_seconds_bucket{http_response_status_code="503"}',
-            "start": time.time() - 60,
-            "end": time.time(),
-        },
-    )
-    exemplars = [
-        exemplar for series in answer.json().get("data", []) for exemplar in series["exemplars"]
-    ]
-    for exemplar in sorted(exemplars, key=lambda one: -one["timestamp"]):
-        trace_id = exemplar["labels"]["trace_id"]
-        found = await http.get(stage.settings.url("viewer", f"/api/traces/{trace_id}"))
-        if found.status_code == httpx.codes.OK:
-            return _told(trace_id, found.json())
+    selector = 'http_server_request_duration_seconds_bucket{http_response_status_code="503"}'
+    now = time.time()
+    with Prometheus(settings.url("prometheus")) as prometheus:
+        exemplars = [one for _, one in prometheus.exemplars(selector, start=now - 60, end=now)]
+    with httpx.Client(trust_env=False, timeout=5) as http:
+        for exemplar in sorted(exemplars, key=lambda one: -one["timestamp"]):
+            trace_id = exemplar["labels"]["trace_id"]
+            if found := traces.trace(http, settings.url("viewer"), trace_id):
+                return _told(trace_id, found)
     return ["no refused request has left its trace yet"]
 
 

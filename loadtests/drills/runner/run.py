@@ -14,15 +14,16 @@ import httpx
 from loadtests.drills.runner.drill import Break, Drill
 from loadtests.faults import mending
 from loadtests.judge.figures import percentile
-from loadtests.observe import runbooks, watch
+from loadtests.observe import pager, runbooks, watch
 from loadtests.observe.memory import Peaks
 from loadtests.observe.memory import watch as watch_memory
+from loadtests.observe.pager import Notice
 from loadtests.observe.signals import empty_now, signals
-from loadtests.observe.watch import Notice
 from loadtests.traffic.engine import Load
 from loadtests.traffic.sending import RATES, by_time, due_for, load_on, signed_in
 from loadtests.world.history import back_fill
 from loadtests.world.stage import Stage, StageError, alone
+from stack.prometheus import Prometheus
 
 GIVE_UP_FACTOR = 2.0
 """Of the deadline: until then a late page is waited for, so that the miss has a figure."""
@@ -62,7 +63,7 @@ class Course:
     @property
     def rang(self) -> list[Notice]:
         """The pages since the break, oldest first."""
-        return watch.pages(self.found, since=self.injected)
+        return pager.pages(self.found, since=self.injected)
 
 
 async def carry_out(
@@ -103,7 +104,10 @@ async def _on(
     rates = {**RATES, **drill.rates}
     due = due_for(rates, seconds=_longest(drill), seed=seed)
     senders = await signed_in(stage)
-    async with httpx.AsyncClient(trust_env=False, timeout=5) as http:
+    with (
+        Prometheus(stage.settings.url("prometheus"), timeout_seconds=5) as prometheus,
+        httpx.Client(trust_env=False, timeout=5) as http,
+    ):
         load = load_on(stage, senders)
         course.started = time.time()
         say(f"{sum(rates.values()):.0f} requests a second; {drill.warm_seconds:.0f} s to warm up")
@@ -111,12 +115,14 @@ async def _on(
             # Where in the interval of the scrapes the fault begins is up to the seed.
             jitter = random.Random(seed).uniform(0, 5)  # noqa: S311 - not a secret
             await asyncio.sleep(drill.warm_seconds + jitter)
-            await _quiet(stage, http)
+            await _quiet(prometheus)
             async with _broken(course, stage, say):
                 await _watch_pages(course, stage, http, say)
                 empty = await empty_now(stage, drill.name, start=course.started)
                 told = {*drill.expects, *drill.tickets}
-                course.confirmed = await runbooks.confirmed(stage, http, sorted(told))
+                course.confirmed = await asyncio.to_thread(
+                    runbooks.confirmed, prometheus, sorted(told)
+                )
                 if at_page and course.rang:
                     await at_page(course.rang[0])
             await _watch_resolution(course, stage, http, say)
@@ -125,24 +131,22 @@ async def _on(
         late = [outcome.late_start_seconds for outcome in load.outcomes]
         course.late_start_p99 = percentile(late, 0.99) if late else 0.0
         span = {"start": course.injected, "end": course.ended}
-        course.fired = await watch.fired(stage, http, **span)
-        course.first_bad = await watch.first_above_zero(stage, http, drill.evidence, **span)
-        course.references = await watch.references(
-            stage, http, start=course.injected, end=course.mended
-        )
+        course.fired = watch.fired(prometheus, **span)
+        course.first_bad = watch.first_above_zero(prometheus, drill.evidence, **span)
+        course.references = watch.references(prometheus, start=course.injected, end=course.mended)
         course.signals = await signals(
             stage, drill.name, start=course.started, end=course.ended, empty_before=empty
         )
     return course
 
 
-async def _quiet(stage: Stage, http: httpx.AsyncClient) -> None:
+async def _quiet(prometheus: Prometheus) -> None:
     """Until no page is pending or firing: what fires before the break would be taken for its effect.
 
     Raises StageError.
     """
     give_up = time.monotonic() + QUIET_PATIENCE_SECONDS
-    while alerts := await watch.paging_now(stage, http):
+    while alerts := await asyncio.to_thread(watch.paging_now, prometheus):
         if time.monotonic() > give_up:
             names = ", ".join(sorted(alerts))
             raise StageError(
@@ -215,7 +219,7 @@ async def _cause(
             raise MendingFailedError("; ".join(failed))
 
 
-async def _watch_pages(course: Course, stage: Stage, http: httpx.AsyncClient, say: Say) -> None:
+async def _watch_pages(course: Course, stage: Stage, http: httpx.Client, say: Say) -> None:
     """Until all that is expected has come and the fault has lasted its time, or it is too late."""
     drill = course.drill
     last_break = max((one.after_seconds for one in drill.breaks), default=0.0)
@@ -240,9 +244,7 @@ def _all_came(course: Course) -> bool:
     return came.issuperset({*course.drill.expects, *course.drill.tickets})
 
 
-async def _watch_resolution(
-    course: Course, stage: Stage, http: httpx.AsyncClient, say: Say
-) -> None:
+async def _watch_resolution(course: Course, stage: Stage, http: httpx.Client, say: Say) -> None:
     """Until every page is resolved, and for a while after it: nothing may page any more.
 
     A page of that while is waited for as well: it may take until its own resolution.
@@ -269,10 +271,10 @@ def open_groups(found: Sequence[Notice], *, since: float) -> set[str]:
     return still
 
 
-async def _look(course: Course, stage: Stage, http: httpx.AsyncClient, say: Say) -> None:
+async def _look(course: Course, stage: Stage, http: httpx.Client, say: Say) -> None:
     """Take what is new from the pagers, and say it."""
     known = {(one.at, one.receiver, one.group) for one in course.found}
-    for notice in await watch.notices(stage, http):
+    for notice in await asyncio.to_thread(pager.notices, stage.settings, http):
         if (notice.at, notice.receiver, notice.group) in known:
             continue
         course.found.append(notice)

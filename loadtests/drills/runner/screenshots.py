@@ -18,10 +18,12 @@ from playwright.async_api import Browser, Page, async_playwright
 
 from loadtests.drills.runner import run
 from loadtests.drills.runner.drill import catalogue
-from loadtests.observe.watch import Notice
+from loadtests.observe import traces
+from loadtests.observe.pager import Notice
 from loadtests.world.stage import Stage, StageError, alone, own_stage
 from stack.command_line import Parser
 from stack.programs import ProgramsMissing
+from stack.prometheus import Prometheus
 from stack.settings import ROOT, SettingsError
 
 DRILL = "db_pool_exhausted"
@@ -99,9 +101,9 @@ async def take(program: str) -> None:
 
 async def _healthy(stage: Stage, camera: Camera) -> None:
     query = 'sum(rate(http_server_request_duration_seconds_count{job="service"}[1m]))'
-    async with httpx.AsyncClient(trust_env=False, timeout=5) as http:
+    with Prometheus(stage.settings.url("prometheus"), timeout_seconds=5) as prometheus:
         # What is awaited is a server: there is no event to wait for.
-        while not await _above(http, stage.settings.url("prometheus"), query, BUSY):  # noqa: ASYNC110
+        while not await asyncio.to_thread(_above, prometheus, query, BUSY):  # noqa: ASYNC110
             await asyncio.sleep(run.LOOK_SECONDS)
     await asyncio.sleep(WARM_SECONDS / 4)  # of load, for the pictures to show
     await camera.take("landing-healthy", "/d/firedrill-landing?from=now-15m&to=now&refresh=0s")
@@ -129,13 +131,11 @@ async def take_refreshes(program: str) -> None:
             await asyncio.to_thread(stage.clean)
 
 
-async def _above(http: httpx.AsyncClient, url: str, query: str, least: float) -> bool:
+def _above(prometheus: Prometheus, query: str, least: float) -> bool:
     try:
-        answer = await http.get(f"{url}/api/v1/query", params={"query": query})
-        result = answer.json()["data"]["result"]
+        return any(value > least for _, value in prometheus.query(query))
     except (httpx.HTTPError, ValueError, KeyError):
         return False  # not up yet
-    return bool(result) and float(result[0]["value"][1]) > least
 
 
 async def _broken(stage: Stage, camera: Camera, page: Notice) -> None:
@@ -149,11 +149,10 @@ async def _broken(stage: Stage, camera: Camera, page: Notice) -> None:
         runbook,
         "() => document.querySelector('.alert') && document.querySelector('.runbook h2')",
     )
-    async with httpx.AsyncClient(base_url=stage.settings.url("viewer"), trust_env=False) as http:
-        found = await http.get("/api/traces", params={"status": "503", "limit": 1})
-        for trace in found.json()["traces"]:
+    with httpx.Client(trust_env=False) as http:
+        for trace_id in traces.newest(http, stage.settings.url("viewer"), limit=1, status="503"):
             drawn = "() => document.querySelector('.span') && document.querySelector('.line')"
-            address = f"/trace/{trace['trace_id']}"
+            address = f"/trace/{trace_id}"
             await camera.take("trace", address, drawn)
             for name, width in (("span", WIDTH), ("span-phone", PHONE_WIDTH)):
                 await camera.take(name, address, drawn, width=width, click=OPENED)
