@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from starlette.types import ASGIApp
 
 from stack.serving import server
-from tests.stack.waiting import PATIENCE_SECONDS, until
+from stack.waiting import PATIENCE_SECONDS, until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 needs_chromium = pytest.mark.skipif(

@@ -24,15 +24,15 @@ import httpx
 import psutil
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from stack.settings import ROOT
-from tests.integration.collector_process import (
+from loadtests.world.collector_process import (
     PROTOBUF,
     Collector,
     attributes_of,
     request_of,
     running_collector,
 )
-from tests.stack.waiting import until
+from stack.settings import ROOT
+from stack.waiting import until
 
 RECORD = ROOT / "docs" / "collector.json"
 PAGE = ROOT / "docs" / "collector.md"

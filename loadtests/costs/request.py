@@ -4,17 +4,17 @@ Exit codes: 0, 1 a signal did not arrive, 2 the stack does not run.
 """
 
 import asyncio
+import contextlib
 import json
 import platform
 import secrets
 import sys
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 
@@ -26,6 +26,7 @@ from stack.lifecycle import StackError
 from stack.parts import service_environment
 from stack.prometheus import Prometheus
 from stack.settings import ROOT, Settings, SettingsError, read_settings
+from stack.waiting import until
 
 PAGE = ROOT / "docs" / "request.md"
 ROUTE = "/api/v1/calendar/sync/auto"
@@ -40,15 +41,9 @@ LEADS_SECONDS = (0.4, 0.8, 0.2, 1.5, 0.4, 0.8, 0.2, 1.5)
 """How long before a scrape each try is sent. A bucket keeps its last exemplar only, and the prober asks
 this route as often as it is scraped: sent at any other time, its probe may take the place each time."""
 
-Found = TypeVar("Found")
-
-
-class NotArrivedError(Exception):
-    """A signal of the request was not there in time; the message names it."""
-
 
 def write_page(settings: Settings, token: str, page: Path = PAGE) -> None:
-    """Send the request and replace the page. Raises NotArrivedError, httpx.HTTPError."""
+    """Send the request and replace the page. Raises TimeoutError, httpx.HTTPError."""
     with Prometheus(settings.url("prometheus")) as prometheus, httpx.Client(timeout=5) as client:
         for lead in LEADS_SECONDS:
             _wait_for_scrape(prometheus, lead)
@@ -56,18 +51,18 @@ def write_page(settings: Settings, token: str, page: Path = PAGE) -> None:
             trace_id = f"{secrets.token_hex(8)}{1:016x}"
             sent_at = time.time()
             answer = _send(client, settings, token, trace_id)
-            trace = _awaited(partial(_trace, client, settings, trace_id), ARRIVAL_SECONDS)
-            if trace is None:
-                raise NotArrivedError(
-                    f"trace {trace_id} with its line did not arrive: `make doctor`"
+            trace = until(
+                partial(_trace, client, settings, trace_id),
+                f"trace {trace_id} with its line",
+                seconds=ARRIVAL_SECONDS,
+            )
+            with contextlib.suppress(TimeoutError):
+                samples = until(
+                    partial(_samples, prometheus, trace_id, sent_at), "", seconds=EXEMPLAR_SECONDS
                 )
-            samples = _awaited(partial(_samples, prometheus, trace_id, sent_at), EXEMPLAR_SECONDS)
-            if samples:
                 break
         else:
-            raise NotArrivedError(
-                f"no exemplar of {len(LEADS_SECONDS)} requests in Prometheus: `make doctor`"
-            )
+            raise TimeoutError(f"no exemplar of {len(LEADS_SECONDS)} requests in Prometheus")
     page.parent.mkdir(exist_ok=True)
     page.write_text(_page(answer, trace, samples), encoding="utf-8")
 
@@ -87,19 +82,10 @@ def _send(client: httpx.Client, settings: Settings, token: str, trace_id: str) -
     return client.post(settings.url("service", ROUTE), headers=headers, timeout=20)
 
 
-def _awaited(look: Callable[[], Found | None], seconds: float) -> Found | None:
-    """What look finds, as soon as it finds something; None: not in this time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.5)
-    return None
-
-
-def _trace(client: httpx.Client, settings: Settings, trace_id: str) -> dict[str, Any] | None:
+def _trace(client: httpx.Client, settings: Settings, trace_id: str) -> dict[str, Any]:
+    """The whole trace; empty: it is not there yet."""
     found = traces.trace(client, settings.url("viewer"), trace_id)
-    return found if traces.is_whole(found) else None
+    return found if found and traces.is_whole(found) else {}
 
 
 def _samples(prometheus: Prometheus, trace_id: str, sent_at: float) -> list[dict[str, Any]]:
@@ -204,8 +190,8 @@ def main() -> int:
     token = asyncio.run(demo.mint_token(config, demo.email_of(1), legacy=False))
     try:
         write_page(settings, token)
-    except NotArrivedError as error:
-        print(f"request: {error}", file=sys.stderr)
+    except TimeoutError as error:
+        print(f"request: {error}: `make doctor`", file=sys.stderr)
         return 1
     print(f"written: {PAGE.relative_to(ROOT)}")
     return 0

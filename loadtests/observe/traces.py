@@ -24,10 +24,8 @@ def newest(http: httpx.Client, viewer_url: str, *, limit: int, status: str = "")
     return [one["trace_id"] for one in answer.json()["traces"]]
 
 
-def is_whole(found: dict[str, Any] | None) -> bool:
+def is_whole(found: dict[str, Any]) -> bool:
     """Whether its SERVER span and its canonical log line are there."""
-    return bool(
-        found
-        and any(span["kind"] == "SERVER" for span in found["spans"])
-        and any(line.get("event") == "request_finished" for line in found["logs"])
+    return any(span["kind"] == "SERVER" for span in found["spans"]) and any(
+        line.get("event") == "request_finished" for line in found["logs"]
     )

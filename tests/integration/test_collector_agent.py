@@ -16,6 +16,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from deploy.kubernetes import build
+from stack.waiting import until
 from tests.integration.collector_process import (
     Collector,
     attributes,
@@ -23,7 +24,6 @@ from tests.integration.collector_process import (
     collector_path,
     running_collector,
 )
-from tests.stack.waiting import until
 
 SERVICE_POD = "firedrill_service-7d9f_0a1b2c3d-0000-4000-8000-1234567890ab"
 

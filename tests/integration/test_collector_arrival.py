@@ -11,6 +11,7 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from stack.logrotation import copy_and_empty
+from stack.waiting import until
 from tests.integration.collector_process import (
     CONFIG,
     Collector,
@@ -19,7 +20,6 @@ from tests.integration.collector_process import (
     collector_path,
     running_collector,
 )
-from tests.stack.waiting import until
 
 
 @pytest.fixture(scope="module")

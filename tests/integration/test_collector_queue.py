@@ -14,6 +14,7 @@ import psutil
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from stack.waiting import PATIENCE_SECONDS, until
 from tests.integration.collector_process import (
     PROTOBUF,
     Collector,
@@ -21,7 +22,6 @@ from tests.integration.collector_process import (
     request_of,
     running_collector,
 )
-from tests.stack.waiting import PATIENCE_SECONDS, until
 
 TRACES = "otlp_http/traces"
 BATCH = 50

@@ -22,6 +22,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeL
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
+from stack.waiting import until
 from tests.integration.collector_process import (
     CONFIG,
     Collector,
@@ -29,7 +30,6 @@ from tests.integration.collector_process import (
     attributes_of,
     running_collector,
 )
-from tests.stack.waiting import until
 
 PATTERNS = yaml.safe_load(CONFIG.read_text())["processors"]["redaction"]["blocked_values"]
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from stack.waiting import until
 from tests.integration.collector_process import Collector, attributes_of, running_collector
-from tests.stack.waiting import until
 
 TRACES = 400
 

@@ -10,12 +10,12 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ResourceLogs, ScopeLogs
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from stack.waiting import until
 from tests.integration.collector_process import (
     Collector,
     attributes_of,
     running_collector,
 )
-from tests.stack.waiting import until
 
 BODY_BYTES_MAX = 65_536
 VALUE_BYTES_MAX = 4_096

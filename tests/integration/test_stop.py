@@ -17,9 +17,9 @@ import pytest
 from service.config import Config
 from stack.postgres import Postgres
 from stack.serving import free_port
+from stack.waiting import until_true
 from tests.integration.conftest import KEY, Owner, Someone
 from tests.integration.public_server import PATIENCE_SECONDS
-from tests.stack.waiting import until_true
 
 STOP_SECONDS = Config.model_fields["stop_seconds"].default
 LOCK_SECONDS = 2.0

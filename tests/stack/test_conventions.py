@@ -9,10 +9,10 @@ import pytest
 
 from service.telemetry.field_names import DATA_MODEL
 from stack.prometheus import Prometheus
+from stack.waiting import until
 from tests.contracts.conventions import conventions, faults_of_labels
 from tests.contracts.span_conventions import faults
 from tests.stack.conftest import Stack
-from tests.stack.waiting import until
 
 OUR_JOBS = "service|provider|prober|canary|pager"
 FOREIGN_METRICS = ("process_", "python_", "scrape_", "up", "telemetry_self_")

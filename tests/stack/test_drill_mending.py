@@ -18,8 +18,8 @@ from loadtests.world.stage import Stage, stage_at
 from stack.postgres import ROLES
 from stack.processes import is_alive
 from stack.settings import ROOT
+from stack.waiting import until
 from tests.stack.conftest import Stack
-from tests.stack.waiting import until
 
 RUNNER = """
 import asyncio, sys, time

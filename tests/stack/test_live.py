@@ -17,8 +17,8 @@ import pytest
 from stack.prober.probes import PROBES
 from stack.programs import COLLECTOR, find_programs
 from stack.tables import WIDTH
+from stack.waiting import until
 from tests.stack.conftest import Stack
-from tests.stack.waiting import until
 
 Query = Callable[[str], list[tuple[dict[str, str], float]]]
 HAS_COLLECTOR = COLLECTOR in find_programs()

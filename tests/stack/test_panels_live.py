@@ -12,8 +12,8 @@ import pytest
 from dashboards import prove
 from stack.credentials import load_credentials
 from stack.postgres import dsn
+from stack.waiting import PATIENCE_SECONDS, until
 from tests.stack.conftest import Stack
-from tests.stack.waiting import PATIENCE_SECONDS, until
 
 CLIENTS = ("web/1.8", "web/1.9", "ios/3.2")
 LOCKED_REQUESTS = 6

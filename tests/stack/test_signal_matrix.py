@@ -22,7 +22,7 @@ import pytest
 from loadtests.observe import exemplars, traces
 from stack.programs import COLLECTOR, find_programs
 from stack.prometheus import Prometheus
-from tests.stack.waiting import until
+from stack.waiting import until
 
 SYNC = "/api/v1/calendar/sync/auto"
 CREDENTIALS = {"username": "user09@example.com", "password": "firedrill-demo-09"}
@@ -116,7 +116,7 @@ def whole_trace(addresses: Addresses, trace_id: str) -> dict[str, Any] | None:
     """The trace once its SERVER span and its canonical log line are there."""
     with httpx.Client(timeout=20) as http:
         trace = traces.trace(http, addresses.traces, trace_id)
-    return trace if traces.is_whole(trace) else None
+    return trace if trace and traces.is_whole(trace) else None
 
 
 def trace_of(addresses: Addresses, answer: httpx.Response) -> dict[str, Any]:

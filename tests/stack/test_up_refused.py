@@ -14,8 +14,8 @@ import pytest
 from stack import lifecycle, processes
 from stack.__main__ import main
 from stack.settings import DEFAULT_PORTS, ROOT, variable
+from stack.waiting import until
 from tests.stack.conftest import Stack
-from tests.stack.waiting import until
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from stack.prometheus import Prometheus
+from stack.waiting import until
 from tests.browser import WIDTHS, barriers, chromium, needs_chromium, opened, overflow
 from tests.stack.conftest import Stack
-from tests.stack.waiting import until
 
 BOARDS = ("landing", "api", "contract", "database", "oauth", "telemetry")
 DRAWN = ".main-svg, table, .stat strong, .state, .none"

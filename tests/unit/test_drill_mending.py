@@ -14,7 +14,7 @@ from loadtests.drills.runner.run import Course
 from loadtests.faults import mending
 from loadtests.world.stage import Stage, stage_at
 from stack.settings import ROOT
-from tests.stack.waiting import until
+from stack.waiting import until
 
 RUNNER = """
 import sys, time

@@ -14,8 +14,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from stack.prober.canary import canary_span
 from stack.viewer import app as viewer_app
+from stack.waiting import until_true
 from tests.spans import PROTOBUF, log_request, record, span, span_request
-from tests.stack.waiting import until_true
 
 TRACE = "c" * 32
 GOOD = 20
