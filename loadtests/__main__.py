@@ -1,6 +1,6 @@
 """`python -m loadtests SCENARIO [--host URL] [--rate 40] [--duration S] [--seed 1] [--workers 1] [--web]`
 
-Without --host it meets the stack of this checkout, all replicas of it. Exit codes: 0 every limit held,
+Without --host it loads the stack of this checkout, all replicas of it. Exit codes: 0 every limit held,
 1 one is broken (each is said with its figure), 2 could not run, or the generator was late and the result
 is void, 130 interrupted, and mended.
 """
@@ -20,10 +20,10 @@ import asyncpg
 import httpx
 
 from loadtests.faults.__main__ import local_dsn
-from loadtests.scenarios import RATE, SCENARIOS
+from loadtests.scenarios import SCENARIOS
 from loadtests.traffic import launch
 from loadtests.traffic.callers import older_tokens
-from loadtests.traffic.launch import Target, above_zero
+from loadtests.traffic.launch import RATE, Target, above_zero
 from service.config import Config
 from stack.command_line import Parser
 from stack.credentials import CredentialsError, load_credentials
@@ -108,8 +108,8 @@ def _target(host: str, settings: Settings, *, is_local: bool) -> Iterator[Target
     port, internal = settings.ports["service"], settings.ports["service_internal"]
     targets = settings.prometheus / "targets" / "load.json"
     owner_dsn = local_dsn(settings)
-    told = service_environment(settings, credentials)
-    config = Config.model_validate({name.lower(): value for name, value in told.items()})
+    environment = service_environment(settings, credentials)
+    config = Config.model_validate({name.lower(): value for name, value in environment.items()})
     with tempfile.TemporaryDirectory(prefix="loadtest-") as directory:
         tokens = Path(directory) / "tokens.json"
         tokens.write_text(json.dumps(asyncio.run(_older_tokens(owner_dsn, config))))

@@ -2,12 +2,12 @@
 
 from loadtests.drills.runner.drill import Drill
 from loadtests.faults.breaks import sql
-from loadtests.traffic.sending import RATES
+from loadtests.world.description import DEMO
 
 DRILL = Drill(
     name="low_traffic_one_error",
     what="A request in five minutes on each route, and four seconds of a locked table: silent.",
-    rates=dict.fromkeys(RATES, 0.003),
+    rates=dict.fromkeys(DEMO.steady_mix, 0.003),
     breaks=(
         sql(
             "the profiles are locked for four seconds",

@@ -2,12 +2,12 @@
 
 from loadtests.drills.runner.drill import Drill
 from loadtests.faults.breaks import contradicting_tokens
-from loadtests.traffic.callers import VERSIONS
+from loadtests.world.description import DEMO
 
 DRILL = Drill(
     name="token_conflict",
     what="One of three client versions shows tokens of two accounts at once: a ticket, no page.",
-    breaks=(contradicting_tokens(VERSIONS[-1]),),
+    breaks=(contradicting_tokens(DEMO.versions[-1]),),
     expects=(),
     tickets=frozenset({"AuthClaimsConflict"}),
     deadline_seconds=120,

@@ -2,19 +2,19 @@
 
 from loadtests.drills.runner.drill import Drill
 from loadtests.faults.breaks import alter
-from loadtests.traffic.callers import VERSIONS
+from loadtests.world.description import DEMO
 
 DRILL = Drill(
     name="validation_break_one_client",
     what="One of three client versions sends settings with a renamed field: a ticket, no page.",
     breaks=(
         alter(
-            f"theme is sent as colour by {VERSIONS[-1]}",
+            f"theme is sent as colour by {DEMO.versions[-1]}",
             {
                 "PUT /api/v1/settings": {"colour": "dark"},
                 # It is the release for writing: it does not read, which would look like success.
             },
-            versions=frozenset(VERSIONS[-1:]),
+            versions=frozenset(DEMO.versions[-1:]),
         ),
     ),
     expects=(),

@@ -19,7 +19,8 @@ from joserfc.jwk import OctKey
 
 from loadtests.drills.runner.drill import Break
 from loadtests.faults.mending import HOLDER, Mend
-from loadtests.world.stage import Release, Stage
+from loadtests.world.description import Release
+from loadtests.world.stage import Stage
 from service.security.tokens import ALGORITHM
 from stack.demo import email_of
 from stack.processes import Running, identity_of, stop

@@ -1,12 +1,17 @@
 """The record of one drill: what happened, measured against what it demands."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from loadtests.drills.runner.run import Course, open_groups
+from loadtests.judge.limits import late_p99
 from loadtests.observe import watch
 from loadtests.observe.pager import Notice
+from loadtests.traffic.sample import Sample
+
+BIN_SECONDS = 5
 
 
 def row_of(course: Course) -> dict[str, Any]:
@@ -54,9 +59,9 @@ def row_of(course: Course) -> dict[str, Any]:
         ),
         "tickets": _tickets(course),
         "tickets_missed": _missed(course),
-        "requests": sum(one["sent"] for one in course.bins),
-        "requests_failed": sum(one.get("5xx", 0) + one.get("no_answer", 0) for one in course.bins),
-        "generator_late_p99_seconds": round(course.late_start_p99, 4),
+        "requests": len(course.samples),
+        "requests_failed": sum(one.is_failed for one in course.samples),
+        "generator_late_p99_seconds": late_p99(course.samples),
         "runbook_has_data": course.confirmed,
         "references": course.references,
         **course.signals,
@@ -64,7 +69,7 @@ def row_of(course: Course) -> dict[str, Any]:
         "load_average": round(course.load_average, 2),
         "started_at": watch.clock(course.started),
         "injected_at_seconds": round(course.injected - course.started, 1),
-        "bins": course.bins,
+        "bins": by_time(course.samples),
         "notices": [
             {**asdict(notice), "at": round(notice.at - course.injected, 1)}
             for notice in course.found
@@ -72,6 +77,16 @@ def row_of(course: Course) -> dict[str, Any]:
         ],
         "problems": problems(course),
     }
+
+
+def by_time(samples: Sequence[Sample]) -> list[dict[str, int]]:
+    """Requests in bins of BIN_SECONDS: how many there were, and what became of them."""
+    bins: dict[int, Counter[str]] = {}
+    for sample in samples:
+        counts = bins.setdefault(int(sample.due // BIN_SECONDS), Counter())
+        kind = f"{sample.status // 100}xx" if sample.status else "no_answer"
+        counts.update(["sent", "422" if sample.status == 422 else kind])
+    return [{"at": number * BIN_SECONDS, **counts} for number, counts in sorted(bins.items())]
 
 
 def _resolve_seconds(course: Course) -> float | None:

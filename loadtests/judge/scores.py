@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from loadtests.judge.figures import percentile
+from loadtests.judge.limits import percentile
 
 Row = Mapping[str, Any]
 

@@ -13,7 +13,7 @@ from loadtests.judge.scores import Row, confusion, totals
 from loadtests.observe import runbooks
 from loadtests.observe.watch import REFERENCES
 from loadtests.record import picture, readme
-from loadtests.traffic.sending import RATES
+from loadtests.world.description import DEMO
 from stack.settings import ROOT
 
 DOCS = ROOT / "docs"
@@ -105,8 +105,8 @@ def page(record: Mapping[str, Any], drills: Mapping[str, Drill]) -> str:
         "Written by `make drills` from [drills.json](drills.json), never by hand. Each drill starts a",
         "stack of its own on fresh data with three hours of back-filled history, sends open-loop load",
         (
-            f"({sum(RATES.values()):g} requests a second, three client versions), breaks one thing, waits"
-            " for the page,"
+            f"({sum(DEMO.steady_mix.values()):g} requests a second, three client versions), breaks one"
+            " thing, waits for the page,"
         ),
         "mends, and waits until it is resolved. Times count from the break to the pager.",
         f"Machine: {_machines(rows)}; scrape and evaluation 5 s, group_wait 5 s.",

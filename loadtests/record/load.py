@@ -18,10 +18,10 @@ from typing import Any
 
 from loadtests.record.marks import between
 from loadtests.record.resilience import made_on
-from loadtests.scenarios import RATE, SCENARIOS
+from loadtests.scenarios import SCENARIOS
 from loadtests.traffic import launch
 from loadtests.traffic.callers import older_tokens
-from loadtests.traffic.launch import Target
+from loadtests.traffic.launch import RATE, Target
 from loadtests.world import plain_app
 from loadtests.world.surroundings import (
     ServiceNotReadyError,

@@ -7,8 +7,8 @@ from typing import Any
 import plotly.graph_objects as go
 import plotly.io
 
+from loadtests.judge.judgement import BIN_SECONDS
 from loadtests.judge.scores import Row
-from loadtests.traffic.sending import BIN_SECONDS
 
 _KINDS = (
     ("2xx", "answered", "#4c9f70"),

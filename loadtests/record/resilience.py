@@ -10,16 +10,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from loadtests.judge.figures import (
+from loadtests.judge.figures import Figures
+from loadtests.judge.limits import (
     NORMAL_SHARE,
     RECOVERY_SECONDS_MAX,
     SLOW_SECONDS,
-    SPARE_SECONDS,
     UNRELATED_FLOOR_SECONDS,
     UNRELATED_RATIO_MAX,
-    Figures,
 )
 from loadtests.resilience.faults import FAULTS
+from loadtests.traffic.sample import GRACE_SECONDS
 
 _COMPARABLE = ("seconds_per_fault", "requests_per_second", "seed")
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -159,14 +159,14 @@ Requests leave when they are due, over all routes, whatever became of those befo
 timed from then. One fault at a time, on a service started afresh: a quarter of the time before it, half of
 it broken, a quarter mended.
 
-- **in time**: answered within the route's deadline + {SPARE_SECONDS:g} s (reads 2 s, writes 3 s, sign-in 5 s,
+- **in time**: answered within the route's deadline + {GRACE_SECONDS:g} s (reads 2 s, writes 3 s, sign-in 5 s,
   sync 15 s), before, during and after; for `loop_blocked` plus the 3 s in which nothing can run.
   Promised: all.
 - **unrelated p99**: before and during, of the routes that do not need what is broken; with the database
   away that is one route. Promised: at most {UNRELATED_RATIO_MAX:g} times as before, or under
   {UNRELATED_FLOOR_SECONDS * 1000:g} ms.
-- **normal after**: from the mend until no request fails any more and {NORMAL_SHARE:.0%} of a second's answers
-  take less than {SLOW_SECONDS * 1000:g} ms. Promised: {RECOVERY_SECONDS_MAX:g} s.
+- **normal after**: from the mend until no request fails or is late any more and {NORMAL_SHARE:.0%} of a
+  second's answers take less than {SLOW_SECONDS * 1000:g} ms. Promised: {RECOVERY_SECONDS_MAX:g} s.
 - **connections left**: checked out or idle in a transaction, after the last answer. Promised: 0.
 - **`/readyz`**: what a balancer was told while it lasted. A database that every replica shares is no reason
   to take all of them away; a schema object that this version needs is.

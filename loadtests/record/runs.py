@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from loadtests.judge.figures import percentile
-from loadtests.judge.limits import Limit, Run, Sample
+from loadtests.judge.limits import Limit, percentile
+from loadtests.judge.run import Run
+from loadtests.traffic.sample import Sample
 
 SLOWEST = 5
 
@@ -22,12 +23,12 @@ def of(
         "seed": seed,
         "void": void,
         "requests": len(run.samples),
-        "planned": sum(run.planned),
+        "planned": run.owed,
         "dropped": run.dropped,
         "limits": [
             {
                 "name": limit.name,
-                "figure": round(limit.figure, 4),
+                "figure": None if limit.figure is None else round(limit.figure, 4),
                 "unit": limit.unit,
                 "most": limit.most,
                 "least": limit.least,
@@ -35,7 +36,7 @@ def of(
             }
             for limit in limits
         ],
-        "phases": [_phase(run, name) for name in run.phases],
+        "phases": [_phase(run, phase.name) for phase in run.phases],
         "judged": run.judged,
     }
 
@@ -49,7 +50,7 @@ def _phase(run: Run, name: str) -> dict[str, Any]:
         "statuses": dict(sorted(Counter(str(sample.status) for sample in samples).items())),
         "codes": dict(Counter(sample.code for sample in samples if sample.code).most_common()),
         **_percentiles("seconds", [sample.seconds for sample in samples]),
-        **_percentiles("late_seconds", [s.late for s in samples if not s.is_at_once]),
+        **_percentiles("late_seconds", [s.late_seconds for s in samples if not s.is_at_once]),
         "slowest": [_slow(sample) for sample in _slowest(samples)],
     }
 

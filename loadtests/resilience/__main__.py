@@ -9,16 +9,17 @@ and the result is void. `--plain` measures the plain configuration, which promis
 import argparse
 import asyncio
 import itertools
-import random
 import sys
 from collections.abc import Sequence
 
-from loadtests.judge.figures import Figures, Phases, figures
+from loadtests.judge.figures import Figures, figures
 from loadtests.record import resilience as report
 from loadtests.resilience.faults import FAULTS, Fault
 from loadtests.traffic import callers
-from loadtests.traffic.engine import MIX, Load, arrivals, every
+from loadtests.traffic.engine import Load
+from loadtests.traffic.phases import Phase, arrivals
 from loadtests.world import plain_app
+from loadtests.world.description import DEMO
 from loadtests.world.surroundings import (
     Process,
     ServiceNotReadyError,
@@ -67,7 +68,7 @@ async def main(options: argparse.Namespace) -> int:
             f"{command} --seconds {options.seconds:g}",
             **await versions(around),
             seconds=options.seconds,
-            rate=sum(MIX.values()),
+            rate=sum(DEMO.mix.values()),
             seed=SEED,
         )
         configuration = "plain" if options.plain else "firedrill"
@@ -90,39 +91,41 @@ async def _run(fault: Fault, around: Surroundings, *, seconds: float, plain: boo
 async def _measure(
     fault: Fault, around: Surroundings, process: Process, seconds: float
 ) -> Figures:
-    planned = Phases(seconds / 4, seconds * 3 / 4, seconds)
-    due = arrivals(MIX, seconds=seconds, chance=random.Random(SEED))  # noqa: S311 - arrivals
-    for route, apart in fault.extra.items():
-        due += every(apart, route, start=planned.broken, end=planned.mended)
-    due.sort()
+    broken, mended = seconds / 4, seconds * 3 / 4
+    phases = [
+        Phase("before", broken, DEMO.mix),
+        Phase("broken", mended - broken, DEMO.mix, evenly=fault.extra),
+        Phase("after", seconds - mended, DEMO.mix),
+    ]
+    dues = list(arrivals(phases, seed=SEED))
     from_all = await callers.sign_in(
         around.config,
         owner=around.owner,
         api_url=f"http://127.0.0.1:{process.port}",
         provider_url=around.provider_url,
-        sign_outs=sum(route.endswith("/logout") for _, route in due),
-        connections=sum(route.startswith("PUT") and "calendar" in route for _, route in due),
+        dues=dues,
     )
     readyz: list[int] = []
-    load = Load([process.port], from_all.request, timeout_seconds=PATIENCE_SECONDS)
-    sending = asyncio.create_task(load.run(due))
-    await asyncio.sleep(planned.broken - load.now)
+    load = Load([process.port], from_all.request, patience_seconds=PATIENCE_SECONDS)
+    sending = asyncio.create_task(load.run(dues))
+    await asyncio.sleep(broken - load.now)
     async with fault.broken(around):
         entered = load.now
         for at in itertools.count(entered + 1):
-            if at > planned.mended:
+            if at > mended:
                 break
             await asyncio.sleep(at - load.now)
             readyz.append(await readiness(process))
-        await asyncio.sleep(planned.mended - load.now)
+        await asyncio.sleep(mended - load.now)
     mended = entered if fault.mends_itself else load.now
-    phases = Phases(planned.broken, mended, seconds)
     await sending
     await asyncio.sleep(SETTLE_SECONDS)
     left = await connections_left(process, around)
     return figures(
-        load.outcomes,
-        phases,
+        load.samples,
+        broken=broken,
+        mended=mended,
+        end=seconds,
         fault=fault.name,
         what=fault.what,
         unrelated=fault.unrelated,

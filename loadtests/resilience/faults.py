@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from loadtests.traffic.engine import MIX
+from loadtests.world.description import DEMO
 from loadtests.world.drill_app import BLOCK_SECONDS
 from loadtests.world.surroundings import Surroundings
 from stack.proxy import FaultProxy, Mode
@@ -24,7 +24,7 @@ _PROVIDER = frozenset({"POST /api/v1/calendar/sync/auto", "PUT /api/v1/calendar/
 _PROFILE = frozenset({"GET /api/v1/profile", "PUT /api/v1/profile"})
 _SETTINGS = frozenset({"GET /api/v1/settings", "PUT /api/v1/settings"})
 _WITHOUT_DATABASE = frozenset({"GET /problems/{code}"})
-_ALL = frozenset(MIX)
+_ALL = frozenset(DEMO.mix)
 
 
 @dataclass(frozen=True)

@@ -2,48 +2,38 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import cycle
-from typing import Protocol
+from itertools import cycle, repeat
 
 import asyncpg
 import httpx
 
-from loadtests.world.description import DEMO
+from loadtests.traffic.phases import Due
+from loadtests.world.description import DEMO, Caller, Release
 from service.config import Config
 from service.security.tokens import TokenIssuer
-from stack.demo import USERS, email_of, password_of
 
 SIGN_INS_AT_ONCE = 4
 """As many as the service admits."""
-VERSIONS = DEMO.versions
-"""As real callers name themselves; a third of the requests each."""
+LEGACY_EVERY = 3
+"""Both formats of a token are in use: a third of the callers still have the older one."""
 
-
-class Deadlines(Protocol):
-    """Seconds in which the contract promises an answer; the service's configuration has them."""
-
-    @property
-    def read_deadline_seconds(self) -> float: ...
-    @property
-    def write_deadline_seconds(self) -> float: ...
-    @property
-    def login_deadline_seconds(self) -> float: ...
-    @property
-    def calendar_deadline_seconds(self) -> float: ...
+Headers = Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request to send. route: `METHOD template`, as it is reported. deadline_seconds: the
-    contract's, which the service must keep.
+    """One request to send. route: `METHOD template`, as it is reported. version: of the client.
+
+    deadline_seconds: within which the contract promises an answer.
     """
 
     route: str
     path: str
     deadline_seconds: float
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    version: str = ""
+    headers: Headers = field(default_factory=dict, repr=False)
     json: object = None
     form: Mapping[str, str] | None = field(default=None, repr=False)
 
@@ -52,64 +42,52 @@ class Request:
         return self.route.partition(" ")[0]
 
 
-@dataclass(frozen=True)
-class SignedIn:
-    """A browser's session: the headers of a request that changes something."""
-
-    headers: Mapping[str, str] = field(repr=False)
-
-
 class Callers:
-    """Makes the requests of every route, going round the callers."""
+    """Makes the requests of every route, going round the callers and the versions of the client."""
 
     def __init__(
         self,
-        tokens: list[str],
+        tokens: Sequence[str],
         *,
-        browser: SignedIn,
-        leaving: list[SignedIn],
-        codes: list[str],
-        config: Deadlines,
+        browser: Headers,
+        leaving: Iterable[Headers] = (),
+        codes: Iterable[str] = (),
     ) -> None:
-        """tokens: by number of the user; those with an odd number have a calendar. leaving: sessions,
-        one for each sign-out. codes: of the provider, one for each connection.
+        """tokens: by number of the user; those with an odd number have a calendar. browser: headers of a
+        session. leaving: the same, one for each sign-out. codes: of the provider, one for each connection.
         """
-        self._headers = [{"Authorization": f"Bearer {token}"} for token in tokens]
-        self._all = cycle(range(len(tokens)))
-        self._connected = cycle(range(0, len(tokens), 2))
-        self._connecting = cycle(range(1, len(tokens), 2))
-        self._signing_in = cycle(range(1, USERS + 1))
-        self._browser = browser
-        self._leaving = iter(leaving)
+        signed_in = [{"Authorization": f"Bearer {token}"} for token in tokens]
+        self._headers: Mapping[Caller, Iterator[Headers]] = {
+            "anybody": repeat({}),
+            "account": cycle(signed_in),
+            "connected": cycle(signed_in[::2]),
+            "connecting": cycle(signed_in[1::2]),
+            "signing_in": repeat({}),
+            "session": repeat(browser),
+            "leaving": iter(leaving),
+        }
+        self._versions = cycle(DEMO.versions)
+        self._users = cycle(range(1, DEMO.users + 1))
         self._codes = iter(codes)
-        self._config = config
 
-    def request(self, route: str) -> Request:
-        """Return the next request of this route."""
-        path = route.partition(" ")[2]
-        config = self._config
-        read, write = config.read_deadline_seconds, config.write_deadline_seconds
-        if route == "GET /problems/{code}":
-            request = Request(route, "/problems/not_found", read)
-        elif route == "POST /api/v1/auth/token":
-            number = next(self._signing_in)
-            form = {"username": email_of(number), "password": password_of(number)}
-            request = Request(route, path, config.login_deadline_seconds, form=form)
-        elif route == "GET /api/v1/auth/csrf":
-            request = Request(route, path, read, self._browser.headers)
-        elif route == "POST /api/v1/auth/logout":
-            request = Request(route, path, write, next(self._leaving).headers)
-        elif route == "POST /api/v1/calendar/sync/auto":
-            headers = self._headers[next(self._connected)]
-            request = Request(route, path, config.calendar_deadline_seconds, headers)
-        elif route == "PUT /api/v1/calendar/connection":
-            headers = self._headers[next(self._connecting)]
-            request = Request(route, path, write, headers, json={"code": next(self._codes)})
-        else:
-            headers = self._headers[next(self._all)]
-            body = DEMO.route(route).body
-            request = Request(route, path, read if body is None else write, headers, json=body)
-        return request
+    def request(self, route: str, release: Release | None = None) -> Request:
+        """Return the next request of this route. release: what a broken one sends in its place."""
+        described = DEMO.route(route)
+        version = next(self._versions)
+        headers = {
+            **next(self._headers[described.caller]),
+            "X-Client-Version": f"{version}.0",
+        }
+        json, form = described.body, None
+        if described.caller == "connecting":
+            json = {"code": next(self._codes)}
+        elif described.caller == "signing_in":
+            form = _credentials(next(self._users))
+        if release is not None and release.is_of(version):
+            json = release.bodies.get(route, json)
+            headers |= release.headers if "Authorization" in headers else {}
+        path = described.path or route.partition(" ")[2]
+        return Request(route, path, described.deadline_seconds, version, headers, json, form)
 
 
 async def sign_in(
@@ -118,38 +96,36 @@ async def sign_in(
     owner: "asyncpg.Connection[asyncpg.Record]",
     api_url: str,
     provider_url: str,
-    sign_outs: int,
-    connections: int,
+    dues: Iterable[Due] = (),
 ) -> Callers:
-    """Prepare callers for so many sign-outs and new connections. The service must be up.
+    """Prepare the callers that all of `dues` need. The service must be up.
 
     Raises httpx.HTTPError when the service does not sign them in.
     """
-    rows = await owner.fetch("SELECT id, email, role::text FROM accounts ORDER BY email")
+    asked = [DEMO.route(due.route).caller for due in dues]
     issuer = TokenIssuer(config, clock=time.time)
     tokens = [
-        # Both formats are in use: a third of the callers still have the legacy one.
-        (issuer.legacy if number % 3 == 0 else issuer.enhanced)(
+        (issuer.enhanced if number % LEGACY_EVERY else issuer.legacy)(
             row["id"], row["email"], row["role"]
         )
-        for number, row in enumerate(rows)
+        for number, row in enumerate(await owner.fetch(DEMO.accounts))
     ]
     limit = asyncio.Semaphore(SIGN_INS_AT_ONCE)
     async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
 
-        async def browser(number: int) -> SignedIn:
+        async def session(number: int) -> Headers:
             async with limit:
                 return await _session(http, api_url, config.public_origin, number)
 
-        numbers: Iterator[int] = cycle(range(1, USERS + 1))
-        browsers = await asyncio.gather(
-            *(browser(number) for _, number in zip(range(sign_outs + 1), numbers, strict=False))
+        users = range(1, DEMO.users + 1)
+        browser, *leaving = await asyncio.gather(
+            *map(session, _some(users, asked.count("leaving") + 1))
         )
         codes = [
             await _code(http, provider_url, config.provider_redirect_uri, number)
-            for _, number in zip(range(connections), cycle(range(2, USERS + 1, 2)), strict=False)
+            for number in _some(users[1::2], asked.count("connecting"))
         ]
-    return Callers(tokens, browser=browsers[0], leaving=browsers[1:], codes=codes, config=config)
+    return Callers(tokens, browser=browser, leaving=leaving, codes=codes)
 
 
 async def older_tokens(
@@ -157,13 +133,22 @@ async def older_tokens(
 ) -> dict[str, str]:
     """Tokens of the older format by e-mail address: no sign-in gives them any more."""
     issuer = TokenIssuer(config, clock=time.time)
-    rows = await owner.fetch("SELECT id, email, role::text FROM accounts")
+    rows = await owner.fetch(DEMO.accounts)
     return {row["email"]: issuer.legacy(row["id"], row["email"], row["role"]) for row in rows}
 
 
-async def _session(http: httpx.AsyncClient, api_url: str, origin: str, number: int) -> SignedIn:
-    form = {"username": email_of(number), "password": password_of(number)}
-    answer = await http.post(f"{api_url}/api/v1/auth/token", data=form)
+def _some(users: Sequence[int], count: int) -> Iterator[int]:
+    """So many numbers of users, over and over."""
+    return (number for number, _ in zip(cycle(users), range(count), strict=False))
+
+
+def _credentials(number: int) -> dict[str, str]:
+    return {"username": DEMO.email_of(number), "password": DEMO.password_of(number)}
+
+
+async def _session(http: httpx.AsyncClient, api_url: str, origin: str, number: int) -> Headers:
+    """Headers of a browser's request that changes something."""
+    answer = await http.post(f"{api_url}/api/v1/auth/token", data=_credentials(number))
     answer.raise_for_status()
     session = _cookie(answer)
     headers = {"Cookie": session, "Origin": origin}
@@ -171,9 +156,10 @@ async def _session(http: httpx.AsyncClient, api_url: str, origin: str, number: i
     answer = await http.get(f"{api_url}/api/v1/auth/csrf", headers=headers)
     answer.raise_for_status()
     http.cookies.clear()
-    headers["Cookie"] = f"{session}; {_cookie(answer)}"
-    headers["X-CSRF-Token"] = answer.json()["csrf_token"]
-    return SignedIn(headers)
+    return headers | {
+        "Cookie": f"{session}; {_cookie(answer)}",
+        "X-CSRF-Token": answer.json()["csrf_token"],
+    }
 
 
 def _cookie(answer: httpx.Response) -> str:

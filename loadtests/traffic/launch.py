@@ -1,4 +1,4 @@
-"""Starts Locust with everything that a scenario needs to know about the system it meets."""
+"""Starts Locust with everything that a scenario needs to know about the system under test."""
 
 import os
 import subprocess
@@ -8,11 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from loadtests.scenarios import RATE
 from stack.serving import LOOPBACK, free_port
 from stack.settings import ROOT
 
+RATE = 40.0
+"""Requests a second: about half of what one replica on one core serves with everything measured."""
 STOP_SECONDS = 30
+INTERNAL_URLS = "LOADTEST_INTERNAL_URLS"
+PROVIDER_URL = "LOADTEST_PROVIDER_URL"
+OWNER_DSN = "LOADTEST_OWNER_DSN"
+TOKENS_FILE = "LOADTEST_LEGACY_TOKENS"
+PHASES_PORT = "LOADTEST_METRICS_PORT"
+RECORD = "LOADTEST_RECORD"
 
 
 def above_zero(text: str) -> float:
@@ -28,8 +35,9 @@ def above_zero(text: str) -> float:
 
 @dataclass(frozen=True)
 class Target:
-    """What is met. hosts: of every replica, or of the balancer before them. The rest makes more of the
-    scenarios possible, and is known of a stack on this machine.
+    """The system under test. hosts: of every replica, or of the balancer before them. The rest makes more of
+    the scenarios possible, and is known of a stack on this machine. tokens_file: tokens of the older format
+    by e-mail address, as JSON. metrics_port: where the load test says its phase to Prometheus.
     """
 
     hosts: Sequence[str]
@@ -41,14 +49,14 @@ class Target:
 
     @property
     def environment(self) -> dict[str, str]:
-        told = {
-            "LOADTEST_INTERNAL_URLS": ",".join(self.internal_urls),
-            "LOADTEST_PROVIDER_URL": self.provider_url,
-            "LOADTEST_OWNER_DSN": self.owner_dsn,
-            "LOADTEST_LEGACY_TOKENS": self.tokens_file,
-            "LOADTEST_METRICS_PORT": str(self.metrics_port or ""),
+        variables = {
+            INTERNAL_URLS: ",".join(self.internal_urls),
+            PROVIDER_URL: self.provider_url,
+            OWNER_DSN: self.owner_dsn,
+            TOKENS_FILE: self.tokens_file,
+            PHASES_PORT: str(self.metrics_port or ""),
         }
-        return {name: value for name, value in told.items() if value}
+        return {name: value for name, value in variables.items() if value}
 
 
 def command(
@@ -90,7 +98,7 @@ def command(
 
 def run(words: Sequence[str], target: Target, *, record: Path | None = None) -> int:
     """Run Locust to its end; returns its exit code (0, 1 or 2; 130 when interrupted)."""
-    more: Mapping[str, str] = {"LOADTEST_RECORD": str(record)} if record else {}
+    more: Mapping[str, str] = {RECORD: str(record)} if record else {}
     with subprocess.Popen(
         words, cwd=ROOT, env={**os.environ, **target.environment, **more}
     ) as locust:

@@ -44,6 +44,22 @@ class Route:
 
 
 @dataclass(frozen=True)
+class Release:
+    """A broken release of clients: what they send otherwise than the contract says.
+
+    bodies: by route. headers: of every request that carries a token. versions: those that do so;
+    None: all.
+    """
+
+    bodies: Mapping[str, object] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    versions: frozenset[str] | None = None
+
+    def is_of(self, version: str) -> bool:
+        return self.versions is None or version in self.versions
+
+
+@dataclass(frozen=True)
 class Description:
     """A service under test.
 

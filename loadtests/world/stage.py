@@ -8,9 +8,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from loadtests.world.description import Release
 from service.config import Config
 from stack.credentials import Credentials, load_credentials
 from stack.parts import service_environment
@@ -29,22 +30,6 @@ TOKEN_LIFE_SECONDS = 120
 
 class StageError(Exception):
     """The stack of the drill did not come up; the text says why."""
-
-
-@dataclass(frozen=True)
-class Release:
-    """A broken release of clients: what they send otherwise than the contract says.
-
-    bodies: by route. headers: of every request that carries a token. versions: those that do so;
-    None: all.
-    """
-
-    bodies: Mapping[str, object] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    versions: frozenset[str] | None = None
-
-    def is_of(self, version: str) -> bool:
-        return self.versions is None or version in self.versions
 
 
 @dataclass

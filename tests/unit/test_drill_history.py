@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.traffic.sending import RATES
 from loadtests.world import history
+from loadtests.world.description import DEMO
 from stack.settings import read_settings
 
 
@@ -20,7 +20,7 @@ def series(rates: dict[str, float]) -> dict[str, list[tuple[float, float]]]:
 
 
 def test_history_is_three_hours_of_counters_that_never_fall_and_end_before_now() -> None:
-    for name, values in series(dict(RATES)).items():
+    for name, values in series(dict(DEMO.steady_mix)).items():
         times = [at for at, _ in values]
         counts = [value for _, value in values]
         assert counts == sorted(counts), name

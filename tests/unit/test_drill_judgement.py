@@ -3,8 +3,8 @@ from dataclasses import replace
 from loadtests.drills.runner.drill import Drill
 from loadtests.drills.runner.run import Course
 from loadtests.faults.breaks import nothing
-from loadtests.judge.figures import percentile
 from loadtests.judge.judgement import problems, row_of
+from loadtests.judge.limits import percentile
 from loadtests.judge.scores import confusion, totals
 from loadtests.observe.pager import Notice
 from loadtests.observe.watch import held_since
@@ -21,9 +21,7 @@ def notice(
 
 def course(*found: Notice, drill: Drill = DRILL) -> Course:
     """Broken at 100, mended at 200."""
-    return Course(
-        drill, 1, started=50, injected=100, mended=200, ended=400, found=list(found), bins=[]
-    )
+    return Course(drill, 1, started=50, injected=100, mended=200, ended=400, found=list(found))
 
 
 def test_one_page_in_time_and_resolved_in_time_passes() -> None:

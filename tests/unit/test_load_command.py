@@ -3,14 +3,14 @@ import pytest
 from loadtests.__main__ import parse
 from loadtests.scenarios import SCENARIOS
 from loadtests.traffic import launch
-from loadtests.traffic.engine import MIX
 from loadtests.traffic.launch import Target
+from loadtests.world.description import DEMO, Release
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["stedy"], "no scenario is called 'stedy': steady, capacity"),
+        (["stedy"], "no scenario is called 'stedy': bad_client, capacity"),
         (["steady", "--rate", "x"], "'x' is no number above 0"),
         (["steady", "--rate", "-1"], "'-1' is no number above 0"),
         (["steady", "--duration", "0"], "'0' is no number above 0"),
@@ -33,9 +33,13 @@ def test_bad_input_is_one_line_and_exit_2(
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_scenario_asks_only_routes_that_exist(name: str) -> None:
     phases = SCENARIOS[name].at(40, None)
-    asked = {route for phase in phases for route in {*phase.rates, *phase.at_once, *phase.altered}}
+    asked = {
+        route
+        for phase in phases
+        for route in {*phase.rates, *phase.at_once, *(phase.release or Release()).bodies}
+    }
 
-    assert asked <= MIX.keys()
+    assert asked <= DEMO.routes.keys()
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

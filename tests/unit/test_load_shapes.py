@@ -1,5 +1,4 @@
 import itertools
-import random
 from collections import Counter
 
 import pytest
@@ -12,12 +11,8 @@ PHASES = (
 )
 
 
-def chance(seed: int = 1) -> random.Random:
-    return random.Random(seed)  # noqa: S311 - arrivals
-
-
 def all_of(share: float, seed: int = 1) -> Counter[tuple[int, str]]:
-    found = arrivals(PHASES, share=share, chance=chance(seed))
+    found = arrivals(PHASES, seed=seed, share=share)
     return Counter((due.phase, due.route) for due in found)
 
 
@@ -29,7 +24,7 @@ def test_each_route_has_its_rate() -> None:
 
 
 def test_arrivals_come_in_order_and_within_their_phase() -> None:
-    found = list(arrivals(PHASES, share=1, chance=chance()))
+    found = list(arrivals(PHASES, seed=1))
 
     assert [due.at for due in found] == sorted(due.at for due in found)
     assert all(due.at < 100 for due in found if due.phase == 0)
@@ -37,7 +32,7 @@ def test_arrivals_come_in_order_and_within_their_phase() -> None:
 
 
 def test_a_barrier_is_due_at_one_moment() -> None:
-    found = arrivals(PHASES, share=1, chance=chance())
+    found = arrivals(PHASES, seed=1)
 
     assert [due.at for due in found if due.is_at_once] == [103.0] * 40
 
@@ -52,7 +47,7 @@ def test_generators_share_the_load_between_them() -> None:
 def test_gaps_are_exponential_not_even() -> None:
     """An even stream never has two requests at once, and so never shows a queue."""
     phases = (Phase("one", 1000, {"GET /a": 10.0}),)
-    at = [due.at for due in arrivals(phases, share=1, chance=chance())]
+    at = [due.at for due in arrivals(phases, seed=1)]
     gaps = sorted(later - earlier for earlier, later in itertools.pairwise(at))
 
     assert gaps[len(gaps) // 2] == pytest.approx(0.0693, rel=0.1)  # ln 2 / rate
@@ -68,3 +63,9 @@ def test_stretching_keeps_the_proportions() -> None:
     assert length(short) == pytest.approx(11)
     assert starts(short) == [0.0, pytest.approx(10)]
     assert short[1].at_once_after == pytest.approx(0.3)
+
+
+def test_even_requests_come_at_even_distances_the_first_after_one_of_them() -> None:
+    phases = (Phase("before", 10), Phase("broken", 10, evenly={"GET /a": 4.0}))
+
+    assert [(due.at, due.phase) for due in arrivals(phases, seed=1)] == [(14, 1), (18, 1)]

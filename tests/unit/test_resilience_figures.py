@@ -1,18 +1,16 @@
 """How a run of `make resilience` is judged."""
 
 import json
-import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from loadtests.judge.figures import Figures, Phases, figures
+from loadtests.judge.figures import Figures, figures
 from loadtests.record.resilience import page, write
-from loadtests.traffic.engine import MIX, Outcome, arrivals, every
+from loadtests.traffic.sample import Sample
 
-PHASES = Phases(broken=10.0, mended=20.0, end=30.0)
 ABOUT: dict[str, Any] = {
     "command": "make resilience",
     "date": "2026-11-20",
@@ -25,24 +23,24 @@ ABOUT: dict[str, Any] = {
 ROUTE, OTHER = "GET /broken", "GET /other"
 
 
-def outcome(due: float, **changes: Any) -> Outcome:
+def sample(due: float, **changes: Any) -> Sample:
     values: dict[str, Any] = {
         "route": ROUTE,
         "seconds": 0.01,
-        "late_start_seconds": 0.0,
+        "late_seconds": 0.0,
         "deadline_seconds": 2.0,
         "status": 200,
         "code": "",
     }
-    return Outcome(due=due, **{**values, **changes})
+    return Sample(due=due, **{**values, **changes})
 
 
-def steady(*changed: Outcome) -> list[Outcome]:
+def steady(*changed: Sample) -> list[Sample]:
     """Ten answers a second, and what is not like them."""
-    return [outcome(number / 10) for number in range(300)] + list(changed)
+    return [sample(number / 10) for number in range(300)] + list(changed)
 
 
-def judged(outcomes: list[Outcome], **changes: Any) -> Figures:
+def judged(samples: list[Sample], **changes: Any) -> Figures:
     values: dict[str, Any] = {
         "fault": "x",
         "what": "y",
@@ -52,7 +50,7 @@ def judged(outcomes: list[Outcome], **changes: Any) -> Figures:
         "checked_out": 0,
         "idle_in_transaction": 0,
     }
-    return figures(outcomes, PHASES, **{**values, **changes})
+    return figures(samples, broken=10.0, mended=20.0, end=30.0, **{**values, **changes})
 
 
 def test_a_run_without_trouble_keeps_every_promise() -> None:
@@ -65,14 +63,14 @@ def test_a_run_without_trouble_keeps_every_promise() -> None:
 @pytest.mark.parametrize(
     ("item", "in_time"),
     [
-        (outcome(15, seconds=2.199), True),
-        (outcome(15, seconds=2.201), False),
-        (outcome(15, status=0, code="no answer: TimeoutError"), False),
-        (outcome(5, seconds=2.3), False),
-        (outcome(15, status=503, code="db_unavailable"), True),
+        (sample(15, seconds=2.199), True),
+        (sample(15, seconds=2.201), False),
+        (sample(15, status=0, code="no answer: TimeoutError"), False),
+        (sample(5, seconds=2.3), False),
+        (sample(15, status=503, code="db_unavailable"), True),
     ],
 )
-def test_in_time_is_an_answer_within_the_deadline_and_a_bit(item: Outcome, in_time: bool) -> None:
+def test_in_time_is_an_answer_within_the_deadline_and_a_bit(item: Sample, in_time: bool) -> None:
     row = judged(steady(item))
 
     assert (row.in_time == row.requests) is in_time
@@ -80,23 +78,24 @@ def test_in_time_is_an_answer_within_the_deadline_and_a_bit(item: Outcome, in_ti
 
 
 def test_a_loop_that_stood_still_is_granted_its_time() -> None:
-    assert judged(steady(outcome(15, seconds=5.1)), block_seconds=3.0).broken_limits() == []
+    assert judged(steady(sample(15, seconds=5.1)), block_seconds=3.0).broken_limits() == []
 
 
 @pytest.mark.parametrize(
     "failed",
     [
-        outcome(21.5, status=503, code="db_unavailable"),
-        outcome(21.5, status=0, code="no answer: OSError"),
-        outcome(21.5, degraded=True),
+        sample(21.5, status=503, code="db_unavailable"),
+        sample(21.5, status=0, code="no answer: OSError"),
+        sample(21.5, status=404, seconds=2.3),
+        sample(21.5, is_degraded=True),
     ],
 )
-def test_it_is_normal_when_nothing_fails_any_more(failed: Outcome) -> None:
+def test_it_is_normal_when_nothing_fails_any_more(failed: Sample) -> None:
     assert judged(steady(failed)).recovery == 1.5
 
 
 def test_it_is_not_normal_while_answers_are_slow() -> None:
-    slow = [outcome(20 + number / 10, seconds=1.0) for number in range(25)]
+    slow = [sample(20 + number / 10, seconds=1.0) for number in range(25)]
 
     row = judged(steady(*slow))
 
@@ -106,7 +105,7 @@ def test_it_is_not_normal_while_answers_are_slow() -> None:
 
 
 def test_what_fails_to_the_end_never_is_normal() -> None:
-    row = judged(steady(outcome(29.9, status=500, code="internal_error")))
+    row = judged(steady(sample(29.9, status=500, code="internal_error")))
 
     assert row.recovery is None
     assert row.broken_limits() == ["not normal 2 s after mending"]
@@ -122,8 +121,8 @@ def test_unrelated_routes_may_be_twice_as_slow_or_a_little(
     kept: bool,
 ) -> None:
     unrelated = [
-        *(outcome(number / 10, route=OTHER, seconds=before) for number in range(90)),
-        *(outcome(10 + number / 10, route=OTHER, seconds=during) for number in range(90)),
+        *(sample(number / 10, route=OTHER, seconds=before) for number in range(90)),
+        *(sample(10 + number / 10, route=OTHER, seconds=during) for number in range(90)),
     ]
 
     assert (judged(steady(*unrelated)).broken_limits() == []) is kept
@@ -134,33 +133,20 @@ def test_a_connection_left_behind_breaks_a_promise() -> None:
 
 
 def test_a_late_generator_makes_the_row_void() -> None:
-    late = [outcome(15, late_start_seconds=0.1) for _ in range(10)]
+    late = [sample(15, late_seconds=0.1) for _ in range(10)]
 
     assert judged(steady(*late)).is_void
     assert not judged(steady(late[0])).is_void
 
 
 def test_only_what_happens_while_it_is_broken_is_told() -> None:
-    row = judged(steady(outcome(15, status=503, code="db_unavailable"), outcome(25, status=422)))
+    row = judged(steady(sample(15, status=503, code="db_unavailable"), sample(25, status=422)))
 
     assert row.answers == {"200": 100, "503 db_unavailable": 1}
 
 
-def test_arrivals_have_the_rate_of_the_mix_in_order() -> None:
-    due = arrivals(MIX, seconds=100, chance=random.Random(1))  # noqa: S311 - arrivals
-
-    assert due == sorted(due)
-    assert {route for _, route in due} == set(MIX)
-    assert len(due) == pytest.approx(100 * sum(MIX.values()), rel=0.1)
-    assert sum(MIX.values()) == 40
-
-
-def test_extra_requests_come_at_even_distances_within_the_fault() -> None:
-    assert every(4.0, ROUTE, start=10, end=20) == [(14, ROUTE), (18, ROUTE)]
-
-
 def test_the_page_shows_each_row_of_each_configuration() -> None:
-    row = judged(steady(outcome(15, seconds=9.0, status=503, code="db_unavailable")))
+    row = judged(steady(sample(15, seconds=9.0, status=503, code="db_unavailable")))
     part = ABOUT | {"rows": [vars(row)]}
 
     text = page({"firedrill": part, "plain": part})
@@ -173,7 +159,7 @@ def test_the_page_shows_each_row_of_each_configuration() -> None:
 
 
 def test_a_fault_that_is_measured_again_replaces_its_row_only(tmp_path: Path) -> None:
-    first, again = judged(steady()), judged(steady(outcome(15, seconds=9.0)))
+    first, again = judged(steady()), judged(steady(sample(15, seconds=9.0)))
     rows = [replace(first, fault=name) for name in ("none", "table_locked")]
     write(rows, "firedrill", ABOUT, tmp_path)
 

@@ -5,22 +5,25 @@ import contextlib
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import asyncpg
 import httpx
 
 from loadtests.drills.runner.drill import Break, Drill
 from loadtests.faults import mending
-from loadtests.judge.figures import percentile
 from loadtests.observe import pager, runbooks, watch
 from loadtests.observe.memory import Peaks
 from loadtests.observe.memory import watch as watch_memory
 from loadtests.observe.pager import Notice
 from loadtests.observe.signals import empty_now, signals
+from loadtests.traffic.callers import Callers, sign_in
 from loadtests.traffic.engine import Load
-from loadtests.traffic.sending import RATES, by_time, due_for, load_on, signed_in
+from loadtests.traffic.phases import Due, Phase, arrivals
+from loadtests.traffic.sample import Sample
+from loadtests.world.description import DEMO
 from loadtests.world.history import back_fill
 from loadtests.world.stage import Stage, StageError, alone
 from stack.prometheus import Prometheus
@@ -50,8 +53,7 @@ class Course:
     mended: float = 0.0
     ended: float = 0.0
     found: list[Notice] = field(default_factory=list)
-    bins: list[dict[str, int]] = field(default_factory=list)
-    late_start_p99: float = 0.0
+    samples: list[Sample] = field(default_factory=list)
     load_average: float = 0.0
     fired: dict[str, dict[str, float]] = field(default_factory=dict)
     first_bad: float | None = None
@@ -79,9 +81,7 @@ async def carry_out(
         await asyncio.to_thread(stage.clean)
         stage.settings.local.mkdir(parents=True, exist_ok=True)
         try:
-            samples = await asyncio.to_thread(
-                back_fill, stage.settings, {**RATES, **drill.rates}, seed=seed
-            )
+            samples = await asyncio.to_thread(back_fill, stage.settings, _rates(drill), seed=seed)
             say(f"three hours of quiet history back-filled: {samples} samples")
             await asyncio.to_thread(stage.up)
             say("the stack is up")
@@ -101,17 +101,18 @@ async def _on(
 ) -> Course:
     """The drill itself, on a stack that runs."""
     course = Course(drill, seed)
-    rates = {**RATES, **drill.rates}
-    due = due_for(rates, seconds=_longest(drill), seed=seed)
-    senders = await signed_in(stage)
+    rates = _rates(drill)
+    dues = arrivals([Phase(drill.name, _longest(drill), rates)], seed=seed)
+    callers = await _signed_in(stage)
     with (
         Prometheus(stage.settings.url("prometheus"), timeout_seconds=5) as prometheus,
         httpx.Client(trust_env=False, timeout=5) as http,
     ):
-        load = load_on(stage, senders)
+        ports = stage.settings.service_ports_for_others
+        load = Load(ports, lambda route: callers.request(route, stage.release))
         course.started = time.time()
         say(f"{sum(rates.values()):.0f} requests a second; {drill.warm_seconds:.0f} s to warm up")
-        async with _sending(load, due):
+        async with _sending(load, dues):
             # Where in the interval of the scrapes the fault begins is up to the seed.
             jitter = random.Random(seed).uniform(0, 5)  # noqa: S311 - not a secret
             await asyncio.sleep(drill.warm_seconds + jitter)
@@ -127,9 +128,7 @@ async def _on(
                     await at_page(course.rang[0])
             await _watch_resolution(course, stage, http, say)
         course.ended = time.time()
-        course.bins = by_time(load.outcomes)
-        late = [outcome.late_start_seconds for outcome in load.outcomes]
-        course.late_start_p99 = percentile(late, 0.99) if late else 0.0
+        course.samples = load.samples
         span = {"start": course.injected, "end": course.ended}
         course.fired = watch.fired(prometheus, **span)
         course.first_bad = watch.first_above_zero(prometheus, drill.evidence, **span)
@@ -138,6 +137,23 @@ async def _on(
             stage, drill.name, start=course.started, end=course.ended, empty_before=empty
         )
     return course
+
+
+def _rates(drill: Drill) -> dict[str, float]:
+    return {**DEMO.steady_mix, **drill.rates}
+
+
+async def _signed_in(stage: Stage) -> Callers:
+    owner = await asyncpg.connect(stage.dsn("owner"))
+    try:
+        return await sign_in(
+            stage.config,
+            owner=owner,
+            api_url=stage.settings.url("service"),
+            provider_url=stage.settings.url("provider"),
+        )
+    finally:
+        await owner.close()
 
 
 async def _quiet(prometheus: Prometheus) -> None:
@@ -168,8 +184,8 @@ def _longest(drill: Drill) -> float:
 
 
 @contextlib.asynccontextmanager
-async def _sending(load: Load, due: list[tuple[float, str]]) -> AsyncIterator[None]:
-    sending = asyncio.create_task(load.run(due))
+async def _sending(load: Load, dues: Iterable[Due]) -> AsyncIterator[None]:
+    sending = asyncio.create_task(load.run(dues))
     try:
         yield
     finally:
