@@ -36,7 +36,7 @@ psql: $(INSTALLED)  ## open the database as the owner of the schema
 	@$(PY) -m stack psql
 
 .PHONY: request
-request: $(INSTALLED)  ## follow one request through every signal, and write docs/request.md
+request: $(INSTALLED)  ## follow one request through every signal, on one page
 	@$(PY) -m loadtests.costs.request
 
 .PHONY: silence mutate resilience
@@ -46,7 +46,7 @@ silence: $(INSTALLED)  ## silence one alert: ALERT=DbPoolExhausted FOR=1h
 mutate: $(INSTALLED)  ## break every alert rule in every small way: its tests must notice
 	@$(PY) -m alerting.mutate
 
-resilience: $(INSTALLED)  ## cause each fault under load, and write docs/resilience.md
+resilience: $(INSTALLED)  ## cause each fault under load: what the service answers
 	@$(PY) -m loadtests.resilience
 
 .PHONY: compose-check manifests
@@ -80,7 +80,6 @@ bench: $(INSTALLED)  ## seconds to the first data of each signal, and what the c
 	@$(PY) -m stack programs
 	@$(PY) -m loadtests.costs.collector
 	@$(PY) -m loadtests.costs.first_data
-	@$(PY) -m loadtests.costs.scaling_page
 
 .PHONY: load load-ui load-report
 load: $(INSTALLED)  ## open-loop load on the running system: SCENARIO=steady [HOST= RATE= DURATION=]
@@ -89,8 +88,8 @@ load: $(INSTALLED)  ## open-loop load on the running system: SCENARIO=steady [HO
 load-ui: $(INSTALLED)  ## the same in Locust's web page, port 8089
 	@$(PY) -m loadtests "$(or $(SCENARIO),steady)" $(LOAD_OPTIONS) --web
 
-load-report: $(INSTALLED)  ## the scenarios beside a plain configuration, and write docs/load.md
-	@$(PY) -m loadtests.record.load
+load-report: $(INSTALLED)  ## the scenarios, beside a plain configuration
+	@$(PY) -m loadtests.report
 
 .PHONY: demo drill drills drills-quick
 demo: $(INSTALLED)  ## three minutes: a real fault, its page, the trace behind it, the recovery

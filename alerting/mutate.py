@@ -1,8 +1,8 @@
 """The mutation gate: breaks every rule in every small way and demands that its tests notice.
 
-`python -m alerting.mutate` runs all mutants and writes docs/mutation.md; `--sample 60 --seed 1` runs
-some and writes nothing. A mutant is killed when the tests of its alert fail. Survivors need a reason in
-`survivors.yaml`; one without fails the run, and so do less than 95 % killed.
+`python -m alerting.mutate` runs all mutants and writes mutation.md into .local/records, or --into;
+`--sample 60 --seed 1` runs some and writes nothing. A mutant is killed when the tests of its alert fail.
+Survivors need a reason in `survivors.yaml`; one without fails the run, and so do less than 95 % killed.
 """
 
 import argparse
@@ -23,8 +23,8 @@ from alerting.catalogue import FOLDER, AlertSourceError, snake_case
 from alerting.document import read_yaml
 from alerting.mutants import mutants_of
 from alerting.rule_tests import PROCESSES, files_of_tests, promtools, run
+from stack.settings import read_settings
 
-REPORT = FOLDER.parent / "docs" / "mutation.md"
 SURVIVORS = FOLDER / "survivors.yaml"
 KILLED_RATIO = 0.95
 
@@ -89,6 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--sample", type=int, help="run this many mutants, chosen by --seed")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", help="run the mutants whose title begins with this")
+    parser.add_argument("--into", type=Path, help="directory of the page (.local/records)")
     options = parser.parse_args(arguments)
     try:
         promtool = promtools()[0]
@@ -110,7 +111,8 @@ def main(arguments: list[str] | None = None) -> int:
     seconds = time.perf_counter() - started
     reasons: dict[str, str] = read_yaml(SURVIVORS) or {}
     if not options.sample and not options.only:
-        _write_report(total, survivors, reasons, seconds)
+        directory = options.into or read_settings().local / "records"
+        _write_report(directory, total, survivors, reasons, seconds)
     return _verdict(len(cases), survivors, reasons, seconds)
 
 
@@ -137,15 +139,15 @@ def _verdict(count: int, survivors: list[str], reasons: dict[str, str], seconds:
 
 
 def _write_report(
-    count: int, survivors: list[str], reasons: dict[str, str], seconds: float
+    directory: Path, count: int, survivors: list[str], reasons: dict[str, str], seconds: float
 ) -> None:
     killed = count - len(survivors)
     lines = [
         "# Mutation of the alert rules",
         "",
-        "Written by `make mutate`. Each mutant is one rule with one small fault (a threshold halved or",
-        "doubled, a comparison reversed, a window, a label value, a dropped guard, `for`, a label); it is",
-        "killed when the tests of that alert fail.",
+        "Written by `make record`, as `make mutate` does. Each mutant is one rule with one small fault (a",
+        "threshold halved or doubled, a comparison reversed, a window, a label value, a dropped guard, `for`,",
+        "a label); it is killed when the tests of that alert fail.",
         "",
         "| alerts and recording files | mutants | killed | ratio | seconds |",
         "| --- | --- | --- | --- | --- |",
@@ -157,8 +159,8 @@ def _write_report(
     lines += [
         f"- `{title}`: {reasons.get(title, 'no reason given yet')}" for title in survivors
     ] or ["None."]
-    REPORT.parent.mkdir(exist_ok=True)
-    REPORT.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "mutation.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

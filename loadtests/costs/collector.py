@@ -2,20 +2,17 @@
 
 The shipped configuration on one core, sender and back end on the others. Spans come as the service
 sends them: requests of 256, four spans a trace, one trace in twenty marked to be kept. Writes
-docs/collector.json and, from it, docs/collector.md; `--page` writes the page alone. A machine that does
-something else is refused: exit 2, unless `--anyway`. docs/scaling.md takes its figure from here: rebuild
-it afterwards.
+collector.json and collector.md. A machine that does something else is refused: exit 2, unless `--anyway`.
+docs/scaling.md takes its figure from here.
 """
 
 import argparse
-import json
 import os
-import platform
 import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -24,6 +21,7 @@ import httpx
 import psutil
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from loadtests.record import markdown, record
 from loadtests.world.collector_process import (
     PROTOBUF,
     Collector,
@@ -31,11 +29,8 @@ from loadtests.world.collector_process import (
     request_of,
     running_collector,
 )
-from stack.settings import ROOT
 from stack.waiting import until
 
-RECORD = ROOT / "docs" / "collector.json"
-PAGE = ROOT / "docs" / "collector.md"
 BATCH_SPANS = 256
 TRACE_SPANS = 4
 KEPT_ONE_IN = 20
@@ -50,27 +45,22 @@ LOAD_AVERAGE_MAX = 1.0
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m loadtests.costs.collector")
-    parser.add_argument("--page", action="store_true", help="write the page from the record")
     parser.add_argument("--anyway", action="store_true", help="measure on a busy machine")
+    record.add_into(parser)
     given = parser.parse_args(arguments)
-    if not given.page:
-        core, *others = sorted(os.sched_getaffinity(0))
-        if refusal := why_not(others, anyway=given.anyway):
-            print(f"loadtests.costs.collector: {refusal}", file=sys.stderr)
-            return 2
-        # Before any thread of ours starts: each inherits it.
-        os.sched_setaffinity(0, others)
-        record = {
-            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-            "date": time.strftime("%Y-%m-%d", time.gmtime()),
-            "load_average_at_start": round(os.getloadavg()[0], 1),
-            "flood": flood(core, spans_per_second=None),
-            "steady": flood(core, spans_per_second=STEADY_SPANS_PER_SECOND),
-            "outage": outage(core),
-        }
-        RECORD.write_text(json.dumps(record, indent=1) + "\n")
-    PAGE.write_text(page(json.loads(RECORD.read_text())))
-    print(f"written: {PAGE.relative_to(ROOT)}")
+    core, *others = sorted(os.sched_getaffinity(0))
+    if refusal := why_not(others, anyway=given.anyway):
+        print(f"loadtests.costs.collector: {refusal}", file=sys.stderr)
+        return 2
+    # Before any other thread starts: each inherits it.
+    os.sched_setaffinity(0, others)
+    found = {
+        "flood": flood(core, spans_per_second=None),
+        "steady": flood(core, spans_per_second=STEADY_SPANS_PER_SECOND),
+        "outage": outage(core),
+    }
+    found = {**record.about(), **found}
+    record.publish(record.place(given.into), "collector", found, page(found))
     return 0
 
 
@@ -216,28 +206,33 @@ _REQUEST = {
 }
 
 
-def page(record: dict[str, Any]) -> str:
+def page(content: Mapping[str, Any]) -> str:
     """The page, from the record alone."""
-    outage = record["outage"]
-    rows = "\n".join(
-        f"| {name} | {one['sent_per_second']:,} | {one['accepted_per_second']:,} "
-        f"| {one['refused']:,} | {one['cpu_cores']} | {one['accepted_per_cpu_second']:,} "
-        f"| {one['memory_peak_mib']} MiB | {one['dropped_undecided_traces']:,} |"
-        for name, one in (
-            ("as fast as it goes", record["flood"]),
-            (f"{STEADY_SPANS_PER_SECOND:,} spans/s asked for", record["steady"]),
+    outage = content["outage"]
+    rows = [
+        (
+            *(name, f"{one['sent_per_second']:,}", f"{one['accepted_per_second']:,}"),
+            *(f"{one['refused']:,}", one["cpu_cores"], f"{one['accepted_per_cpu_second']:,}"),
+            *(f"{one['memory_peak_mib']} MiB", f"{one['dropped_undecided_traces']:,}"),
         )
-    )
-    return f"""# The collector, measured
-
-Written by `python -m loadtests.costs.collector` from docs/collector.json: {record["date"]},
-{record["machine"]}, load average {record["load_average_at_start"]} at the start. The shipped
-`otel-collector.yaml` on one core, the sender and the back end on the others; requests of
-{BATCH_SPANS} spans, {TRACE_SPANS} spans a trace, one trace in {KEPT_ONE_IN} kept.
-
-| load, {FLOOD_SECONDS:.0f} s | sent/s | taken/s | refused | cores | taken/CPU s | memory | let go |
-| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
-{rows}
+        for name, one in (
+            ("as fast as it goes", content["flood"]),
+            (f"{STEADY_SPANS_PER_SECOND:,} spans/s asked for", content["steady"]),
+        )
+    ]
+    load = f"load, {FLOOD_SECONDS:.0f} s"
+    head = (load, "sent/s", "taken/s", "refused", "cores", "taken/CPU s", "memory", "let go")
+    lines = [
+        *markdown.heading("The collector, measured", "make record", "collector"),
+        f"{markdown.made(content)}. The shipped",
+        "`otel-collector.yaml` on one core, the sender and the back end on the others; requests of",
+        f"{BATCH_SPANS} spans, {TRACE_SPANS} spans a trace, one trace in {KEPT_ONE_IN} kept.",
+        "",
+        *markdown.table(head, rows, right=True),
+    ]
+    return (
+        "\n".join(lines)
+        + f"""
 
 Taken/CPU s is what one core does. Memory is the peak of the resident set; let go are traces that had
 to leave before a mark could come. What is refused is answered 503 by the memory limiter, and counted:
@@ -247,6 +242,7 @@ A back end that was away for {outage["away_seconds"]:.0f} s: {outage["sent"]:,} 
 {outage["arrived"]:,} arrived, {outage["refused"]:,} refused; the queue was empty
 {outage["drained_seconds"]} s after it came back.
 """
+    )
 
 
 if __name__ == "__main__":

@@ -1,31 +1,29 @@
 """`python -m loadtests.costs.first_data`: seconds from `make up` until each signal has its first data.
 
 On a stack of its own, from an empty directory, with no caller but the prober. Writes
-docs/first_data.json and, from it, docs/first_data.md. Exit codes: 0, 1 a signal had none in time, 2 the
+first_data.json and first_data.md. Exit codes: 0, 1 a signal had none in time, 2 the
 stack did not start.
 """
 
-import json
-import os
-import platform
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from loadtests.observe import traces
+from loadtests.record import record
+from loadtests.record.markdown import heading, made, table
 from loadtests.world.stage import Stage, StageError, alone, own_stage
+from stack.command_line import Parser
 from stack.prober import canary
 from stack.programs import ProgramsMissing
 from stack.prometheus import Prometheus
-from stack.settings import ROOT, Settings, SettingsError
+from stack.settings import Settings, SettingsError
 
-RECORD = ROOT / "docs" / "first_data.json"
-PAGE = ROOT / "docs" / "first_data.md"
 LOOK_SECONDS = 0.25
 PATIENCE_SECONDS = 120.0
 
@@ -129,44 +127,43 @@ def _is_there(has: Has, seen: Seen) -> bool:
         return False  # not up yet
 
 
-def page(record: Mapping[str, Any]) -> str:
-    rows = sorted(record["signals"].items(), key=lambda row: row[1] or PATIENCE_SECONDS)
+def page(content: Mapping[str, Any]) -> str:
+    rows = sorted(content["signals"].items(), key=lambda row: row[1] or PATIENCE_SECONDS)
     lines = [
-        "# From `make up` to the first data of each signal",
-        "",
-        "Written by `make bench` from [first_data.json](first_data.json), which says",
-        f"{record['date']}, {record['machine']}.",
+        *heading("From `make up` to the first data of each signal", "make record", "first_data"),
+        f"{made(content)}.",
         "An empty directory, no caller but the prober, scrape and evaluation 5 s.",
         "",
-        "| | seconds |",
-        "|---|---:|",
-        f"| `make up` returns: every part is ready | {record['up_returns']} |",
-        *(f"| {name} | {'none' if value is None else value} |" for name, value in rows),
+        *table(
+            ("", "seconds"),
+            [
+                ("`make up` returns: every part is ready", content["up_returns"]),
+                *((name, value or "none") for name, value in rows),
+            ],
+            right=True,
+        ),
     ]
     return "\n".join(lines) + "\n"
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
+    parser = Parser(prog="first_data", description=__doc__)
+    record.add_into(parser)
+    given = parser.parse_args(arguments)
     stage = own_stage()
     with alone(stage):
         try:
-            found = measure(stage)
+            measured = measure(stage)
         finally:
             stage.clean()
-    record = {
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        **found,
-    }
-    RECORD.write_text(json.dumps(record, indent=1) + "\n")
-    PAGE.write_text(page(record))
-    print(page(record))
-    return int(None in found["signals"].values())
+    found = {**record.about(), **measured}
+    record.publish(record.place(given.into), "first_data", found, page(found))
+    return int(None in measured["signals"].values())
 
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        sys.exit(main(sys.argv[1:]))
     except (SettingsError, StageError, ProgramsMissing) as error:
         print(f"first_data: {error}", file=sys.stderr)
         sys.exit(2)

@@ -1,4 +1,4 @@
-"""`python -m loadtests.costs.request`: one request, in every signal of the running stack: docs/request.md.
+"""`python -m loadtests.costs.request`: one request, in every signal of the running stack: request.md.
 
 Exit codes: 0, 1 a signal did not arrive, 2 the stack does not run.
 """
@@ -6,29 +6,30 @@ Exit codes: 0, 1 a signal did not arrive, 2 the stack does not run.
 import asyncio
 import contextlib
 import json
-import platform
 import secrets
 import sys
 import time
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from loadtests.observe import traces
+from loadtests.record import record
+from loadtests.record.markdown import made, table
 from service.config import Config
 from stack import demo, lifecycle
+from stack.command_line import Parser
 from stack.credentials import load_credentials
 from stack.lifecycle import StackError
 from stack.parts import service_environment
 from stack.prometheus import Prometheus
-from stack.settings import ROOT, Settings, SettingsError, read_settings
+from stack.settings import Settings, SettingsError, read_settings
 from stack.waiting import until
 
-PAGE = ROOT / "docs" / "request.md"
 ROUTE = "/api/v1/calendar/sync/auto"
 """It touches most: token, database, a grant that may have to be refreshed, the provider."""
 ARRIVAL_SECONDS = 30.0
@@ -42,7 +43,7 @@ LEADS_SECONDS = (0.4, 0.8, 0.2, 1.5, 0.4, 0.8, 0.2, 1.5)
 this route as often as it is scraped: sent at any other time, its probe may take the place each time."""
 
 
-def write_page(settings: Settings, token: str, page: Path = PAGE) -> None:
+def write_page(settings: Settings, token: str, page: Path) -> None:
     """Send the request and replace the page. Raises TimeoutError, httpx.HTTPError."""
     with Prometheus(settings.url("prometheus")) as prometheus, httpx.Client(timeout=5) as client:
         for lead in LEADS_SECONDS:
@@ -63,8 +64,7 @@ def write_page(settings: Settings, token: str, page: Path = PAGE) -> None:
                 break
         else:
             raise TimeoutError(f"no exemplar of {len(LEADS_SECONDS)} requests in Prometheus")
-    page.parent.mkdir(exist_ok=True)
-    page.write_text(_page(answer, trace, samples), encoding="utf-8")
+    record.replace(page, _page(answer, trace, samples))
 
 
 def _wait_for_scrape(prometheus: Prometheus, lead_seconds: float) -> None:
@@ -101,12 +101,11 @@ def _samples(prometheus: Prometheus, trace_id: str, sent_at: float) -> list[dict
 
 
 def _page(answer: httpx.Response, trace: dict[str, Any], samples: list[dict[str, Any]]) -> str:
-    versions = ", ".join(f"{name} {version(name)}" for name in ("fastapi", "sqlalchemy"))
     line = next(line for line in trace["logs"] if line["event"] == "request_finished")
     return f"""# One request, in every signal
 
-Written by `make request` from a request to the running stack: {datetime.now(UTC):%Y-%m-%d}, Python
-{platform.python_version()}, {versions}, {platform.system()} {platform.machine()}.
+Written by `make record` from a request to a running stack, as `make request` does:
+{made(record.about("fastapi", "sqlalchemy"))}.
 
 `POST {ROUTE}` as a demo user with a Google grant, answered {answer.status_code}:
 
@@ -139,9 +138,7 @@ One line for each request, found by the same trace id:
 
 Samples whose exemplar names this trace; a click on one in a dashboard leads to it.
 
-| series | seconds |
-| --- | --- |
-{chr(10).join(_sample(item) for item in samples)}
+{chr(10).join(table(("series", "seconds"), map(_sample, samples)))}
 """
 
 
@@ -156,28 +153,31 @@ def _waterfall(spans: list[dict[str, Any]]) -> str:
     for span in sorted(spans, key=lambda span: span["start"]):
         parent = span["parent_span_id"] if span["parent_span_id"] in known else ""
         by_parent.setdefault(parent or "", []).append(span)
-    rows = ["| from | took | span | kind |", "| ---: | ---: | --- | --- |"]
+    rows: list[tuple[str, ...]] = []
 
     def walk(parent: str, depth: int) -> None:
         for span in by_parent.get(parent, []):
             offset = (datetime.fromisoformat(span["start"]) - begun).total_seconds() * 1000
             indent = "&nbsp;&nbsp;" * depth
-            name = f"{indent}`{span['name']}`"
-            rows.append(f"| {offset:.1f} | {span['duration_ms']:.1f} | {name} | {span['kind']} |")
+            times = f"{offset:.1f}", f"{span['duration_ms']:.1f}"
+            rows.append((*times, f"{indent}`{span['name']}`", span["kind"]))
             walk(span["span_id"], depth + 1)
 
     walk("", 0)
-    return "\n".join(rows)
+    return "\n".join(table(("from", "took", "span", "kind"), rows))
 
 
-def _sample(item: dict[str, Any]) -> str:
+def _sample(item: dict[str, Any]) -> list[str]:
     labels = dict(item["series"])
     name = labels.pop("__name__")
     shown = ", ".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
-    return f"| `{name}{{{shown}}}` | {item['seconds']:.4f} |"
+    return [f"`{name}{{{shown}}}`", f"{item['seconds']:.4f}"]
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
+    parser = Parser(prog="request", description=__doc__)
+    record.add_into(parser)
+    given = parser.parse_args(arguments)
     settings, _ = lifecycle.running(read_settings())
     config = Config.model_validate(
         {
@@ -189,17 +189,18 @@ def main() -> int:
     )
     token = asyncio.run(demo.mint_token(config, demo.email_of(1), legacy=False))
     try:
-        write_page(settings, token)
+        page = record.place(given.into) / "request.md"
+        write_page(settings, token, page)
     except TimeoutError as error:
         print(f"request: {error}: `make doctor`", file=sys.stderr)
         return 1
-    print(f"written: {PAGE.relative_to(ROOT)}")
+    print(f"written: {record.shown(page)}")
     return 0
 
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        sys.exit(main(sys.argv[1:]))
     except (StackError, SettingsError, httpx.HTTPError) as error:
         print(f"request: {error}", file=sys.stderr)
         sys.exit(2)

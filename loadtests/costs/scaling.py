@@ -2,14 +2,12 @@
 
 Needs the stack that `make up` starts. A replica of its own is started beside it, on the same database and
 provider, with its spans and its log lines caught here, so that nobody else's traffic is in the figures.
-Sends a fixed number of requests of a fixed mix and counts what comes out; writes docs/scaling.json and
+Sends a fixed number of requests of a fixed mix and counts what comes out; writes scaling.json and
 the page. CPU time, not throughput, is the base: it does not depend on who shares the cores.
 """
 
 import http.server
-import json
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -17,16 +15,17 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from loadtests.costs.scaling_page import FIGURES, PAGE, Figures, render
+from loadtests.costs.scaling_page import Figures, render
+from loadtests.record import record
 from stack import demo, lifecycle
+from stack.command_line import Parser
 from stack.credentials import load_credentials
 from stack.lifecycle import StackError
 from stack.parts import service_environment
@@ -152,6 +151,7 @@ def measure(environment: Mapping[str, str]) -> Figures:
             sink.shutdown()
         log_bytes = log.stat().st_size - log_before
     spans = sink.caught.spans - spans_before
+    about = record.about()
     statements = "db_client_operation_duration_seconds_count"
     cpu = "process_cpu_seconds_total"
     return Figures(
@@ -164,8 +164,8 @@ def measure(environment: Mapping[str, str]) -> Figures:
         bytes_per_span=(sink.caught.bytes - bytes_before) / spans,
         log_bytes_per_request=log_bytes / requests,
         resident_mb=after["process_resident_memory_bytes"] / 1e6,
-        measured_at=datetime.now(UTC).date().isoformat(),
-        machine=f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        measured_at=about["date"],
+        machine=f"{about['machine']}, Python {about['versions']['python']}",
     )
 
 
@@ -197,17 +197,18 @@ def _environment(settings: Settings) -> dict[str, str]:
     return os.environ | service_environment(running, credentials)
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
+    parser = Parser(prog="scaling", description=__doc__)
+    record.add_into(parser)
+    given = parser.parse_args(arguments)
     try:
         figures = measure(_environment(read_settings()))
     except (StackError, httpx.HTTPError) as error:
         sys.stderr.write(f"scaling: {error}\n")
         return 1
-    FIGURES.write_text(json.dumps(asdict(figures), indent=1) + "\n", encoding="utf-8")
-    PAGE.write_text(render(figures), encoding="utf-8")
-    sys.stdout.write(f"written: {PAGE.name}, {FIGURES.name}\n")
+    record.publish(record.place(given.into), "scaling", asdict(figures), render(figures))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

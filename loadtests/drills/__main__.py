@@ -12,13 +12,15 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
+from typing import Protocol
 
 from loadtests.drills.runner import run
 from loadtests.drills.runner.drill import Drill, catalogue
 from loadtests.judge import judgement
 from loadtests.record import drills as report
-from loadtests.record import picture
-from loadtests.record.drills import QUICK
+from loadtests.record import picture, record
+from loadtests.record.readme import QUICK
 from loadtests.world.stage import StageError, own_stage
 from stack.command_line import Parser
 from stack.programs import ProgramsMissing
@@ -26,6 +28,12 @@ from stack.settings import SettingsError
 
 JOBS_MAX = 4
 """Each takes half of a core; beyond that the stacks measure each other."""
+
+
+class CarryOut(Protocol):
+    """Carries one drill out, and returns its exit code."""
+
+    async def __call__(self, drill: Drill, *, lane: int, is_alone: bool) -> int: ...
 
 
 def parse(arguments: Sequence[str], drills: Sequence[str]) -> argparse.Namespace:
@@ -39,6 +47,8 @@ def parse(arguments: Sequence[str], drills: Sequence[str]) -> argparse.Namespace
     parser.add_argument("--again", action="store_true", help="also those the record holds")
     parser.add_argument("--seed", type=int, default=1, help="of the load and the moment (1)")
     parser.add_argument("--jobs", type=_jobs, default=1, help="drills side by side (1)")
+    parser.add_argument("--lane", type=int, default=0, help="number of the first stack, from 0")
+    record.add_into(parser)
     given = parser.parse_args(arguments)
     given.names = [name for name in given.names if name]  # `make drill` without a NAME
     if unknown := sorted(set(given.names) - set(drills)):
@@ -58,25 +68,29 @@ def main(arguments: Sequence[str]) -> int:
     drills = catalogue()
     given = parse(arguments, list(drills))
     names = list(given.names) or list(QUICK if given.quick else drills)
+    directory = record.place(given.into)
     if given.all and not given.again:
-        held = report.held(seed=given.seed)
+        held = report.held(directory, seed=given.seed)
         names = [name for name in names if name not in held]
         print(f"{len(held)} drills in the record, {len(names)} to go", flush=True)
-    codes = asyncio.run(_all([drills[name] for name in names], seed=given.seed, jobs=given.jobs))
+    carry_out = partial(_drill, seed=given.seed, directory=directory)
+    codes = asyncio.run(
+        _all([drills[name] for name in names], carry_out, jobs=given.jobs, lane=given.lane)
+    )
     try:
-        report.write_pages(names)
+        report.write_pages(directory, names)
     except picture.NoBrowserError as error:
         print(f"drills: {error}", file=sys.stderr)
     return max(codes, default=0)
 
 
-async def _all(drills: Sequence[Drill], *, seed: int, jobs: int) -> list[int]:
+async def _all(drills: Sequence[Drill], carry_out: CarryOut, *, jobs: int, lane: int) -> list[int]:
     """Carry them out, `jobs` side by side, those of a length together; returns their exit codes.
 
     Raises KeyboardInterrupt, run.MendingFailedError, SettingsError: after all that runs is mended.
     """
     left = sorted(drills, key=lambda drill: -drill.holds_seconds) if jobs > 1 else list(drills)
-    working = asyncio.create_task(_in_batches(left, seed=seed, jobs=jobs))
+    working = asyncio.create_task(_in_batches(left, carry_out, jobs=jobs, lane=lane))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, working.cancel)
     try:
@@ -85,7 +99,9 @@ async def _all(drills: Sequence[Drill], *, seed: int, jobs: int) -> list[int]:
         raise KeyboardInterrupt from None
 
 
-async def _in_batches(drills: Sequence[Drill], *, seed: int, jobs: int) -> list[int]:
+async def _in_batches(
+    drills: Sequence[Drill], carry_out: CarryOut, *, jobs: int, lane: int
+) -> list[int]:
     """The next ones begin when all have ended: a start takes both cores for seconds, which a drill
     that runs beside it would take for a fault.
     """
@@ -93,14 +109,14 @@ async def _in_batches(drills: Sequence[Drill], *, seed: int, jobs: int) -> list[
     for first in range(0, len(drills), jobs):
         codes += await asyncio.gather(
             *(
-                _drill(drill, seed=seed, lane=lane, is_alone=jobs == 1)
-                for lane, drill in enumerate(drills[first : first + jobs])
+                carry_out(drill, lane=number, is_alone=jobs == 1)
+                for number, drill in enumerate(drills[first : first + jobs], start=lane)
             )
         )
     return codes
 
 
-async def _drill(drill: Drill, *, seed: int, lane: int, is_alone: bool) -> int:
+async def _drill(drill: Drill, *, seed: int, directory: Path, lane: int, is_alone: bool) -> int:
     """Carry one out and record it; returns its exit code."""
     say = partial(_say, "" if is_alone else f"{drill.name}: ")
     print(f"\n{drill.name}: {drill.what}", flush=True)
@@ -110,7 +126,7 @@ async def _drill(drill: Drill, *, seed: int, lane: int, is_alone: bool) -> int:
     except (StageError, subprocess.CalledProcessError) as error:
         return _failed(f"{drill.name}: {_text(error)}", 2)
     row = judgement.row_of(course)
-    report.keep(row)
+    report.keep(directory, row)
     for line in report.summary(row):
         say(line)
     return int(bool(row["problems"]))

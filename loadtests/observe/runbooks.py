@@ -68,6 +68,6 @@ def _seconds(row: Row, alert: str) -> float | None:
     if alert in row["tickets"]:
         return float(row["tickets"][alert])
     if alert in row["expected"]:
-        of_it = (one for one in row["notices"] if one["rang"] and alert in one["alerts"])
-        return next((float(one["at"]) for one in of_it), None)
+        seconds: float | None = row["paged_seconds"].get(alert)
+        return seconds
     return None

@@ -1,81 +1,84 @@
-"""The record of the drills, docs/drills.json, and what is written from it and never by hand."""
+"""The record of the drills, drills.json, and what is written from it and never by hand."""
 
-import json
-import os
-import platform
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
 from typing import Any
 
-from loadtests.drills.runner.drill import Drill, catalogue
 from loadtests.judge.scores import Row, confusion, totals
-from loadtests.observe import runbooks
 from loadtests.observe.watch import REFERENCES
-from loadtests.record import picture, readme
+from loadtests.record import picture, record
+from loadtests.record.markdown import figure, heading, made, table
+from loadtests.record.readme import memory_table
 from loadtests.world.description import DEMO
-from stack.settings import ROOT
 
-DOCS = ROOT / "docs"
-RECORD = DOCS / "drills.json"
-README = ROOT / "README.md"
-QUICK = ("db_pool_exhausted", "validation_break_all_clients")
-"""The drills that are part of `make test`."""
+NAME = "drills"
+BULKY = frozenset({"bins", "notices"})
+"""What the pictures are drawn from; it stays in the run's own record."""
 
 
-def read() -> dict[str, Any]:
-    if not RECORD.exists():
-        return {"totals": {}, "drills": [], "repeats": []}
-    record: dict[str, Any] = json.loads(RECORD.read_text())
-    return record
+def read(directory: Path) -> dict[str, Any]:
+    empty: dict[str, Any] = {"totals": {}, "drills": [], "repeats": [], "void": []}
+    return empty | record.read(directory / f"{NAME}.json")
 
 
-def held(*, seed: int) -> set[str]:
+def held(directory: Path, *, seed: int) -> set[str]:
     """Names of the drills that the record holds for this seed."""
-    record = read()
-    return {row["name"] for row in record["drills"] + record["repeats"] if row["seed"] == seed}
+    content = read(directory)
+    return {row["name"] for row in content["drills"] + content["repeats"] if row["seed"] == seed}
 
 
-def keep(row: Row) -> None:
+def keep(directory: Path, row: Row) -> None:
     """Put a row into the record in place of its predecessor; another seed's is a repeat."""
-    record = read()
-    dated = {**row, "date": datetime.now(UTC).strftime("%Y-%m-%d"), "machine": _machine()}
-    first = next((one for one in record["drills"] if one["name"] == row["name"]), None)
-    place = "drills" if first is None or first["seed"] == row["seed"] else "repeats"
-    record[place] = [
-        *(
-            one
-            for one in record[place]
-            if (one["name"], one["seed"]) != (row["name"], row["seed"])
-        ),
-        dated,
-    ]
-    record["drills"].sort(key=lambda one: one["name"])
-    record["totals"] = totals(record["drills"])
-    DOCS.mkdir(exist_ok=True)
-    unfinished = RECORD.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(record, indent=1) + "\n")
-    unfinished.rename(RECORD)
+    content = read(directory)
+    same = (row["name"], row["seed"])
+    rows = content["drills"] + content["repeats"]
+    rows = [one for one in rows if (one["name"], one["seed"]) != same]
+    whole = {**record.about(), **_of_bulk(row), **row}
+    record.write(directory / f"{NAME}.json", content_of([*rows, whole], content["void"]))
 
 
-def write_pages(names: Collection[str] = ()) -> None:
-    """Write the page, and draw the timelines of these drills and those that are missing.
+def content_of(rows: Sequence[Row], void: Sequence[Row]) -> dict[str, Any]:
+    """The record of these runs. void: those that said nothing; no total counts them."""
+    first: dict[str, Row] = {}
+    for row in sorted(rows, key=lambda one: (one["name"], one["seed"])):
+        first.setdefault(row["name"], row)
+    return {
+        "totals": totals(list(first.values())),
+        "drills": list(first.values()),
+        "repeats": [row for row in rows if row is not first[row["name"]]],
+        "void": list(void),
+    }
+
+
+def _of_bulk(row: Row) -> dict[str, Any]:
+    """What is left of the bins and the notices in a summary."""
+    paged: dict[str, float] = {}
+    for notice in row["notices"]:
+        for alert in notice["alerts"] if notice["rang"] else ():
+            paged.setdefault(alert, notice["at"])
+    return {"load_seconds": row["bins"][-1]["at"] if row["bins"] else 0.0, "paged_seconds": paged}
+
+
+def summary_of(row: Row) -> Row:
+    """The row without what is only drawn or looked up while its stack is there."""
+    kept = {name: one for name, one in row.items() if name not in BULKY}
+    if found := row.get("exemplars"):
+        kept["exemplars"] = {name: one for name, one in found.items() if name != "dead_ends"}
+    return kept
+
+
+def write_pages(directory: Path, names: Sequence[str] = ()) -> None:
+    """Write the page, draw the timelines of these drills, and the picture of all.
 
     Raises picture.NoBrowserError, after the page is written.
     """
-    record = read()
-    (DOCS / "drills.md").write_text(page(record, catalogue()))
-    runbooks.stamp(record)
-    README.write_text(readme.told(README.read_text(), record, QUICK))
-    images = DOCS / "images"
-    images.mkdir(exist_ok=True)
-    rows = [
-        row
-        for row in record["drills"]
-        if row["name"] in names or not picture.file_of(images, row).exists()
-    ]
-    if rows:
-        picture.draw(rows, images)
+    content = read(directory)
+    record.replace(directory / f"{NAME}.md", page(content))
+    print(f"written: {record.shown(directory / NAME)}.md and .json", flush=True)
+    rows = [row for row in content["drills"] if row["name"] in names and "bins" in row]
+    picture.draw(rows, directory / "images", overview=content["drills"])
 
 
 def summary(row: Row) -> list[str]:
@@ -95,26 +98,23 @@ def summary(row: Row) -> list[str]:
     return [*lines, verdict]
 
 
-def page(record: Mapping[str, Any], drills: Mapping[str, Drill]) -> str:
+def page(content: Mapping[str, Any]) -> str:
     """The whole page, as Markdown."""
-    rows: Sequence[Row] = record["drills"]
-    ran = {row["name"] for row in rows}
+    rows: Sequence[Row] = content["drills"]
     lines = [
-        "# Drills: every page made to fire by a real fault",
+        *heading("Drills: every page made to fire by a real fault", "make record", NAME),
         "",
-        "Written by `make drills` from [drills.json](drills.json), never by hand. Each drill starts a",
-        "stack of its own on fresh data with three hours of back-filled history, sends open-loop load",
-        (
-            f"({sum(DEMO.steady_mix.values()):g} requests a second, three client versions), breaks one"
-            " thing, waits for the page,"
-        ),
-        "mends, and waits until it is resolved. Times count from the break to the pager.",
-        f"Machine: {_machines(rows)}; scrape and evaluation 5 s, group_wait 5 s.",
+        f"![Seconds to the page, its target, and seconds until it was resolved](images/{picture.OVERVIEW})",
         "",
-        *_totals(record),
+        "Each drill starts a stack of its own on fresh data with three hours of back-filled history, sends",
+        f"open-loop load ({sum(DEMO.steady_mix.values()):g} requests a second, three client versions), breaks one",
+        "thing, waits for the page, mends, and waits until it is resolved. Times count from the break to",
+        f"the pager. Scrape and evaluation 5 s, group_wait 5 s. {_machines(rows)}.",
+        "",
+        *_totals(content),
         *_table(rows),
-        *_not_run(drills, ran),
-        *_repeats(record),
+        *_void(content.get("void", ())),
+        *_repeats(content),
         *_references(rows),
         *_signals(rows),
         *_memory(rows),
@@ -136,24 +136,26 @@ def _signals(rows: Sequence[Row]) -> list[str]:
         "`dashboards/empty_when_healthy.yaml` lists for another drill), and every exemplar, followed to its",
         "trace and its log line. Runbook: whether its first query had data while the fault lasted.",
         "",
-        (
-            "| drill | queries | must have data, and have | without | exemplars | to a trace | to a line"
-            " | runbook |"
+        *table(
+            (
+                *("drill", "queries", "must have data, and have", "without"),
+                *("exemplars", "to a trace", "to a line", "runbook"),
+            ),
+            map(_signal, found),
         ),
-        "|---|---|---|---|---|---|---|---|",
-        *(_signal(row) for row in found),
         "",
     ]
 
 
-def _signal(row: Row) -> str:
+def _signal(row: Row) -> list[object]:
     panels, exemplars = row["panels"], row["exemplars"]
     wrong = [*panels["unproven"], *panels["errors"], *panels["warnings"]]
-    return (
-        f"| {row['name']} | {panels['queries']} | {panels['share_of_required_with_data']:.1%} |"
-        f" {'; '.join(wrong) or '-'} | {exemplars['count']} | {exemplars['with_trace']} |"
-        f" {exemplars['with_line']} | {_confirmed(row)} |"
-    )
+    share = f"{panels['share_of_required_with_data']:.1%}"
+    return [
+        *(row["name"], panels["queries"], share, "; ".join(wrong) or "-"),
+        *(exemplars[name] for name in ("count", "with_trace", "with_line")),
+        _confirmed(row),
+    ]
 
 
 def _confirmed(row: Row) -> str:
@@ -164,7 +166,7 @@ def _confirmed(row: Row) -> str:
 
 
 def _memory(rows: Sequence[Row]) -> list[str]:
-    if not (table := readme.memory_table(rows)):
+    if not (memory := memory_table(rows)):
         return []
     count = sum(bool(row.get("memory_peak_bytes")) for row in rows)
     return [
@@ -172,58 +174,58 @@ def _memory(rows: Sequence[Row]) -> list[str]:
         "",
         f"One sample a second over {count} drills; a page that n processes share counts 1/n.",
         "",
-        *table,
+        *memory,
         "",
     ]
 
 
-def _machine() -> str:
-    return f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
-
-
 def _machines(rows: Sequence[Row]) -> str:
-    """Where the drills ran, as the record has it; rows of before it was kept say so."""
-    ran_on: Counter[str] = Counter(row.get("machine", "not recorded") for row in rows)
-    if len(ran_on) == 1:
-        return next(iter(ran_on))
-    return "; ".join(f"{machine} ({count} drills)" for machine, count in ran_on.most_common())
+    """Where the drills ran, as the record has it."""
+    kept = ("machine", "versions", "commit")
+    ran_on = Counter(made({name: row[name] for name in kept if name in row}) for row in rows)
+    return "; ".join(f"{where} ({count} drills)" for where, count in ran_on.most_common())
 
 
-def _totals(record: Mapping[str, Any]) -> list[str]:
-    if not record["totals"]:
+def _totals(content: Mapping[str, Any]) -> list[str]:
+    if not content["totals"]:
         return []
-    lines = ["## Totals", "", "| score | figure |", "|---|---|"]
-    for name, value in record["totals"].items():
-        lines.append(f"| {name.replace('_', ' ')} | {_figure(value)} |")
-    return [*lines, ""]
+    rows = [(name.replace("_", " "), figure(value)) for name, value in content["totals"].items()]
+    return ["## Totals", "", *table(("score", "figure"), rows), ""]
 
 
 def _table(rows: Sequence[Row]) -> list[str]:
-    lines = [
-        *("## The drills", ""),
-        (
-            "| drill | expected | first page | after s | target s | resolved after s | pages |"
-            " requests failed | verdict |"
-        ),
-        "|---|---|---|---|---|---|---|---|---|",
+    head = (
+        *("drill", "expected", "first page", "after s", "target s", "resolved after s", "pages"),
+        *("requests failed", "verdict"),
+    )
+    return ["## The drills", "", *table(head, map(_cells, rows)), ""]
+
+
+def _cells(row: Row) -> list[object]:
+    return [
+        f"[{row['name']}](#{row['name']})",
+        ", ".join(row["expected"]) or "no page",
+        ", ".join(row["first_page"] or []) or "none",
+        figure(row["detect_seconds"]),
+        _target(row),
+        figure(row["resolve_seconds"]),
+        row["pages"],
+        f"{row['requests_failed']} of {row['requests']}",
+        "; ".join(row["problems"]) or "as it should be",
     ]
-    for row in rows:
-        first = ", ".join(row["first_page"] or []) or "none"
-        verdict = "; ".join(row["problems"]) or "as it should be"
-        target = f"{row['deadline_seconds']:.0f}" if row["expected"] else "-"
-        lines.append(
-            f"| [{row['name']}](#{row['name']}) | {', '.join(row['expected']) or 'no page'} | {first}"
-            f" | {_figure(row['detect_seconds'])} | {target} | {_figure(row['resolve_seconds'])}"
-            f" | {row['pages']} | {row['requests_failed']} of {row['requests']} | {verdict} |"
-        )
-    return [*lines, ""]
 
 
-def _not_run(drills: Mapping[str, Drill], ran: set[str]) -> list[str]:
-    missing = [drill for name, drill in drills.items() if name not in ran]
-    if not missing:
+def _target(row: Row) -> str:
+    return f"{row['deadline_seconds']:.0f}" if row["expected"] else "-"
+
+
+def _void(rows: Sequence[Row]) -> list[str]:
+    """Runs that say nothing of the service; they are in no total, and in the record."""
+    if not rows:
         return []
-    return ["Not run yet: " + ", ".join(f"`{drill.name}`" for drill in missing) + ".", ""]
+    head = ("drill", "seed", "load average", "why")
+    cells = ((row["name"], row["seed"], row["load_average"], row["void"]) for row in rows)
+    return ["## Void runs", "", *table(head, cells), ""]
 
 
 def _repeats(record: Mapping[str, Any]) -> list[str]:
@@ -234,74 +236,85 @@ def _repeats(record: Mapping[str, Any]) -> list[str]:
         return []
     scores = totals([*rows, *repeats])
     shown = ("recall", "precision", "attribution", "pages_per_fault", "quiet_pages")
-    across = [f"{name.replace('_', ' ')} {_figure(scores[name])}" for name in shown]
-    lines = [
+    across = [f"{name.replace('_', ' ')} {figure(scores[name])}" for name in shown]
+    return [
         "## With other seeds",
         "",
         "The seed sets the arrivals, the history and the moment within the scrape interval. Over all",
         f"{scores['drills']} runs: {', '.join(across)}.",
         "",
-        "| drill | seeds | after s, of each | target s | resolved after s | pages | verdict |",
-        "|---|---|---|---|---|---|---|",
+        *table(
+            (
+                *("drill", "seeds", "after s, of each", "median, worst", "target s"),
+                *("resolved after s", "pages", "verdict"),
+            ),
+            filter(None, (_of_seeds(row, repeats) for row in rows)),
+        ),
+        "",
     ]
-    for row in rows:
-        runs = [row, *(one for one in repeats if one["name"] == row["name"])]
-        if len(runs) == 1:
-            continue
-        verdicts = sorted({text for one in runs for text in one["problems"]})
-        target = f"{row['deadline_seconds']:.0f}" if row["expected"] else "-"
-        cells = [
-            row["name"],
-            ", ".join(str(one["seed"]) for one in runs),
-            ", ".join(_figure(one["detect_seconds"]) for one in runs),
-            target,
-            ", ".join(_figure(one["resolve_seconds"]) for one in runs),
-            ", ".join(str(one["pages"]) for one in runs),
-            "; ".join(verdicts) or "as it should be",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return [*lines, ""]
+
+
+def _of_seeds(row: Row, repeats: Sequence[Row]) -> list[object]:
+    """Of one drill with all its seeds; empty where there is but one."""
+    runs = [row, *(one for one in repeats if one["name"] == row["name"])]
+    if len(runs) == 1:
+        return []
+    seconds = [one["detect_seconds"] for one in runs if one["detect_seconds"] is not None]
+    spread = f"{median(seconds):.0f}, {max(seconds):.0f}" if seconds else "-"
+    return [
+        row["name"],
+        ", ".join(str(one["seed"]) for one in runs),
+        ", ".join(figure(one["detect_seconds"]) for one in runs),
+        spread,
+        _target(row),
+        ", ".join(figure(one["resolve_seconds"]) for one in runs),
+        ", ".join(str(one["pages"]) for one in runs),
+        "; ".join(sorted({text for one in runs for text in one["problems"]})) or "as it should be",
+    ]
 
 
 def _references(rows: Sequence[Row]) -> list[str]:
-    names = list(REFERENCES)
-    lines = [
+    head = ["drill", "ours, at the pager", *REFERENCES]
+    cells = (
+        [
+            row["name"],
+            figure(row["detect_seconds"]),
+            *(figure(row["references"].get(name)) for name in REFERENCES),
+        ]
+        for row in rows
+    )
+    return [
         *("## Beside the usual rules", ""),
-        (
-            "Seconds until other rules would have fired over the same series, before the way to the pager"
-            " (5 s of"
-        ),
-        (
-            "group_wait); `-` when they did not while the fault lasted, which is only as long as our own"
-            " page needed."
-        ),
+        "Seconds until other rules would have fired over the same series, before the way to the pager (5 s",
+        "of group_wait); `-` when they did not while the fault lasted, which is only as long as our own page",
+        "needed.",
         "",
-        "| drill | ours, at the pager | " + " | ".join(names) + " |",
-        "|---|---|" + "---|" * len(names),
+        *table(head, cells),
+        "",
     ]
-    for row in rows:
-        others = " | ".join(_figure(row["references"].get(name)) for name in names)
-        lines.append(f"| {row['name']} | {_figure(row['detect_seconds'])} | {others} |")
-    return [*lines, ""]
 
 
 def _confusion(rows: Sequence[Row]) -> list[str]:
-    lines = ["## Faults against diagnoses", "", "| injected | the first page named |", "|---|---|"]
-    for injected, named in sorted(confusion(rows).items()):
-        text = ", ".join(f"{name} ({count})" for name, count in named.most_common())
-        lines.append(f"| {injected} | {text} |")
-    return [*lines, ""]
+    cells = [
+        (injected, ", ".join(f"{name} ({count})" for name, count in named.most_common()))
+        for injected, named in sorted(confusion(rows).items())
+    ]
+    return [
+        *("## Faults against diagnoses", ""),
+        *table(("injected", "the first page named"), cells),
+        "",
+    ]
 
 
 def _each(rows: Sequence[Row]) -> list[str]:
     lines = []
     for row in rows:
         hops = ", ".join(
-            f"{name.replace('_', ' ')} {_figure(seconds)}" for name, seconds in row["hops"].items()
+            f"{name.replace('_', ' ')} {figure(seconds)}" for name, seconds in row["hops"].items()
         )
         lines += [
             *(f"## {row['name']}", "", row["what"], ""),
-            f"Seconds since the break: {hops}. Mended at {_figure(row['mended_seconds'])}.",
+            f"Seconds since the break: {hops}. Mended at {figure(row['mended_seconds'])}.",
             *_of_the_machine(row),
             *([f"> {row['first_page_text']}"] if row["first_page_text"] else []),
             (
@@ -323,9 +336,3 @@ def _of_the_machine(row: Row) -> list[str]:
     return [
         f"Load average {row['load_average']:g} at the break; requests left {late:.0f} ms late (p99)."
     ]
-
-
-def _figure(value: object) -> str:
-    if value is None:
-        return "-"
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -18,25 +18,81 @@ _KINDS = (
     ("no_answer", "no answer", "#5b2333"),
 )
 WIDTH, HEIGHT = 1000, 380
+PHONE_WIDTH = 760
+"""Of the picture with many rows: a phone halves it, and its text is still read."""
+
+
+OVERVIEW = "drills.svg"
 
 
 class NoBrowserError(Exception):
     """plotly draws in Chromium, and there is none."""
 
 
-def file_of(directory: Path, row: Row) -> Path:
-    return directory / f"drill-{row['name']}.svg"
+def draw(rows: Sequence[Row], directory: Path, *, overview: Sequence[Row] = ()) -> None:
+    """Write a timeline for each row, and one picture of all, as SVG. Raises NoBrowserError.
 
-
-def draw(rows: Sequence[Row], directory: Path) -> None:
-    """Write the timelines as SVG, in one browser. Raises NoBrowserError."""
-    files: list[str | Path] = [file_of(directory, row) for row in rows]
+    rows: with their bins and notices.
+    """
+    directory.mkdir(exist_ok=True)
+    figures = [figure(row) for row in rows]
+    files: list[str | Path] = [directory / f"drill-{row['name']}.svg" for row in rows]
+    sizes = [(WIDTH, HEIGHT)] * len(rows)
+    if overview:
+        figures.append(figure_of_all(overview))
+        files.append(directory / OVERVIEW)
+        sizes.append((figures[-1].layout.width, figures[-1].layout.height))
+    widths, heights = zip(*sizes, strict=True)
     try:
-        plotly.io.write_images([figure(row) for row in rows], files, width=WIDTH, height=HEIGHT)
+        plotly.io.write_images(figures, files, width=list(widths), height=list(heights))
     except RuntimeError as error:  # what plotly makes of a browser that is not found
         raise NoBrowserError(
-            "the timelines are not drawn: install Chromium (Debian: apt install chromium)"
+            "the pictures are not drawn: install Chromium (Debian: apt install chromium)"
         ) from error
+
+
+def figure_of_all(rows: Sequence[Row]) -> Any:
+    """Seconds from the break to the page against its target, and from the mend until it was resolved."""
+    paged = sorted(
+        (row for row in rows if row["expected"]), key=lambda row: -(row["detect_seconds"] or 0)
+    )
+    names = [row["name"] for row in paged]
+    drawn = go.Figure()
+    for column, name, color in (
+        ("detect_seconds", "break to page", "#1f4e9c"),
+        ("resolve_seconds", "mend to resolved", "#8fc7a0"),
+    ):
+        drawn.add_bar(
+            y=names,
+            x=[row[column] for row in paged],
+            orientation="h",
+            name=name,
+            marker_color=color,
+            text=[row[column] for row in paged],
+            texttemplate="%{text:.0f}",
+            textposition="outside",
+            textfont_size=15,
+            cliponaxis=False,
+        )
+    drawn.add_scatter(
+        y=names,
+        x=[row["deadline_seconds"] for row in paged],
+        mode="markers",
+        name="target of the page",
+        marker={"symbol": "line-ns", "size": 16, "line": {"width": 3, "color": "#c8453b"}},
+    )
+    drawn.update_layout(
+        template="plotly_white",
+        width=PHONE_WIDTH,
+        height=150 + 42 * len(paged),
+        font_size=17,
+        xaxis_title="seconds",
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "xref": "container"},
+        margin={"l": 10, "r": 50, "t": 60, "b": 60},
+        yaxis={"automargin": True, "range": [-0.6, len(paged) - 0.4]},
+        bargap=0.25,
+    )
+    return drawn
 
 
 def figure(row: Row) -> Any:

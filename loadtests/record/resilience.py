@@ -1,12 +1,7 @@
-"""The record in JSON, and the page that is written from it."""
+"""The record of the faults under load, resilience.json, and its page."""
 
-import json
-import os
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,63 +13,32 @@ from loadtests.judge.limits import (
     UNRELATED_FLOOR_SECONDS,
     UNRELATED_RATIO_MAX,
 )
-from loadtests.resilience.faults import FAULTS
+from loadtests.record import markdown, record
 from loadtests.traffic.sample import GRACE_SECONDS
 
 _COMPARABLE = ("seconds_per_fault", "requests_per_second", "seed")
-DOCS = Path(__file__).resolve().parents[2] / "docs"
-LIBRARIES = ("fastapi", "uvicorn", "sqlalchemy", "asyncpg", "httpx")
 
 
 def write(
-    rows: Sequence[Figures],
-    configuration: str,
-    about: Mapping[str, Any],
-    directory: Path = DOCS,
+    directory: Path, rows: Sequence[Figures], configuration: str, about: Mapping[str, Any]
 ) -> None:
     """Replace these rows in the configuration's part of the record, and write the page anew.
 
-    Rows of a run with another length, rate or seed would not compare: they are dropped.
+    about: as record.about gives it, with what makes rows comparable.
     """
-    directory.mkdir(exist_ok=True)
-    file = directory / "resilience.json"
-    record: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-    before = record.get(configuration, {})
+    content = record.read(directory / "resilience.json")
+    put(content, configuration, {**about, "rows": [asdict(row) for row in rows]})
+    record.publish(directory, "resilience", content, page(content))
+
+
+def put(content: dict[str, Any], configuration: str, part: Mapping[str, Any]) -> None:
+    """Rows of a run with another length, rate or seed would not compare: they are dropped."""
+    before = content.get(configuration, {})
     kept: dict[str, Any] = {}
-    if all(before.get(name) == about[name] for name in _COMPARABLE):
+    if all(before.get(name) == part[name] for name in _COMPARABLE):
         kept = {row["fault"]: row for row in before["rows"]}
-    measured = kept | {row.fault: asdict(row) for row in rows}
-    order = [fault.name for fault in FAULTS]
-    ordered = sorted(measured.values(), key=lambda row: order.index(row["fault"]))
-    record[configuration] = {**about, "rows": ordered}
-    file.write_text(json.dumps(record, indent=1) + "\n")
-    (directory / "resilience.md").write_text(page(record))
-
-
-def about(
-    command: str, *, postgresql: str, seconds: float, rate: float, seed: int
-) -> dict[str, Any]:
-    """Return the state beside the figures."""
-    return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "command": command,
-        "seconds_per_fault": seconds,
-        "requests_per_second": rate,
-        "seed": seed,
-        **made_on(LIBRARIES, postgresql=postgresql),
-    }
-
-
-def made_on(libraries: Sequence[str], **versions: str) -> dict[str, Any]:
-    """Return machine and versions, as the records of load keep them. versions: of what is no library."""
-    return {
-        "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
-        "versions": {
-            "python": platform.python_version(),
-            **versions,
-            **{name: version(name) for name in libraries},
-        },
-    }
+    measured = kept | {row["fault"]: row for row in part["rows"]}
+    content[configuration] = {**part, "rows": list(measured.values())}
 
 
 def page(record: Mapping[str, Any]) -> str:
@@ -90,21 +54,12 @@ def page(record: Mapping[str, Any]) -> str:
 
 
 def _section(title: str, part: Mapping[str, Any]) -> str:
-    versions = ", ".join(f"{name} {number}" for name, number in part["versions"].items())
     state = (
-        f"`{part['command']}` on {part['date']}: {part['machine']}; {versions}. "
-        f"{part['seconds_per_fault']:g} s a fault, {part['requests_per_second']:g} requests/s, "
-        f"seed {part['seed']}."
+        f"`{part['command']}`: {markdown.made(part)}. {part['seconds_per_fault']:g} s a fault,"
+        f" {part['requests_per_second']:g} requests/s, seed {part['seed']}."
     )
-    cells = [_row(row) for row in part["rows"]]
-    lines = [
-        f"## {title}\n",
-        f"{state}\n",
-        _line(_COLUMNS),
-        _line(["---"] * len(_COLUMNS)),
-        *cells,
-    ]
-    return "\n".join([*lines, "", *_shortfalls(part)])
+    rows = markdown.table(_COLUMNS, map(_row, part["rows"]))
+    return "\n".join([f"## {title}\n", f"{state}\n", *rows, "", *_shortfalls(part)])
 
 
 def _shortfalls(part: Mapping[str, Any]) -> list[str]:
@@ -117,7 +72,7 @@ def _shortfalls(part: Mapping[str, Any]) -> list[str]:
     return ["Fell short:\n", *broken, ""] if broken else ["Every promise was kept.\n"]
 
 
-def _row(row: Mapping[str, Any]) -> str:
+def _row(row: Mapping[str, Any]) -> list[str]:
     share = row["in_time"] / row["requests"]
     in_time = f"{share:.2%}" if row["in_time"] < row["requests"] else "100 %"
     late = row["slowest_over_deadline"]
@@ -129,12 +84,7 @@ def _row(row: Mapping[str, Any]) -> str:
     recovery = "not reached" if row["recovery"] is None else f"{row['recovery']:.1f} s"
     left = row["checked_out"] + row["idle_in_transaction"]
     readyz = ", ".join(str(status or "silent") for status in row["readyz"])
-    cells = [f"`{row['fault']}`", in_time, answers, unrelated, recovery, str(left), readyz]
-    return _line(cells)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+    return [f"`{row['fault']}`", in_time, answers, unrelated, recovery, str(left), readyz]
 
 
 _COLUMNS = (
@@ -152,8 +102,8 @@ _TITLES = {
 }
 _INTRODUCTION = f"""# What the service answers while something is broken
 
-Written by `make resilience` (`python -m loadtests.resilience`), never by hand; the record is
-[resilience.json](resilience.json).
+Written by `make record` from [resilience.json](resilience.json), never by hand; `make resilience`
+writes the like of one's own.
 
 Requests leave when they are due, over all routes, whatever became of those before (open loop), and are
 timed from then. One fault at a time, on a service started afresh: a quarter of the time before it, half of

@@ -1,4 +1,4 @@
-"""`python -m loadtests.resilience [--plain] [--seconds 60] [--only FAULT ...]`
+"""`python -m loadtests.resilience [--plain] [--seconds 60] [--only FAULT ...] [--into DIRECTORY]`
 
 Each fault that was measured replaces its row in the record; a void one does not.
 
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from loadtests.judge.figures import Figures, figures
+from loadtests.record import record
 from loadtests.record import resilience as report
 from loadtests.resilience.faults import FAULTS, Fault
 from loadtests.traffic import callers
@@ -34,6 +35,7 @@ from service.migrations.commands import Refused
 from stack.postgres import PostgresError
 
 SEED = 1
+LIBRARIES = ("fastapi", "uvicorn", "sqlalchemy", "asyncpg", "httpx")
 PATIENCE_SECONDS = 40.0
 """A request without an answer for so long is hanging: the longest deadline is 15 s."""
 SETTLE_SECONDS = 1.0
@@ -44,11 +46,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     names = [fault.name for fault in FAULTS]
     parser = argparse.ArgumentParser(
         prog="python -m loadtests.resilience",
-        description="Breaks one thing after the other under load and writes docs/resilience.md.",
+        description="Breaks one thing after the other under load and writes resilience.md.",
     )
     parser.add_argument("--plain", action="store_true", help="measure the plain configuration")
     parser.add_argument("--seconds", type=float, default=60.0, help="of load a fault (60)")
     parser.add_argument("--only", nargs="+", choices=names, metavar="FAULT", help=", ".join(names))
+    record.add_into(parser)
     parsed = parser.parse_args(arguments)
     if not 8 <= parsed.seconds <= 3600:
         parser.error("--seconds: between 8 and 3600")
@@ -63,16 +66,15 @@ async def main(options: argparse.Namespace) -> int:
             row = await _run(fault, around, seconds=options.seconds, plain=options.plain)
             rows.append(row)
             print(_line(row), flush=True)
-        command = "python -m loadtests.resilience" + " --plain" * options.plain
-        about = report.about(
-            f"{command} --seconds {options.seconds:g}",
-            **await versions(around),
-            seconds=options.seconds,
-            rate=sum(DEMO.mix.values()),
-            seed=SEED,
-        )
+        about = {
+            **record.about(*LIBRARIES, **await versions(around)),
+            "seconds_per_fault": options.seconds,
+            "requests_per_second": sum(DEMO.mix.values()),
+            "seed": SEED,
+        }
         configuration = "plain" if options.plain else "firedrill"
-        report.write([row for row in rows if not row.is_void], configuration, about)
+        if whole := [row for row in rows if not row.is_void]:
+            report.write(record.place(options.into), whole, configuration, about)
     if any(row.is_void for row in rows):
         print("void: the generator was late; run it on a machine with less to do", file=sys.stderr)
         return 2

@@ -6,25 +6,21 @@ from typing import Any
 
 import pytest
 
-from loadtests.record import load, readme
-from loadtests.record.drills import DOCS, QUICK, README
+from loadtests.record.readme import drill_figures, load_figures
+from loadtests.record.record import DOCS
+from stack.settings import ROOT
+
+README = ROOT / "README.md"
 
 
-def of_drills(text: str, record: dict[str, Any]) -> str:
-    return readme.told(text, record, QUICK)
-
-
-@pytest.mark.parametrize(
-    ("record", "told", "command"),
-    [("drills", of_drills, "make drills"), ("load", load.readme_with, "make load-report")],
-)
+@pytest.mark.parametrize(("record", "told"), [("drills", drill_figures), ("load", load_figures)])
 def test_the_readme_quotes_the_record(
-    record: str, told: Callable[[str, dict[str, Any]], str], command: str
+    record: str, told: Callable[[str, dict[str, Any]], str]
 ) -> None:
     text = README.read_text()
     content = json.loads((DOCS / f"{record}.json").read_text())
 
-    assert told(text, content) == text, f"written by {command} and never by hand"
+    assert told(text, content) == text, "written by make record and never by hand"
 
 
 def test_other_figures_would_be_another_readme() -> None:
@@ -33,5 +29,5 @@ def test_other_figures_would_be_another_readme() -> None:
     for row in drills["drills"]:
         row["pages"] += 1
 
-    assert of_drills(text, drills) != text
-    assert load.readme_with(text, {}) != text
+    assert drill_figures(text, drills) != text
+    assert load_figures(text, {}) != text

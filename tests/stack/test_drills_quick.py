@@ -10,7 +10,7 @@ import pytest
 from loadtests.drills.runner import run
 from loadtests.drills.runner.drill import catalogue
 from loadtests.judge import judgement
-from loadtests.record.drills import QUICK
+from loadtests.record.readme import QUICK
 from loadtests.world.stage import stage_at
 from tests.stack.conftest import free_ports
 

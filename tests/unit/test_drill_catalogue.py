@@ -4,7 +4,7 @@ import yaml
 
 from loadtests import drills
 from loadtests.drills.runner.drill import catalogue
-from loadtests.record.drills import QUICK
+from loadtests.record.readme import QUICK
 from stack.settings import ROOT
 
 RULES = [

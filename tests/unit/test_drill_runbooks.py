@@ -22,8 +22,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def row(name: str, at: float, alert: str, *, date: str = "2026-01-02") -> dict[str, Any]:
-    notices = [{"at": at, "rang": True, "alerts": (alert,)}]
-    return {"name": name, "date": date, "expected": [alert], "tickets": {}, "notices": notices}
+    paged = {alert: at}
+    return {"name": name, "date": date, "expected": [alert], "tickets": {}, "paged_seconds": paged}
 
 
 def test_a_head_says_the_last_date_and_the_median_of_its_own_drill(folder: Path) -> None:

@@ -161,9 +161,9 @@ def test_the_page_shows_each_row_of_each_configuration() -> None:
 def test_a_fault_that_is_measured_again_replaces_its_row_only(tmp_path: Path) -> None:
     first, again = judged(steady()), judged(steady(sample(15, seconds=9.0)))
     rows = [replace(first, fault=name) for name in ("none", "table_locked")]
-    write(rows, "firedrill", ABOUT, tmp_path)
+    write(tmp_path, rows, "firedrill", ABOUT)
 
-    write([replace(again, fault="none")], "firedrill", ABOUT, tmp_path)
+    write(tmp_path, [replace(again, fault="none")], "firedrill", ABOUT)
 
     record = json.loads((tmp_path / "resilience.json").read_text())["firedrill"]["rows"]
     assert [(row["fault"], row["requests"]) for row in record] == [
@@ -171,7 +171,7 @@ def test_a_fault_that_is_measured_again_replaces_its_row_only(tmp_path: Path) ->
         ("table_locked", first.requests),
     ]
 
-    write(rows[:1], "firedrill", ABOUT | {"seed": 2}, tmp_path)
+    write(tmp_path, rows[:1], "firedrill", ABOUT | {"seed": 2})
 
     record = json.loads((tmp_path / "resilience.json").read_text())["firedrill"]["rows"]
     assert [row["fault"] for row in record] == ["none"]

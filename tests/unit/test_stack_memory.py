@@ -1,4 +1,5 @@
-from loadtests.observe.memory import Peaks, page
+from loadtests.costs.memory import page
+from loadtests.observe.memory import Peaks
 
 
 def test_the_peak_of_all_is_of_one_moment_and_not_a_sum_of_peaks() -> None:

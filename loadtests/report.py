@@ -1,0 +1,123 @@
+"""`python -m loadtests.report [--only SCENARIO ...] [--configuration NAME] [--into DIRECTORY]`
+
+The scenarios, measured on a system of its own: PostgreSQL, the provider, and as many replicas as the
+scenario needs, first the service as it is, then with two replicas, then the plain configuration
+(`loadtests.world.plain_app`), for those scenarios that compare. Writes load.json and load.md. A void run
+does not replace one that was not. Exit codes: 0, 1 a limit is broken, 2 a run is void or could not run.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from loadtests.record import load, record
+from loadtests.scenarios import SCENARIOS
+from loadtests.traffic import launch
+from loadtests.traffic.callers import older_tokens
+from loadtests.traffic.launch import RATE, Target
+from loadtests.world import plain_app
+from loadtests.world.surroundings import (
+    ServiceNotReadyError,
+    Surroundings,
+    running,
+    surroundings,
+    versions,
+)
+from service.migrations.commands import Refused
+from stack.command_line import Parser
+from stack.postgres import PostgresError
+
+SCENARIOS_OF: Mapping[str, Sequence[str]] = {
+    "firedrill": tuple(SCENARIOS),
+    "two_replicas": ("capacity", "pool_exhaustion"),
+    "plain": ("pool_exhaustion", "oauth_refresh"),
+}
+"""By configuration, in the order in which they run."""
+SECONDS: Mapping[str, float] = {"steady": 60.0, "soak": 600.0}
+"""Of those whose own length is too long for a report."""
+REPLICAS: Mapping[str, int] = {"oauth_refresh": 2}
+"""Of those that need more than one in any configuration."""
+LIBRARIES = ("locust", "fastapi", "uvicorn", "sqlalchemy", "asyncpg")
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = Parser(prog="load-report", description=__doc__)
+    names = list(SCENARIOS)
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="SCENARIO")
+    parser.add_argument("--rate", type=float, default=RATE, help=f"requests a second ({RATE:g})")
+    parser.add_argument("--configuration", choices=list(SCENARIOS_OF), help="one of them (all)")
+    record.add_into(parser)
+    return parser.parse_args(arguments)
+
+
+async def main(options: argparse.Namespace) -> int:
+    codes = [0]
+    directory = record.place(options.into)
+    for configuration, names in SCENARIOS_OF.items():
+        if options.configuration not in {None, configuration}:
+            continue
+        chosen = [name for name in options.only if name in names]
+        if not chosen:
+            continue
+        async with surroundings() as around:
+            found = await versions(around)
+            for name in chosen:
+                row = await _run(name, configuration, around, rate=options.rate)
+                codes.append(_code(row) if configuration != "plain" else 0)
+                load.keep(directory, configuration, row | record.about(*LIBRARIES, **found))
+    return max(codes)
+
+
+def _code(row: Mapping[str, Any]) -> int:
+    if row["void"]:
+        return 2
+    return int(any(not limit["holds"] for limit in row["limits"]))
+
+
+async def _run(
+    name: str, configuration: str, around: Surroundings, *, rate: float
+) -> dict[str, Any]:
+    is_plain = configuration == "plain"
+    module = "loadtests.world.plain_app" if is_plain else "service"
+    environment = plain_app.ENVIRONMENT if is_plain else {}
+    count = 2 if configuration == "two_replicas" else REPLICAS.get(name, 1)
+    print(f"\n{name}, {configuration}", flush=True)
+    async with AsyncExitStack() as stack:
+        replicas = [
+            await stack.enter_async_context(running(module, around, environment))
+            for _ in range(count)
+        ]
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="load-")))
+        tokens = directory / "tokens.json"
+        tokens.write_text(json.dumps(await older_tokens(around.owner, around.config)))
+        target = Target(
+            [f"http://127.0.0.1:{process.port}" for process in replicas],
+            [process.internal_url for process in replicas],
+            around.provider_url,
+            around.postgres.dsn("owner"),
+            str(tokens),
+        )
+        words = launch.command(
+            name, target, rate=rate, seconds=SECONDS.get(name), reports=directory / "locust"
+        )
+        file = directory / "record.json"
+        code = await asyncio.to_thread(launch.run, [*words, "--only-summary"], target, record=file)
+        if not file.exists():
+            raise ServiceNotReadyError(f"{name}: Locust ended with {code} and no record")
+        found = record.read(file)
+    what = {"what": SCENARIOS[name].what, "seconds": SECONDS.get(name)}
+    return found | what | {"replicas": len(replicas)}
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(asyncio.run(main(parse(sys.argv[1:]))))
+    except (PostgresError, Refused, ServiceNotReadyError) as error:
+        print(f"load-report: {error}", file=sys.stderr)
+        sys.exit(2)
