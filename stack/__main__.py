@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from stack import lifecycle, postgres, tables
 from stack.command_line import Parser
 from stack.credentials import CredentialsError, load_credentials
+from stack.environment import service_environment
 from stack.lifecycle import StackError
-from stack.parts import plan, service_environment
+from stack.parts import plan
 from stack.postgres import PostgresError
 from stack.programs import Programs, ProgramsMissing, find_programs, require_programs
 from stack.settings import Settings, SettingsError, read_settings

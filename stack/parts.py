@@ -16,6 +16,7 @@ from pathlib import Path
 
 from stack import discovery, postgres
 from stack.credentials import Credentials
+from stack.environment import service_environment
 from stack.programs import COLLECTOR, Programs
 from stack.readiness import Check, answers
 from stack.settings import ROOT, Settings, variable
@@ -75,23 +76,6 @@ def plan(settings: Settings, credentials: Credentials, programs: Programs) -> li
         _migrations(settings, credentials),
         _seed(settings),
     ]
-
-
-def service_environment(settings: Settings, credentials: Credentials) -> dict[str, str]:
-    """What every program that uses the service's own code is told."""
-    return {
-        "DATABASE_PORT": str(settings.port_for_others("postgres")),
-        "DATABASE_PASSWORD": credentials.postgres_app,
-        "PROVIDER_URL": settings.url_for_others("provider"),
-        "OTLP_ENDPOINT": os.environ.get("OTLP_ENDPOINT", settings.url("otlp")),
-        "PUBLIC_ORIGIN": settings.url("service"),
-        "PROVIDER_REDIRECT_URI": settings.url("service", "/calendar/connected"),
-        "TOKEN_KEYS": f"local-1={credentials.token_key}",
-        "LEGACY_TOKEN_KEYS": f"legacy-1={credentials.legacy_token_key}",
-        "SESSION_KEY": credentials.session_key,
-        "GRANT_KEYS": f"local-1={credentials.grant_key}",
-        "LOG_FORMAT": "json",
-    }
 
 
 def _python(*arguments: str | int | Path) -> list[str]:

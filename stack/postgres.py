@@ -272,6 +272,11 @@ class Postgres:
         self.stop_immediately()
         remove(self.directory)
 
+    @property
+    def pid(self) -> int:
+        """Of the postmaster; 0 when it does not run."""
+        return self._process.pid if self._process is not None else 0
+
     def dsn(self, role: Role) -> str:
         return dsn(role, self.passwords[role], self.port)
 

@@ -59,6 +59,14 @@ def is_alive(running: Running) -> bool:
     return identity_of(running.pid) == running.identity
 
 
+def running_as(
+    name: str, pid: int, *, stop_signal: signal.Signals = signal.SIGTERM, log: str = ""
+) -> Running:
+    """A process that runs now. Raises psutil.NoSuchProcess."""
+    started_at = psutil.Process(pid).create_time()
+    return Running(name, pid, identity_of(pid) or "", started_at, int(stop_signal), log)
+
+
 def start(
     name: str,
     command: Sequence[str],

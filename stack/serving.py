@@ -1,13 +1,14 @@
 """How our small servers are served: on loopback, one line of JSON per event, a quick stop."""
 
-import contextlib
+import asyncio
 import errno
 import functools
 import itertools
 import logging
 import socket
 import sys
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Generator, Iterator, MutableMapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import structlog
@@ -47,7 +48,7 @@ def _own_ports() -> Iterator[int]:
     """
     claim = socket.socket()
     for first in range(20_000, 32_000, 1_000):
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             claim.bind((LOOPBACK, first))
             claim.detach()  # stays open as long as the process lives
             return itertools.cycle(range(first + 10, first + 1_000, 10))
@@ -138,3 +139,24 @@ def serve(app: ASGIApp, ports: Sequence[int], *, host: str = LOOPBACK) -> None:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
     server(app).run(sockets=listeners)
+
+
+@asynccontextmanager
+async def guest(config: uvicorn.Config, *, backlog: int = 256) -> AsyncIterator[str]:
+    """Serve on a free port in the event loop at hand for as long as the block runs; gives the base URL."""
+    with socket.create_server((LOOPBACK, 0), backlog=backlog) as listener:
+        guest = _Guest(config)
+        task = asyncio.create_task(guest.serve(sockets=[listener]))
+        try:
+            yield f"http://{LOOPBACK}:{listener.getsockname()[1]}"
+        finally:
+            guest.should_exit = True
+            await task
+
+
+class _Guest(uvicorn.Server):
+    """A server that leaves the signals to the program that it runs in."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield

@@ -24,8 +24,8 @@ from service.config import Config
 from stack import demo, lifecycle
 from stack.command_line import Parser
 from stack.credentials import load_credentials
+from stack.environment import service_environment
 from stack.lifecycle import StackError
-from stack.parts import service_environment
 from stack.prometheus import Prometheus
 from stack.settings import Settings, SettingsError, read_settings
 from stack.waiting import until

@@ -27,8 +27,8 @@ from loadtests.record import record
 from stack import demo, lifecycle
 from stack.command_line import Parser
 from stack.credentials import load_credentials
+from stack.environment import service_environment
 from stack.lifecycle import StackError
-from stack.parts import service_environment
 from stack.serving import free_port
 from stack.settings import Settings, read_settings
 

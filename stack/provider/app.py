@@ -4,11 +4,9 @@
 does both inside a running event loop, for tests: `async with serving(Settings()) as base_url: ...`.
 """
 
-import asyncio
-import socket
 import time
-from collections.abc import AsyncIterator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +27,7 @@ from stack.provider.metrics import Measured, Metrics
 from stack.provider.modes import Modes
 from stack.provider.store import Store
 from stack.provider.transport import CutAtShutdown, Protocol
-from stack.serving import metrics_route
+from stack.serving import guest, metrics_route
 
 BACKLOG = 2048
 """As uvicorn's own; a barrier of some hundred clients connects at once."""
@@ -116,22 +114,8 @@ def server_config(app: Starlette) -> uvicorn.Config:
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[str]:
     """A simulator on a free port of 127.0.0.1 for as long as the block runs; gives its base URL."""
-    with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
-        server = _GuestServer(server_config(create_app(settings)))
-        task = asyncio.create_task(server.serve(sockets=[listener]))
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            await task
-
-
-class _GuestServer(uvicorn.Server):
-    """A server that leaves the signals to the program that it runs in."""
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
+    async with guest(server_config(create_app(settings)), backlog=BACKLOG) as url:
+        yield url
 
 
 async def _healthy(_request: Request) -> Response:
