@@ -19,15 +19,14 @@ from pathlib import Path
 import asyncpg
 import httpx
 
-from loadtests.faults.__main__ import local_dsn
 from loadtests.scenarios import SCENARIOS
 from loadtests.traffic import launch
 from loadtests.traffic.callers import older_tokens
 from loadtests.traffic.launch import RATE, Target, above_zero
+from loadtests.world.stage import Stage
 from service.config import Config
 from stack.command_line import Parser
-from stack.credentials import CredentialsError, load_credentials
-from stack.parts import service_environment
+from stack.credentials import CredentialsError
 from stack.serving import free_port
 from stack.settings import Settings, SettingsError, read_settings
 from stack.state import read_state
@@ -103,16 +102,14 @@ def _target(host: str, settings: Settings, *, is_local: bool) -> Iterator[Target
     if not is_local:
         yield Target([host])
         return
-    credentials = load_credentials(settings.local)
     replicas = range(read_state(settings).replicas)
     port, internal = settings.ports["service"], settings.ports["service_internal"]
     targets = settings.prometheus / "targets" / "load.json"
-    owner_dsn = local_dsn(settings)
-    environment = service_environment(settings, credentials)
-    config = Config.model_validate({name.lower(): value for name, value in environment.items()})
+    stage = Stage(settings, os.environ)
+    owner_dsn = stage.dsn("owner")
     with tempfile.TemporaryDirectory(prefix="loadtest-") as directory:
         tokens = Path(directory) / "tokens.json"
-        tokens.write_text(json.dumps(asyncio.run(_older_tokens(owner_dsn, config))))
+        tokens.write_text(json.dumps(asyncio.run(_older_tokens(owner_dsn, stage.config))))
         metrics_port = free_port()
         labels = {"job": "loadtest", "service": "loadtest", "env": "local"}
         group = {"targets": [f"127.0.0.1:{metrics_port}"], "labels": labels}

@@ -22,6 +22,7 @@ from loadtests.traffic import launch
 from loadtests.traffic.callers import older_tokens
 from loadtests.traffic.launch import RATE, Target
 from loadtests.world import plain_app
+from loadtests.world.description import DEMO
 from loadtests.world.surroundings import (
     ServiceNotReadyError,
     Surroundings,
@@ -84,7 +85,7 @@ async def _run(
     name: str, configuration: str, around: Surroundings, *, rate: float
 ) -> dict[str, Any]:
     is_plain = configuration == "plain"
-    module = "loadtests.world.plain_app" if is_plain else "service"
+    module = DEMO.plain_program if is_plain else DEMO.program
     environment = plain_app.ENVIRONMENT if is_plain else {}
     count = 2 if configuration == "two_replicas" else REPLICAS.get(name, 1)
     print(f"\n{name}, {configuration}", flush=True)

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from loadtests.drills.runner import run
 from loadtests.drills.runner.drill import Drill, catalogue
+from loadtests.faults.mending import MendingFailedError
 from loadtests.judge import judgement
 from loadtests.record import drills as report
 from loadtests.record import picture, record
@@ -87,7 +88,7 @@ def main(arguments: Sequence[str]) -> int:
 async def _all(drills: Sequence[Drill], carry_out: CarryOut, *, jobs: int, lane: int) -> list[int]:
     """Carry them out, `jobs` side by side, those of a length together; returns their exit codes.
 
-    Raises KeyboardInterrupt, run.MendingFailedError, SettingsError: after all that runs is mended.
+    Raises KeyboardInterrupt, MendingFailedError, SettingsError: after all that runs is mended.
     """
     left = sorted(drills, key=lambda drill: -drill.holds_seconds) if jobs > 1 else list(drills)
     working = asyncio.create_task(_in_batches(left, carry_out, jobs=jobs, lane=lane))
@@ -152,7 +153,7 @@ if __name__ == "__main__":
         sys.exit(main(sys.argv[1:]))
     except (SettingsError, ProgramsMissing) as error:
         sys.exit(_failed(error, 2))
-    except run.MendingFailedError as error:
+    except MendingFailedError as error:
         sys.exit(_failed(f"not mended: {error}", 2))
     except KeyboardInterrupt:
         sys.exit(_failed("interrupted; what was broken is mended, and the stack is gone", 130))

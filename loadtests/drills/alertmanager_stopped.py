@@ -1,7 +1,7 @@
 """Alerts fire and nobody sends them on: the dead-man's switch is the only one left to page."""
 
 from loadtests.drills.runner.drill import Drill
-from loadtests.faults.breaks import kill
+from loadtests.faults.process import kill
 
 DRILL = Drill(
     name="alertmanager_stopped",

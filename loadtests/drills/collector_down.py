@@ -1,7 +1,7 @@
 """Nobody takes the traces any more: a ticket, for callers notice nothing."""
 
 from loadtests.drills.runner.drill import Drill
-from loadtests.faults.breaks import kill
+from loadtests.faults.process import kill
 
 DRILL = Drill(
     name="collector_down",

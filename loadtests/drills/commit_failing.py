@@ -1,7 +1,7 @@
 """Statements work and the commit does not: a check that is made at its end."""
 
 from loadtests.drills.runner.drill import Drill
-from loadtests.faults.breaks import sql
+from loadtests.faults.database import sql
 
 DRILL = Drill(
     name="commit_failing",

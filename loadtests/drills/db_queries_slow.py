@@ -1,7 +1,7 @@
 """Statements run into their limits, while there are connections enough: not the pool's fault."""
 
 from loadtests.drills.runner.drill import Drill
-from loadtests.faults.breaks import lock
+from loadtests.faults.database import lock
 
 DRILL = Drill(
     name="db_queries_slow",

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from loadtests.drills.runner.drill import Drill
-from loadtests.faults.breaks import restart
+from loadtests.faults.process import restart
 
 DRILL = Drill(
     name="deploy_restart",

@@ -1,7 +1,7 @@
 """One error in an hour of ten requests is 10 % and no reason to wake anybody."""
 
 from loadtests.drills.runner.drill import Drill
-from loadtests.faults.breaks import sql
+from loadtests.faults.database import sql
 from loadtests.world.description import DEMO
 
 DRILL = Drill(
@@ -12,7 +12,6 @@ DRILL = Drill(
         sql(
             "the profiles are locked for four seconds",
             "BEGIN; LOCK TABLE profiles IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(4); COMMIT",
-            mend="SELECT 1",
         ),
     ),
     expects=(),

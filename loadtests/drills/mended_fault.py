@@ -1,7 +1,7 @@
 """What is mended must not page again, although the long windows still see it."""
 
 from loadtests.drills.runner.drill import Drill
-from loadtests.faults.breaks import lock
+from loadtests.faults.database import lock
 
 DRILL = Drill(
     name="mended_fault",

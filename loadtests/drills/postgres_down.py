@@ -1,7 +1,7 @@
 """PostgreSQL is gone: its port refuses."""
 
 from loadtests.drills.runner.drill import Drill
-from loadtests.faults.breaks import kill
+from loadtests.faults.process import kill
 
 DRILL = Drill(
     name="postgres_down",

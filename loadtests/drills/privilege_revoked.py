@@ -1,7 +1,7 @@
 """The table is there and may not be read any more: a REVOKE too many."""
 
 from loadtests.drills.runner.drill import Drill
-from loadtests.faults.breaks import sql
+from loadtests.faults.database import sql
 from stack.postgres import ROLES
 
 DRILL = Drill(

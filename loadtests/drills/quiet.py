@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 from loadtests.drills.runner.drill import Drill
-from loadtests.faults.breaks import nothing, restart, sql
+from loadtests.faults.database import sql
+from loadtests.faults.fault import nothing
+from loadtests.faults.process import restart
 
 DRILL = Drill(
     name="quiet",
@@ -11,7 +13,7 @@ DRILL = Drill(
     breaks=(
         nothing("nothing yet"),
         replace(restart("service-1", "service-2"), after_seconds=240),
-        replace(sql("a query of 20 s", "SELECT pg_sleep(20)", mend="SELECT 1"), after_seconds=600),
+        replace(sql("a query of 20 s", "SELECT pg_sleep(20)"), after_seconds=600),
         replace(restart("service-1", "service-2"), after_seconds=900),
         replace(restart("prometheus"), after_seconds=1500),
     ),

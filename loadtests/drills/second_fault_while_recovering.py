@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from loadtests.drills.runner.drill import Drill
 from loadtests.drills.unhandled_exception import RAISING
-from loadtests.faults.breaks import lock
+from loadtests.faults.database import lock
 
 DRILL = Drill(
     name="second_fault_while_recovering",

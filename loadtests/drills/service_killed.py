@@ -1,7 +1,7 @@
 """Every replica is gone."""
 
 from loadtests.drills.runner.drill import Drill
-from loadtests.faults.breaks import kill
+from loadtests.faults.process import kill
 
 DRILL = Drill(
     name="service_killed",

@@ -1,7 +1,7 @@
 """The signing keys were replaced without an overlap: every token out there is worthless at once."""
 
 from loadtests.drills.runner.drill import Drill
-from loadtests.faults.breaks import new_token_keys
+from loadtests.faults.files import new_token_keys
 
 DRILL = Drill(
     name="signing_key_rotated",

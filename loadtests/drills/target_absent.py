@@ -1,7 +1,7 @@
 """Discovery lost the service: nothing is scraped, and every rule on it falls silent."""
 
 from loadtests.drills.runner.drill import Drill
-from loadtests.faults.breaks import emptied
+from loadtests.faults.files import emptied
 
 DRILL = Drill(
     name="target_absent",

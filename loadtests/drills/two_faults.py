@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from loadtests.drills.runner.drill import Drill
-from loadtests.faults.breaks import lock, provider
+from loadtests.faults.database import lock
+from loadtests.faults.provider import provider
 
 DRILL = Drill(
     name="two_faults",

@@ -1,8 +1,8 @@
 """`python -m loadtests.faults`: breaks what a phase needs broken, in a process of its own.
 
-Of its own, because asyncpg and Locust's gevent cannot share one, and because what it holds ends with it:
-whoever started it holds its standard input, and the end of that mends. It reads `break WHAT` and `mend
-WHAT`, and says `broken WHAT`, `mended WHAT` (or `failed WHAT: why`).
+Of its own, because asyncpg and Locust's gevent cannot share one. It reads `break WHAT` and `mend WHAT`,
+and says `broken WHAT`, `mended WHAT` (or `failed WHAT: why`). The end of its standard input mends all
+that is broken, and so does its guard when it is killed.
 
 WHAT: `lock TABLE` · `expire` (every grant's access token) · `rotation strict` · `provider hang`.
 It finds the local stack by itself; LOADTEST_OWNER_DSN and LOADTEST_PROVIDER_URL name another.
@@ -11,99 +11,89 @@ It finds the local stack by itself; LOADTEST_OWNER_DSN and LOADTEST_PROVIDER_URL
 import asyncio
 import os
 import sys
-from collections.abc import Mapping
-from typing import Any
+import tempfile
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
 
 import asyncpg
 import httpx
 
-from stack.credentials import load_credentials
-from stack.postgres import dsn
-from stack.settings import Settings, read_settings
-
-TABLES = frozenset({"profiles", "settings", "accounts"})
-
-_PROVIDER: Mapping[str, Mapping[str, Any]] = {
-    "rotation strict": {"rotation": "strict"},
-    "provider hang": {"calendar": {"mode": "hang"}, "token": {"mode": "hang"}},
-}
+from loadtests.faults.database import lock, sql
+from loadtests.faults.fault import Fault
+from loadtests.faults.mending import Guard, MendingFailedError, broken
+from loadtests.faults.provider import provider
+from loadtests.world.description import DEMO
+from loadtests.world.stage import Stage
+from stack.postgres import Role
+from stack.settings import read_settings
 
 
-class UnknownBreak(Exception):
+class UnknownFault(Exception):
     """Nothing is called so."""
 
 
-class Breaks:
-    """What is broken now, and how to undo it."""
+@dataclass
+class Elsewhere(Stage):
+    """A stack on this machine or another one, of which the environment may name what is reached."""
 
-    def __init__(self, owner_dsn: str, provider_url: str) -> None:
-        self._dsn = owner_dsn
-        self._provider_url = provider_url
-        self._locks: dict[str, asyncpg.Connection[asyncpg.Record]] = {}
+    directory: Path = Path()
 
-    async def cause(self, what: str) -> None:
-        """Raises UnknownBreak, asyncpg.PostgresError, httpx.HTTPError, OSError."""
-        kind, _, name = what.partition(" ")
-        if kind == "lock" and name in TABLES:
-            connection = await asyncpg.connect(self._dsn, timeout=10)
-            self._locks[what] = connection
-            await connection.execute(f"BEGIN; LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")
-        elif what == "expire":
-            await self._expire()
-        elif what in _PROVIDER:
-            await self._post("/_control", _PROVIDER[what])
-        else:
-            raise UnknownBreak(what)
+    @property
+    def local(self) -> Path:
+        """Not that of the stack: a drill or another load test may have something to mend there."""
+        return self.directory
 
-    async def mend(self, what: str) -> None:
-        if what in self._locks:
-            connection = self._locks.pop(what)
-            await connection.execute("ROLLBACK")
-            await connection.close()
-        elif what in _PROVIDER:
-            await self._post("/_control", {"reset": True})
+    @property
+    def provider_url(self) -> str:
+        return self.environment.get("LOADTEST_PROVIDER_URL") or super().provider_url
 
-    async def _expire(self) -> None:
-        connection = await asyncpg.connect(self._dsn, timeout=10)
-        try:
-            await connection.execute("UPDATE oauth_grants SET expires_at = now()")
-        finally:
-            await connection.close()
-
-    async def _post(self, path: str, content: Mapping[str, Any]) -> None:
-        async with httpx.AsyncClient(trust_env=False, timeout=5) as http:
-            answer = await http.post(f"{self._provider_url}{path}", json=dict(content))
-            answer.raise_for_status()
+    def dsn(self, role: Role) -> str:
+        return self.environment.get("LOADTEST_OWNER_DSN") or super().dsn(role)
 
 
-def local_dsn(settings: Settings) -> str:
-    """The owner of the schema at the stack on this machine."""
-    roles = load_credentials(settings.local).roles
-    return dsn("owner", roles["owner"], settings.ports["postgres"])
+def fault_called(what: str) -> Fault:
+    """Raises UnknownFault."""
+    kind, _, table = what.partition(" ")
+    if kind == "lock" and table in DEMO.tables:
+        return lock(table)
+    if what == "expire":
+        return sql("every access token is due", DEMO.expire_grants, role="owner")
+    if what == "rotation strict":
+        return provider("refresh tokens rotate strictly", rotation="strict")
+    if what == "provider hang":
+        hanging = {"mode": "hang"}
+        return provider("the provider hangs", calendar=hanging, token=hanging)
+    raise UnknownFault(what)
 
 
 async def main() -> int:
-    settings = read_settings(os.environ)
-    breaks = Breaks(
-        os.environ.get("LOADTEST_OWNER_DSN") or local_dsn(settings),
-        os.environ.get("LOADTEST_PROVIDER_URL") or settings.url("provider"),
-    )
-    broken: dict[str, None] = {}
-    while line := (await asyncio.to_thread(sys.stdin.readline)).strip():
-        order, _, what = line.partition(" ")
-        try:
-            if order == "break":
-                await breaks.cause(what)
-                broken[what] = None
-            else:
-                await breaks.mend(what)
-                broken.pop(what, None)
-        except (UnknownBreak, asyncpg.PostgresError, httpx.HTTPError, OSError) as error:
-            print(f"failed {what}: {error}", flush=True)
-        else:
-            print(f"{'broken' if order == 'break' else 'mended'} {what}", flush=True)
-    for what in broken:
-        await breaks.mend(what)
+    with (
+        tempfile.TemporaryDirectory(prefix="loadtest-faults-") as directory,
+        Guard(Path(directory), clean=False),
+    ):
+        world = Elsewhere(read_settings(os.environ), os.environ, directory=Path(directory))
+        async with AsyncExitStack() as everything:
+            lasting: dict[str, AsyncExitStack] = {}
+            while line := (await asyncio.to_thread(sys.stdin.readline)).strip():
+                order, _, what = line.partition(" ")
+                try:
+                    if order == "break":
+                        one = await everything.enter_async_context(AsyncExitStack())
+                        await one.enter_async_context(broken(world, fault_called(what)))
+                        lasting[what] = one
+                    elif what in lasting:
+                        await lasting.pop(what).aclose()
+                except (
+                    UnknownFault,
+                    MendingFailedError,
+                    asyncpg.PostgresError,
+                    httpx.HTTPError,
+                    OSError,
+                ) as error:
+                    print(f"failed {what}: {error}", flush=True)
+                else:
+                    print(f"{'broken' if order == 'break' else 'mended'} {what}", flush=True)
     return 0
 
 

@@ -1,35 +1,54 @@
-"""Mending, whatever becomes of the drill: what undoes a break is on disk before anything is broken.
+"""Mending, whatever becomes of the run: what undoes a fault is on disk before anything is broken.
 
-The runner mends at the end of a drill. A guard, a process of its own session, holds the reading end
-of a pipe; when the runner dies in any way the pipe closes, and the guard mends what is still written
-down. `python -m loadtests.faults.mending DIRECTORY` is the guard.
+A run mends what it has broken. A guard, a process of its own session, holds the reading end of a pipe;
+when the run dies in any way the pipe closes, and the guard mends what is still written down.
+`python -m loadtests.faults.mending DIRECTORY` is the guard.
 """
 
 import asyncio
+import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import asyncpg
 import httpx
+import psutil
 
+from loadtests.faults.fault import Fault
+from loadtests.world.interface import Mend, World
+from stack.postgres import home_of, remove
 from stack.processes import Running, is_alive, stop
 from stack.settings import ROOT, read_settings
 from stack.state import read_state
 
-Mend: TypeAlias = dict[str, Any]
-"""What undoes one break: `kind` names the function below, the rest are its arguments."""
-
-HOLDER = "firedrill-drill"
-"""Application name of the connections that a drill breaks things through."""
 _CONNECT_SECONDS = 10
 _END_MILLISECONDS = 10_000
 _UP_SECONDS = 120
+
+
+class MendingFailedError(Exception):
+    """The system is not whole; the text says what is left."""
+
+
+@contextlib.asynccontextmanager
+async def broken(world: World, fault: Fault) -> AsyncIterator[None]:
+    """Break something for as long as the block runs. Raises MendingFailedError, and what the cause does."""
+    mends = fault.mends(world)
+    write_down(world.local, mends)
+    try:
+        await fault.cause(world)
+        yield
+    finally:
+        world.release = None
+        if failed := await mend(world.local, mends):
+            raise MendingFailedError("; ".join(failed))
 
 
 def record_of(local: Path) -> Path:
@@ -38,7 +57,10 @@ def record_of(local: Path) -> Path:
 
 def write_down(local: Path, mends: Sequence[Mend]) -> None:
     """Add mends to those on disk. They hold the database's passwords: for the owner only."""
-    mends = [*to_mend(local), *mends]
+    _keep(local, [*to_mend(local), *mends])
+
+
+def _keep(local: Path, mends: Sequence[Mend]) -> None:
     unfinished = record_of(local).with_suffix(".unfinished")
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as output:
@@ -56,14 +78,18 @@ def to_mend(local: Path) -> list[Mend]:
     return mends
 
 
-async def mend(local: Path) -> list[str]:
-    """Undo what is written down, the last break first; returns what could not be undone.
+async def mend(local: Path, mends: Sequence[Mend] | None = None) -> list[str]:
+    """Undo what is written down, the last one first; returns what could not be undone.
 
-    Each mend may be repeated. The record is deleted once all is mended.
+    mends: those of a fault; None: all. Each may be repeated, and is forgotten once all of them are done.
     """
-    failed = await undo(to_mend(local))
+    failed = await undo(to_mend(local) if mends is None else mends)
     if not failed:
-        record_of(local).unlink(missing_ok=True)
+        left = [one for one in to_mend(local) if one not in mends] if mends is not None else []
+        if left:
+            _keep(local, left)
+        else:
+            record_of(local).unlink(missing_ok=True)
     return failed
 
 
@@ -82,26 +108,27 @@ async def undo(mends: Sequence[Mend]) -> list[str]:
             asyncpg.PostgresError,
             httpx.HTTPError,
             subprocess.TimeoutExpired,
+            psutil.TimeoutExpired,
         ) as error:
             failed.append(f"{mend['kind']}: {error!r}")
     return failed
 
 
-async def _let_go(*, dsn: str) -> None:
-    """End the connections of drills: what they lock, they let go of. Raises TimeoutError."""
+async def _end_sessions(*, dsn: str, application_name: str) -> None:
+    """End the sessions that break things: what they lock, they let go of. Raises TimeoutError."""
     connection = await asyncpg.connect(dsn, timeout=_CONNECT_SECONDS)
     try:
         # Without a time to wait the function returns when the signal is sent, the lock still held.
         await connection.execute(
             "SELECT pg_terminate_backend(pid, $2) FROM pg_stat_activity WHERE application_name = $1",
-            HOLDER,
+            application_name,
             _END_MILLISECONDS,
         )
         left = await connection.fetchval(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", HOLDER
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", application_name
         )
         if left:
-            message = f"{left} connections of a drill did not end"
+            message = f"{left} sessions called {application_name} did not end"
             raise TimeoutError(message)
     finally:
         await connection.close()
@@ -110,7 +137,7 @@ async def _let_go(*, dsn: str) -> None:
 async def _sql(*, dsn: str, statement: str) -> None:
     """Run a statement that says itself whether there is anything left to do."""
     connection = await asyncpg.connect(
-        dsn, timeout=_CONNECT_SECONDS, server_settings={"application_name": f"{HOLDER}-mend"}
+        dsn, timeout=_CONNECT_SECONDS, server_settings={"application_name": "firedrill-mend"}
     )
     try:
         await connection.execute(statement)
@@ -118,10 +145,14 @@ async def _sql(*, dsn: str, statement: str) -> None:
         await connection.close()
 
 
-async def _post(*, url: str, content: Any) -> None:
-    """Tell a control port: the provider's, or a proxy's."""
+async def _post(*, url: str, content: Any, may_be_gone: bool = False) -> None:
+    """Post to a control port: the provider's, or a proxy's. may_be_gone: then there is nothing to mend."""
     async with httpx.AsyncClient(trust_env=False, timeout=_CONNECT_SECONDS) as http:
-        (await http.post(url, json=content)).raise_for_status()
+        try:
+            (await http.post(url, json=content)).raise_for_status()
+        except httpx.ConnectError:
+            if not may_be_gone:
+                raise
 
 
 async def _thaw(*, processes: list[dict[str, Any]]) -> None:
@@ -131,8 +162,10 @@ async def _thaw(*, processes: list[dict[str, Any]]) -> None:
             os.kill(running.pid, signal.SIGCONT)
 
 
-async def _up(*, environment: dict[str, str]) -> None:
-    """Start the parts of the stack that do not run."""
+async def _up(*, environment: dict[str, str], anew: list[str]) -> None:
+    """Start the parts of the stack that do not run. anew: those that are stopped before, if they run."""
+    alive = read_state(read_settings({**os.environ, **environment})).alive
+    await asyncio.to_thread(stop, [alive[part] for part in anew if part in alive])
     await asyncio.to_thread(
         subprocess.run,
         [sys.executable, "-m", "stack", "up"],
@@ -146,25 +179,35 @@ async def _up(*, environment: dict[str, str]) -> None:
     )
 
 
-async def _restart(*, parts: list[str], environment: dict[str, str]) -> None:
-    """Stop what runs of some parts now, whoever started it, and start it again."""
-    alive = read_state(read_settings({**os.environ, **environment})).alive
-    await asyncio.to_thread(stop, [alive[part] for part in parts if part in alive])
-    await _up(environment=environment)
-
-
 async def _restore(*, file: str, content: str) -> None:
     await asyncio.to_thread(Path(file).write_text, content)
 
 
+async def _stop(*, processes: list[dict[str, Any]]) -> None:
+    await asyncio.to_thread(stop, [Running(**process) for process in processes])
+
+
+async def _remove(*, directory: str) -> None:
+    """Stop the PostgreSQL of a directory, if it runs, and delete both. Raises psutil.TimeoutExpired."""
+    pid_file = home_of(Path(directory)) / "data" / "postmaster.pid"
+    with contextlib.suppress(FileNotFoundError, psutil.NoSuchProcess):
+        server = psutil.Process(int(pid_file.read_text().split()[0]))
+        if server.name() == "postgres":
+            server.send_signal(signal.SIGQUIT)
+            await asyncio.to_thread(server.wait, _CONNECT_SECONDS)
+    remove(Path(directory))
+    shutil.rmtree(directory)
+
+
 _KINDS: dict[str, Callable[..., Awaitable[None]]] = {
-    "let_go": _let_go,
+    "end_sessions": _end_sessions,
     "sql": _sql,
     "post": _post,
     "thaw": _thaw,
     "up": _up,
-    "restart": _restart,
     "restore": _restore,
+    "stop": _stop,
+    "remove": _remove,
 }
 
 
@@ -203,6 +246,8 @@ def main(arguments: Sequence[str]) -> int:
     failed = asyncio.run(mend(local))
     for failure in failed:
         print(f"not mended: {failure}", file=sys.stderr)
+    with contextlib.suppress(OSError):
+        local.rmdir()  # where nothing but the record was in it
     if "--clean" in arguments:
         environment = {**os.environ, "FIREDRILL_LOCAL": str(local)}
         subprocess.run(

@@ -10,12 +10,15 @@ import argparse
 import asyncio
 import itertools
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
+from loadtests.faults import mending
 from loadtests.judge.figures import Figures, figures
 from loadtests.record import record
 from loadtests.record import resilience as report
-from loadtests.resilience.faults import FAULTS, Fault
+from loadtests.resilience.faults import FAULTS, Measured
 from loadtests.traffic import callers
 from loadtests.traffic.engine import Load
 from loadtests.traffic.phases import Phase, arrivals
@@ -60,8 +63,19 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 async def main(options: argparse.Namespace) -> int:
     chosen = [fault for fault in FAULTS if not options.only or fault.name in options.only]
+    # Should this process be killed, the guard mends, and takes away what outlives it.
+    with (
+        tempfile.TemporaryDirectory(prefix="resilience-") as directory,
+        mending.Guard(Path(directory), clean=False),
+    ):
+        return await _measure_all(chosen, options, Path(directory))
+
+
+async def _measure_all(
+    chosen: Sequence[Measured], options: argparse.Namespace, local: Path
+) -> int:
     rows: list[Figures] = []
-    async with surroundings() as around:
+    async with surroundings(local) as around:
         for fault in chosen:
             row = await _run(fault, around, seconds=options.seconds, plain=options.plain)
             rows.append(row)
@@ -81,17 +95,18 @@ async def main(options: argparse.Namespace) -> int:
     return int(not options.plain and any(row.broken_limits() for row in rows))
 
 
-async def _run(fault: Fault, around: Surroundings, *, seconds: float, plain: bool) -> Figures:
-    module = "loadtests.world.drill_app" if fault.extra else "service"
+async def _run(fault: Measured, around: Surroundings, *, seconds: float, plain: bool) -> Figures:
+    program = DEMO.drill_program if fault.extra else DEMO.program
     if plain:
-        module = "loadtests.world.plain_app"
+        program = DEMO.plain_program
     environment = plain_app.ENVIRONMENT if plain else {}
-    async with running(module, around, environment) as process:
+    async with running(program, around, environment) as process:
+        mending.write_down(around.local, around.mends_of_end())
         return await _measure(fault, around, process, seconds)
 
 
 async def _measure(
-    fault: Fault, around: Surroundings, process: Process, seconds: float
+    fault: Measured, around: Surroundings, process: Process, seconds: float
 ) -> Figures:
     broken, mended = seconds / 4, seconds * 3 / 4
     phases = [
@@ -111,7 +126,7 @@ async def _measure(
     load = Load([process.port], from_all.request, patience_seconds=PATIENCE_SECONDS)
     sending = asyncio.create_task(load.run(dues))
     await asyncio.sleep(broken - load.now)
-    async with fault.broken(around):
+    async with mending.broken(around, fault.fault):
         entered = load.now
         for at in itertools.count(entered + 1):
             if at > mended:
@@ -149,6 +164,6 @@ def _line(row: Figures) -> str:
 if __name__ == "__main__":
     try:
         sys.exit(asyncio.run(main(parse(sys.argv[1:]))))
-    except (PostgresError, Refused, ServiceNotReadyError) as error:
+    except (PostgresError, Refused, ServiceNotReadyError, mending.MendingFailedError) as error:
         print(f"resilience: {error}", file=sys.stderr)
         sys.exit(2)

@@ -1,236 +1,134 @@
-"""The faults: what each breaks, how, and which routes have nothing to do with it.
+"""The faults that `python -m loadtests.resilience` measures, and the routes that must not notice each."""
 
-A fault is an async context manager: entering breaks, leaving mends. It breaks what is around the
-service, or asks for a route that only the drill's build has; the service knows of none of them.
-"""
-
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-import httpx
-
+from loadtests.faults.database import column_away, lock, sql_repeated
+from loadtests.faults.fault import Fault, nothing
+from loadtests.faults.network import cut
+from loadtests.faults.process import restart
+from loadtests.faults.provider import provider
 from loadtests.world.description import DEMO
 from loadtests.world.drill_app import BLOCK_SECONDS
-from loadtests.world.surroundings import Surroundings
-from stack.proxy import FaultProxy, Mode
 
-Break = Callable[[Surroundings], AbstractAsyncContextManager[None]]
-
-_PROVIDER = frozenset({"POST /api/v1/calendar/sync/auto", "PUT /api/v1/calendar/connection"})
-_PROFILE = frozenset({"GET /api/v1/profile", "PUT /api/v1/profile"})
-_SETTINGS = frozenset({"GET /api/v1/settings", "PUT /api/v1/settings"})
-_WITHOUT_DATABASE = frozenset({"GET /problems/{code}"})
-_ALL = frozenset(DEMO.mix)
+_ALL = frozenset(DEMO.routes)
 
 
 @dataclass(frozen=True)
-class Fault:
+class Measured:
     """unrelated: routes that must not notice. block_seconds: for how long the loop itself stands
     still, which no deadline can beat. extra: seconds between the requests of a route that is asked
-    for only while the fault lasts. mends_itself: it is over once `broken` is entered.
+    for only while the fault lasts. mends_itself: it is over once its cause has returned.
     """
 
     name: str
     what: str
-    broken: Break
+    fault: Fault
     unrelated: frozenset[str]
     block_seconds: float = 0.0
     extra: Mapping[str, float] = field(default_factory=dict)
     mends_itself: bool = False
 
 
-def _through(proxy: Callable[[Surroundings], FaultProxy], mode: Mode) -> Break:
-    @asynccontextmanager
-    async def broken(around: Surroundings) -> AsyncIterator[None]:
-        proxy(around).mode = mode
-        try:
-            yield
-        finally:
-            proxy(around).mode = "pass"
-
-    return broken
-
-
-def _provider_says(**control: Any) -> Break:
-    @asynccontextmanager
-    async def broken(around: Surroundings) -> AsyncIterator[None]:
-        await _control(around, control)
-        try:
-            yield
-        finally:
-            await _control(around, {"reset": True})
-
-    return broken
-
-
-async def _control(around: Surroundings, wanted: Mapping[str, Any]) -> None:
-    async with httpx.AsyncClient(trust_env=False) as http:
-        answer = await http.post(f"{around.provider_url}/_control", json=wanted)
-        answer.raise_for_status()
-
-
-def _column_away(table: str, column: str) -> Break:
-    """Renamed, which is a drop to the service, and mends without losing what was stored."""
-
-    @asynccontextmanager
-    async def broken(around: Surroundings) -> AsyncIterator[None]:
-        rename = f"ALTER TABLE {table} RENAME COLUMN"
-        await around.owner.execute(f"{rename} {column} TO {column}_away")
-        try:
-            yield
-        finally:
-            await around.owner.execute(f"{rename} {column}_away TO {column}")
-
-    return broken
-
-
-@asynccontextmanager
-async def _table_locked(around: Surroundings) -> AsyncIterator[None]:
-    async with around.owner.transaction():
-        await around.owner.execute("LOCK TABLE profiles IN ACCESS EXCLUSIVE MODE")
-        yield
-
-
-@asynccontextmanager
-async def _connections_killed(around: Surroundings) -> AsyncIterator[None]:
-    async def kill() -> None:
-        while True:
-            await around.superuser.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE application_name = 'firedrill-api'"
-            )
-            await asyncio.sleep(1)
-
-    killing = asyncio.create_task(kill())
-    try:
-        yield
-    finally:
-        killing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await killing
-
-
-@asynccontextmanager
-async def _database_restarted(around: Surroundings) -> AsyncIterator[None]:
-    await around.restart_postgres()
-    yield
-
-
-@asynccontextmanager
-async def _nothing(_around: Surroundings) -> AsyncIterator[None]:
-    yield
-
-
-def _database(around: Surroundings) -> FaultProxy:
-    return around.database_proxy
-
-
-def _provider(around: Surroundings) -> FaultProxy:
-    return around.provider_proxy
-
-
-def _collector(around: Surroundings) -> FaultProxy:
-    return around.collector_proxy
-
-
-FAULTS: tuple[Fault, ...] = (
-    Fault("none", "nothing is broken", _nothing, _ALL),
-    Fault(
+FAULTS: tuple[Measured, ...] = (
+    Measured("none", "nothing is broken", nothing("nothing"), _ALL),
+    Measured(
         "database_refusing",
         "the database's port is closed, its connections are reset",
-        _through(_database, "refuse"),
-        _WITHOUT_DATABASE,
+        cut("postgres", mode="refuse"),
+        DEMO.unrelated_to("database"),
     ),
-    Fault(
+    Measured(
         "database_blackholed",
         "nothing moves between service and database",
-        _through(_database, "blackhole"),
-        _WITHOUT_DATABASE,
+        cut("postgres"),
+        DEMO.unrelated_to("database"),
     ),
-    Fault(
+    Measured(
         "table_locked",
         "ACCESS EXCLUSIVE lock on the profiles",
-        _table_locked,
-        _ALL - _PROFILE,
+        lock("profiles"),
+        DEMO.unrelated_to("profiles"),
     ),
-    Fault(
+    Measured(
         "connections_killed",
         "every connection of the service is terminated each second",
-        _connections_killed,
-        _WITHOUT_DATABASE,
+        sql_repeated(
+            "the service's sessions are ended",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "  # noqa: S608 - our own name
+            f"WHERE application_name = '{DEMO.session_name}'",
+            every_seconds=1,
+        ),
+        DEMO.unrelated_to("database"),
     ),
-    Fault(
+    Measured(
         "database_restarted",
         "fast shutdown and start of PostgreSQL",
-        _database_restarted,
-        _WITHOUT_DATABASE,
+        restart("postgres"),
+        DEMO.unrelated_to("database"),
         mends_itself=True,
     ),
-    Fault(
+    Measured(
         "provider_refusing",
         "the provider's port is closed",
-        _through(_provider, "refuse"),
-        _ALL - _PROVIDER,
+        cut("provider", mode="refuse"),
+        DEMO.unrelated_to("provider"),
     ),
-    Fault(
+    Measured(
         "provider_hanging",
         "the provider takes connections and answers nothing",
-        _through(_provider, "blackhole"),
-        _ALL - _PROVIDER,
+        cut("provider"),
+        DEMO.unrelated_to("provider"),
     ),
-    Fault(
+    Measured(
         "provider_500",
         "both endpoints of the provider answer 500",
-        _provider_says(token={"mode": "error_500"}, calendar={"mode": "error_500"}),
-        _ALL - _PROVIDER,
+        provider("", token={"mode": "error_500"}, calendar={"mode": "error_500"}),
+        DEMO.unrelated_to("provider"),
     ),
-    Fault(
+    Measured(
         "provider_html",
         "both endpoints of the provider answer 200 with HTML",
-        _provider_says(token={"mode": "html"}, calendar={"mode": "html"}),
-        _ALL - _PROVIDER,
+        provider("", token={"mode": "html"}, calendar={"mode": "html"}),
+        DEMO.unrelated_to("provider"),
     ),
-    Fault(
+    Measured(
         "provider_quota",
         "the project's quota at the provider is used up (403 rateLimitExceeded)",
-        _provider_says(calendar={"mode": "rate_limit_exceeded"}),
-        _ALL - _PROVIDER,
+        provider("", calendar={"mode": "rate_limit_exceeded"}),
+        DEMO.unrelated_to("provider"),
     ),
-    Fault(
+    Measured(
         "column_dropped_optional",
         "settings.ai_models is gone",
-        _column_away("settings", "ai_models"),
-        _ALL - _SETTINGS,
+        column_away("settings", "ai_models"),
+        DEMO.unrelated_to("settings"),
     ),
-    Fault(
+    Measured(
         "column_dropped_required",
         "profiles.locale is gone",
-        _column_away("profiles", "locale"),
-        _ALL - _PROFILE,
+        column_away("profiles", "locale"),
+        DEMO.unrelated_to("profiles"),
     ),
-    Fault(
+    Measured(
         "unknown_exception",
         "a route of the drill's build raises what nothing names, 5 times a second",
-        _nothing,
+        nothing("nothing"),
         _ALL,
         extra={"GET /drill/raise": 0.2},
     ),
-    Fault(
+    Measured(
         "loop_blocked",
         "a route of the drill's build holds the event loop for 3 s, every 9 s",
-        _nothing,
+        nothing("nothing"),
         frozenset(),
         block_seconds=BLOCK_SECONDS,
         extra={"GET /drill/block": 9.0},
     ),
-    Fault(
+    Measured(
         "collector_blackholed",
         "nothing moves between service and trace collector",
-        _through(_collector, "blackhole"),
+        cut("collector"),
         _ALL,
     ),
 )

@@ -1,5 +1,6 @@
 """The stack of a drill: its own directory and ports, started fresh, taken away at the end."""
 
+import asyncio
 import contextlib
 import fcntl
 import hashlib
@@ -12,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtests.world.description import Release
+from loadtests.world.interface import Mend
 from service.config import Config
 from stack.credentials import Credentials, load_credentials
-from stack.parts import service_environment
+from stack.environment import service_environment
 from stack.postgres import Role, dsn
-from stack.processes import Running
+from stack.processes import Running, stop
 from stack.settings import ROOT, Settings, read_settings, variable
 from stack.state import read_state
 
@@ -34,11 +36,20 @@ class StageError(Exception):
 
 @dataclass
 class Stage:
-    """A stack to break. release: that of its callers; None: they send what the contract says."""
+    """A stack of `python -m stack`. environment: of its parts."""
 
     settings: Settings
     environment: Mapping[str, str]
     release: Release | None = None
+    is_in_process = False
+
+    @property
+    def local(self) -> Path:
+        return self.settings.local
+
+    @property
+    def provider_url(self) -> str:
+        return self.settings.url("provider")
 
     @property
     def credentials(self) -> Credentials:
@@ -46,16 +57,36 @@ class Stage:
 
     @property
     def config(self) -> Config:
-        """The configuration of the service that runs."""
-        told = service_environment(self.settings, self.credentials)
-        return Config.model_validate({name.lower(): value for name, value in told.items()})
+        environment = service_environment(self.settings, self.credentials)
+        return Config.model_validate({name.lower(): value for name, value in environment.items()})
 
     def dsn(self, role: Role) -> str:
         return dsn(role, self.credentials.roles[role], self.settings.ports["postgres"])
 
-    def process(self, part: str) -> Running:
-        """A running part by name. Raises KeyError."""
-        return read_state(self.settings).parts[part]
+    def port(self, part: str) -> int:
+        return self.settings.ports[part]
+
+    def proxy_control(self, part: str) -> str:
+        return f"http://127.0.0.1:{self.settings.proxy_port(part) + 1}/"
+
+    def running(self) -> Mapping[str, Running]:
+        return read_state(self.settings).alive
+
+    async def restart(self, part: str) -> None:
+        """Raises StageError."""
+        await asyncio.to_thread(stop, [one for one in self.running().values() if one.name == part])
+        await asyncio.to_thread(self.up)
+
+    def mends_of_stop(self, *restarted: str) -> list[Mend]:
+        ports = {variable(name): str(port) for name, port in self.settings.ports.items()}
+        chosen = {
+            name: self.environment[name]
+            for name in ("REPLICAS", "FAULT_PROXIES", "PROVIDER_EXPIRES_IN")
+            if name in self.environment
+        }
+        # What another process needs to find the stack, and to start its parts as they were.
+        environment = {**ports, **chosen, "FIREDRILL_LOCAL": str(self.settings.local)}
+        return [{"kind": "up", "environment": environment, "anew": list(restarted)}]
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run `python -m stack` for this stack."""

@@ -3,28 +3,35 @@
 import asyncio
 import contextlib
 import os
+import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
 import asyncpg
 import httpx
+import uvicorn
 
 from loadtests.world.collector import collecting
+from loadtests.world.description import DEMO, Release
+from loadtests.world.interface import Mend
 from service.config import Config
 from service.migrations.commands import upgrade
 from stack import demo
 from stack.postgres import Postgres, Role
+from stack.processes import Running, running_as, start, stop
 from stack.provider.app import Settings, serving
 from stack.proxy import FaultProxy
-from stack.serving import free_port
+from stack.proxy.__main__ import control_app
+from stack.serving import LOOPBACK, free_port, guest
+from stack.settings import ROOT
 
 READY_SECONDS = 60.0
-STOP_SECONDS = 10.0
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -33,72 +40,114 @@ class ServiceNotReadyError(Exception):
     """The service did not start; the text is the last line it wrote."""
 
 
+@dataclass(frozen=True)
+class Process:
+    """A running replica: its public port, and where its operators ask it."""
+
+    port: int
+    internal_url: str
+    running: Running
+
+
 @dataclass
 class Surroundings:
-    """owner, superuser: second connections to the database, past the proxy. environment: what the
-    service is told.
+    """A light world: what a replica needs. owner, superuser: connections to the database, past the proxy.
+    environment: of the replicas. replicas: those that run now.
     """
 
+    local: Path
     postgres: Postgres
-    database_proxy: FaultProxy
-    provider_proxy: FaultProxy
-    collector_proxy: FaultProxy
+    proxies: Mapping[str, FaultProxy]
+    controls: Mapping[str, str]
     provider_url: str
     environment: Mapping[str, str]
     owner: Connection
     superuser: Connection
+    replicas: list[Process] = field(default_factory=list)
+    release: Release | None = None
+    is_in_process = True
 
     @property
     def config(self) -> Config:
-        """The configuration that the environment says."""
         return Config.model_validate(
             {name.lower(): value for name, value in self.environment.items()}
         )
 
-    async def restart_postgres(self) -> None:
+    def dsn(self, role: Role) -> str:
+        return self.postgres.dsn(role)
+
+    def port(self, part: str) -> int:
+        return self.proxies[part].target[1]
+
+    def proxy_control(self, part: str) -> str:
+        return self.controls[part]
+
+    def running(self) -> Mapping[str, Running]:
+        return {
+            **{one.running.name: one.running for one in self.replicas},
+            "postgres": running_as("postgres", self.postgres.pid, stop_signal=signal.SIGINT),
+        }
+
+    async def restart(self, part: str) -> None:
+        """Of PostgreSQL; the rest has no program of its own. Raises KeyError, PostgresError."""
+        if part != "postgres":
+            raise KeyError(part)
         await asyncio.to_thread(self.postgres.restart)
         self.owner = await _connect(self.postgres, "owner")
         self.superuser = await _connect(self.postgres, "superuser")
 
+    def mends_of_stop(self, *_restarted: str) -> list[Mend]:
+        """Nothing: no other process can start its parts."""
+        return []
 
-@dataclass(frozen=True)
-class Process:
-    """A running service: its public port, and where it tells how it is."""
-
-    port: int
-    internal_url: str
+    def mends_of_end(self) -> list[Mend]:
+        """What takes away that which outlives this process, should it be killed."""
+        replicas = [asdict(one.running) for one in self.replicas]
+        return [
+            {"kind": "remove", "directory": str(self.local)},
+            {"kind": "stop", "processes": replicas},
+        ]
 
 
 @asynccontextmanager
-async def surroundings() -> AsyncIterator[Surroundings]:
+async def surroundings(local: Path | None = None) -> AsyncIterator[Surroundings]:
     """Start it all on free ports, with the demo users in the database; stop it at the end.
 
-    Raises stack.postgres.PostgresError.
+    local: an empty directory; None: one that is taken away. Raises stack.postgres.PostgresError.
     """
     async with contextlib.AsyncExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="resilience-")))
+        directory = local or Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="surroundings-"))
+        )
         postgres = await stack.enter_async_context(Postgres(directory, free_port()))
         provider_url = await stack.enter_async_context(serving(Settings()))
-        collector_port = await stack.enter_async_context(collecting())
-
-        async def proxy(port: int) -> FaultProxy:
-            return await stack.enter_async_context(FaultProxy("127.0.0.1", port))
-
-        database_proxy = await proxy(postgres.port)
-        provider_proxy = await proxy(int(provider_url.rpartition(":")[2]))
-        collector_proxy = await proxy(collector_port)
+        ports = {
+            "postgres": postgres.port,
+            "provider": int(provider_url.rpartition(":")[2]),
+            "collector": await stack.enter_async_context(collecting()),
+        }
+        proxies = {
+            part: await stack.enter_async_context(FaultProxy(LOOPBACK, port))
+            for part, port in ports.items()
+        }
+        controls = {
+            part: await stack.enter_async_context(
+                guest(uvicorn.Config(control_app(proxy), log_config=None, access_log=False))
+            )
+            for part, proxy in proxies.items()
+        }
         around = Surroundings(
+            local=directory,
             postgres=postgres,
-            database_proxy=database_proxy,
-            provider_proxy=provider_proxy,
-            collector_proxy=collector_proxy,
+            proxies=proxies,
+            controls=controls,
             provider_url=provider_url,
             environment={
-                "DATABASE_PORT": str(database_proxy.port),
+                "DATABASE_PORT": str(proxies["postgres"].port),
                 "DATABASE_PASSWORD": postgres.passwords["app"],
                 "MIGRATION_PASSWORD": postgres.passwords["owner"],
-                "PROVIDER_URL": f"http://127.0.0.1:{provider_proxy.port}",
-                "OTLP_ENDPOINT": f"http://127.0.0.1:{collector_proxy.port}",
+                "PROVIDER_URL": f"http://{LOOPBACK}:{proxies['provider'].port}",
+                "OTLP_ENDPOINT": f"http://{LOOPBACK}:{proxies['collector'].port}",
                 "TOKEN_KEYS": "drill-1=" + "k" * 32,
                 "LEGACY_TOKEN_KEYS": "legacy-1=" + "l" * 32,
                 "GRANT_KEYS": "drill-1=" + "g" * 32,
@@ -117,57 +166,52 @@ async def surroundings() -> AsyncIterator[Surroundings]:
 
 @asynccontextmanager
 async def running(
-    module: str, around: Surroundings, more: Mapping[str, str]
+    program: str, around: Surroundings, more: Mapping[str, str]
 ) -> AsyncIterator[Process]:
-    """Run a service until the block ends. module: as in `python -m`. more: environment variables.
+    """Run a replica until the block ends. program: as in `python -m`. more: environment variables.
 
     Raises ServiceNotReadyError.
     """
     port, internal_port = free_port(), free_port()
-    process_environment = {
-        **os.environ,
-        **around.environment,
-        **more,
-        "SERVICE_PORT": str(port),
-        "SERVICE_INTERNAL_PORT": str(internal_port),
-    }
-    with tempfile.TemporaryFile() as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", module, env=process_environment, stdout=log, stderr=log
-        )
-        try:
-            internal_url = f"http://127.0.0.1:{internal_port}"
-            if not await _becomes_ready(process, internal_url):
-                log.seek(0)
-                lines = log.read().decode(errors="replace").strip().splitlines()
-                raise ServiceNotReadyError(lines[-1] if lines else "it wrote nothing")
-            yield Process(port, internal_url)
-        finally:
-            await _stop(process)
+    log = around.local / f"replica-{port}.log"
+    started, process = start(
+        f"replica-{port}",
+        [sys.executable, "-m", program],
+        log=log,
+        environment={
+            **os.environ,
+            **around.environment,
+            **more,
+            "SERVICE_PORT": str(port),
+            "SERVICE_INTERNAL_PORT": str(internal_port),
+        },
+        directory=ROOT,
+        user=None,
+        stop_signal=signal.SIGTERM,
+    )
+    replica = Process(port, f"http://{LOOPBACK}:{internal_port}", started)
+    around.replicas.append(replica)
+    try:
+        if not await _becomes_ready(process, replica.internal_url):
+            lines = log.read_text(errors="replace").strip().splitlines()
+            raise ServiceNotReadyError(lines[-1] if lines else "it wrote nothing")
+        yield replica
+    finally:
+        around.replicas.remove(replica)
+        await asyncio.to_thread(stop, [started])
 
 
-async def _becomes_ready(process: asyncio.subprocess.Process, internal_url: str) -> bool:
+async def _becomes_ready(process: subprocess.Popen[bytes], internal_url: str) -> bool:
     loop = asyncio.get_running_loop()
     give_up_at = loop.time() + READY_SECONDS
     async with httpx.AsyncClient(trust_env=False) as http:
-        while process.returncode is None and loop.time() < give_up_at:
+        while process.poll() is None and loop.time() < give_up_at:
             with contextlib.suppress(httpx.HTTPError):
                 answer = await http.get(f"{internal_url}/readyz")
                 if answer.status_code == httpx.codes.OK:
                     return True
             await asyncio.sleep(0.05)
     return False
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        async with asyncio.timeout(STOP_SECONDS):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
 
 
 async def readiness(process: Process) -> int:
@@ -191,7 +235,8 @@ async def connections_left(process: Process, around: Surroundings) -> dict[str, 
     )
     idle = await around.superuser.fetchval(
         "SELECT count(*) FROM pg_stat_activity "
-        "WHERE application_name = 'firedrill-api' AND state LIKE 'idle in transaction%'"
+        "WHERE application_name = $1 AND state LIKE 'idle in transaction%'",
+        DEMO.session_name,
     )
     return {"checked_out": int(checked_out), "idle_in_transaction": idle}
 

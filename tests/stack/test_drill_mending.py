@@ -1,4 +1,4 @@
-"""Each kind of break, left behind by a runner that was killed: the system is whole again."""
+"""Each kind of fault, left behind by a runner that was killed: the system is whole again."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from loadtests.faults import mending
-from loadtests.faults.breaks import lock
+from loadtests.faults.database import lock
 from loadtests.world.stage import Stage, stage_at
 from stack.postgres import ROLES
 from stack.processes import is_alive
@@ -24,18 +24,18 @@ from tests.stack.conftest import Stack
 RUNNER = """
 import asyncio, sys, time
 from pathlib import Path
-from loadtests.faults import breaks
-from loadtests.faults import mending
+from loadtests.faults import database, files, mending, network, process, provider
 from loadtests.world.stage import stage_at
 from stack.settings import read_settings
 settings = read_settings()
 stage = stage_at(settings.local, settings.ports)
-one = eval(sys.argv[1], vars(breaks))
+kinds = {name: one for file in (database, files, network, process, provider)
+         for name, one in vars(file).items()}
+one = eval(sys.argv[1], kinds)
 async def main():
-    mending.write_down(settings.local, one.mends(stage))
-    await one.cause(stage)
-    print("broken", flush=True)
-    await asyncio.sleep(600)
+    async with mending.broken(stage, one):
+        print("broken", flush=True)
+        await asyncio.sleep(600)
 with mending.Guard(settings.local, clean=False):
     asyncio.run(main())
 """
@@ -95,11 +95,8 @@ def test_a_lock_is_let_go(stack: Stack, stage: Stage) -> None:
 
 def test_a_lock_of_a_connection_that_lives_on_is_let_go(stack: Stack, stage: Stage) -> None:
     async def held_and_mended() -> bool:
-        one = lock("profiles")
-        mending.write_down(stack.local, one.mends(stage))
-        await one.cause(stage)
-        assert await asyncio.to_thread(asked, stage, LOCKS) == 1
-        assert await mending.mend(stack.local) == []
+        async with mending.broken(stage, lock("profiles")):
+            assert await asyncio.to_thread(asked, stage, LOCKS) == 1
         return await asyncio.to_thread(asked, stage, LOCKS) == 0
 
     assert asyncio.run(held_and_mended())
@@ -149,7 +146,7 @@ def test_the_provider_is_normal_again(stack: Stack, stage: Stage) -> None:
 
 
 def test_a_frozen_part_runs_on_with_its_children(stack: Stack, stage: Stage) -> None:
-    parent = psutil.Process(stage.process("postgres").pid)
+    parent = psutil.Process(stage.running()["postgres"].pid)
     before = {parent, *parent.children(recursive=True)}
 
     def stopped() -> list[psutil.Process]:
@@ -205,7 +202,7 @@ def test_the_signing_keys_are_the_old_ones_again(stack: Stack, stage: Stage) -> 
 
 @pytest.mark.parametrize("part", ["pager", "prometheus"])
 def test_a_killed_part_is_started_again(stack: Stack, stage: Stage, part: str) -> None:
-    before = stage.process(part)
+    before = stage.running()[part]
     run_and_kill(stack, f'kill("{part}")', lambda: not is_alive(before))
 
-    until(lambda: stage.process(part) != before and is_alive(stage.process(part)), "the new one")
+    until(lambda: stage.running().get(part, before) != before, "the new one")

@@ -20,7 +20,7 @@ def series(rates: dict[str, float]) -> dict[str, list[tuple[float, float]]]:
 
 
 def test_history_is_three_hours_of_counters_that_never_fall_and_end_before_now() -> None:
-    for name, values in series(dict(DEMO.steady_mix)).items():
+    for name, values in series(DEMO.steady_mix).items():
         times = [at for at, _ in values]
         counts = [value for _, value in values]
         assert counts == sorted(counts), name

@@ -6,13 +6,16 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 
 from loadtests.drills.runner import run
-from loadtests.drills.runner.drill import Break, catalogue
+from loadtests.drills.runner.drill import catalogue
 from loadtests.drills.runner.run import Course
 from loadtests.faults import mending
-from loadtests.world.stage import Stage, stage_at
+from loadtests.faults.fault import Fault
+from loadtests.world.interface import Mend, World
+from loadtests.world.stage import stage_at
 from stack.settings import ROOT
 from stack.waiting import until
 
@@ -30,7 +33,7 @@ with mending.Guard(local, clean=False):
 """
 
 
-def restore(file: Path) -> mending.Mend:
+def restore(file: Path) -> Mend:
     return {"kind": "restore", "file": str(file), "content": "whole"}
 
 
@@ -67,10 +70,10 @@ def test_a_break_that_lasts_a_time_is_mended_then_and_its_record_stays(tmp_path:
     file, said = tmp_path / "file", list[str]()
     file.write_text("whole")
 
-    async def cause(_: Stage) -> None:
+    async def cause(_: World) -> None:
         file.write_text("broken")
 
-    one = Break("the file is broken", cause, lambda _: [restore(file)], lasts_seconds=0.0)
+    one = Fault("the file is broken", cause, lambda _: [restore(file)], lasts_seconds=0.0)
     stage = stage_at(tmp_path, {})
     mends = one.mends(stage)
     mending.write_down(tmp_path, mends)
@@ -84,6 +87,48 @@ def test_a_break_that_lasts_a_time_is_mended_then_and_its_record_stays(tmp_path:
         "mended: the file is broken",
     ]
     assert mending.to_mend(tmp_path) == mends
+
+
+def test_what_is_mended_is_forgotten_and_the_rest_is_not(tmp_path: Path) -> None:
+    """Of two faults of one run the first is over; should the run be killed now, the second is mended."""
+    first, second = restore(tmp_path / "first"), restore(tmp_path / "second")
+    mending.write_down(tmp_path, [first, second])
+
+    failed = asyncio.run(mending.mend(tmp_path, [first]))
+
+    assert failed == []
+    assert (tmp_path / "first").read_text() == "whole"
+    assert not (tmp_path / "second").exists()
+    assert mending.to_mend(tmp_path) == [second]
+
+
+def test_a_cause_that_fails_half_way_is_mended(tmp_path: Path) -> None:
+    async def cause(_: World) -> None:
+        (tmp_path / "file").write_text("half broken")
+        raise OSError("half way")
+
+    async def attempt() -> None:
+        fault = Fault("the file is broken", cause, lambda _: [restore(tmp_path / "file")])
+        async with mending.broken(stage_at(tmp_path, {}), fault):
+            pass
+
+    with pytest.raises(OSError, match="half way"):
+        asyncio.run(attempt())
+    assert (tmp_path / "file").read_text() == "whole"
+    assert mending.to_mend(tmp_path) == []
+
+
+def test_a_control_port_that_died_with_its_run_needs_no_mend(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def refuse(*_: object, **__: object) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    monkeypatch.setattr(httpx.AsyncClient, "post", refuse)
+    gone: Mend = {"kind": "post", "url": "http://127.0.0.1:1/", "content": {}}
+
+    assert asyncio.run(mending.undo([gone | {"may_be_gone": True}])) == []
+    assert len(asyncio.run(mending.undo([gone]))) == 1
 
 
 def test_a_runner_that_is_killed_is_mended_after(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from loadtests.drills.runner import run
 from loadtests.drills.runner.drill import Drill
 from loadtests.drills.runner.run import Course, open_groups
-from loadtests.faults.breaks import nothing
+from loadtests.faults.fault import nothing
 from loadtests.observe.pager import Notice
 
 DRILL = Drill("a_fault", "", (nothing("it"),), ("DbPoolExhausted",), 55, watch_after_seconds=30)

@@ -16,6 +16,7 @@ import httpx
 
 from loadtests.drills.runner import run
 from loadtests.drills.runner.drill import catalogue
+from loadtests.faults.mending import MendingFailedError
 from loadtests.judge import judgement
 from loadtests.observe import traces
 from loadtests.observe.pager import Notice
@@ -122,7 +123,7 @@ def main(arguments: Sequence[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except (SettingsError, StageError, ProgramsMissing, run.MendingFailedError) as error:
+    except (SettingsError, StageError, ProgramsMissing, MendingFailedError) as error:
         print(f"demo: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

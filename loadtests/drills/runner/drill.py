@@ -1,30 +1,12 @@
-"""What a drill is: data, and one break or two."""
+"""What a drill is: data, and one fault or two."""
 
 import importlib
 import pkgutil
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from loadtests import drills
-from loadtests.world.stage import Stage
-
-
-@dataclass(frozen=True)
-class Break:
-    """One thing that is broken by real means.
-
-    what: as it is told. cause: breaks it. mends: what undoes it, as data that can be written down
-    before anything is broken, so that another process can do it when this one is killed.
-    after_seconds: from the start of the fault; a second break comes later. lasts_seconds: then it is
-    mended before the others are; None: it lasts until the end of the drill.
-    """
-
-    what: str
-    cause: Callable[[Stage], Awaitable[None]]
-    mends: Callable[[Stage], list[dict[str, Any]]] = lambda _: []
-    after_seconds: float = 0.0
-    lasts_seconds: float | None = None
+from loadtests.faults.fault import Fault
 
 
 @dataclass(frozen=True)
@@ -40,7 +22,7 @@ class Drill:
 
     name: str
     what: str
-    breaks: tuple[Break, ...]
+    breaks: tuple[Fault, ...]
     expects: tuple[str, ...]
     deadline_seconds: float
     resolve_seconds: float = 120.0

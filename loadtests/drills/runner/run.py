@@ -12,8 +12,10 @@ from typing import Any
 import asyncpg
 import httpx
 
-from loadtests.drills.runner.drill import Break, Drill
+from loadtests.drills.runner.drill import Drill
 from loadtests.faults import mending
+from loadtests.faults.fault import Fault
+from loadtests.faults.mending import MendingFailedError
 from loadtests.observe import pager, runbooks, watch
 from loadtests.observe.memory import Peaks
 from loadtests.observe.memory import watch as watch_memory
@@ -25,6 +27,7 @@ from loadtests.traffic.phases import Due, Phase, arrivals
 from loadtests.traffic.sample import Sample
 from loadtests.world.description import DEMO
 from loadtests.world.history import back_fill
+from loadtests.world.interface import Mend
 from loadtests.world.stage import Stage, StageError, alone
 from stack.prometheus import Prometheus
 
@@ -36,10 +39,6 @@ LOOK_SECONDS = 0.5
 
 Say = Callable[[str], None]
 AtPage = Callable[[Notice], Awaitable[None]]
-
-
-class MendingFailedError(Exception):
-    """The system is not whole; the text says what is left."""
 
 
 @dataclass
@@ -221,7 +220,7 @@ async def _broken(course: Course, stage: Stage, say: Say) -> AsyncIterator[None]
 
 
 async def _cause(
-    course: Course, stage: Stage, one: Break, mends: Sequence[mending.Mend], say: Say
+    course: Course, stage: Stage, one: Fault, mends: Sequence[Mend], say: Say
 ) -> None:
     """Raises MendingFailedError where it ends by itself."""
     await asyncio.sleep(one.after_seconds)

@@ -18,6 +18,7 @@ from playwright.async_api import Browser, Page, async_playwright
 
 from loadtests.drills.runner import run
 from loadtests.drills.runner.drill import catalogue
+from loadtests.faults.mending import MendingFailedError
 from loadtests.observe import traces
 from loadtests.observe.pager import Notice
 from loadtests.world.stage import Stage, StageError, alone, own_stage
@@ -177,7 +178,7 @@ def main(arguments: Sequence[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except (SettingsError, StageError, ProgramsMissing, run.MendingFailedError) as error:
+    except (SettingsError, StageError, ProgramsMissing, MendingFailedError) as error:
         print(f"screenshots: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
