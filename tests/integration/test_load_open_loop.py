@@ -15,8 +15,13 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
+from loadtests.judge.limits import percentile
 from loadtests.traffic import launch
+from loadtests.traffic.callers import Callers
+from loadtests.traffic.engine import Load as AsyncLoad
 from loadtests.traffic.launch import Target
+from loadtests.traffic.phases import Phase, arrivals
+from loadtests.world.description import DEMO
 
 STALL_SECONDS = 3.0
 SECONDS = 10.0
@@ -124,6 +129,18 @@ async def test_a_stall_of_three_seconds_is_in_the_percentiles(tmp_path: Path) ->
     broken = [limit["name"] for limit in record["limits"] if not limit["holds"]]
     assert "answers beyond the deadline" in broken
     assert len(server.traceparents) > 300
+
+
+async def test_a_stall_is_in_the_samples_of_the_loop_on_asyncio_as_well() -> None:
+    dues = list(arrivals([Phase("steady", 6, DEMO.steady_mix)], seed=1))
+    async with served(StallingServer()) as host:
+        load = AsyncLoad([int(host.rpartition(":")[2])], Callers(["t", "u"], browser={}).request)
+        await load.run(dues)
+
+    assert sorted(one.due for one in load.samples) == [due.at for due in dues]
+    assert {one.status for one in load.samples} == {200}
+    # 3 of 6 seconds of arrivals waited, 1.5 s in the mean.
+    assert percentile([one.seconds for one in load.samples], 0.8) > STALL_SECONDS / 3
 
 
 async def test_nothing_is_broken_where_nobody_has_said_what(tmp_path: Path) -> None:
