@@ -8,7 +8,6 @@ the page. CPU time, not throughput, is the base: it does not depend on who share
 
 import http.server
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ import httpx
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from loadtests.costs.scaling_page import Figures, render
+from loadtests.observe.exposition import exposition, samples
 from loadtests.record import record
 from stack import demo, lifecycle
 from stack.command_line import Parser
@@ -80,13 +80,12 @@ class _Receive(http.server.BaseHTTPRequestHandler):
 
 def metrics(port: int) -> tuple[Counter[str], int, int]:
     """(sum of the samples by family, number of series, bytes of the exposition) of a replica."""
-    text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
+    text = exposition(f"http://127.0.0.1:{port}")
     sums: Counter[str] = Counter()
     series = 0
-    for line in text.splitlines():
-        if found := re.match(r"([a-zA-Z_:][\w:]*)(?:\{.*\})? (\S+)", line):
-            sums[found[1]] += float(found[2])  # type: ignore[assignment]
-            series += 1
+    for sample in samples(text):
+        sums[sample.name] += sample.value  # type: ignore[assignment]
+        series += 1
     return sums, series, len(text)
 
 

@@ -1,10 +1,11 @@
 """What processes say on their own `/metrics`, without Prometheus in between."""
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from loadtests.world.description import DEMO
 
@@ -16,13 +17,17 @@ def exposition(url: str) -> str:
     return answer.text
 
 
+def samples(text: str) -> Iterator[Sample]:
+    """Every sample of an exposition."""
+    return (one for family in text_string_to_metric_families(text) for one in family.samples)
+
+
 def total(texts: Iterable[str], name: str, **labels: str) -> float:
     """The sum of the samples of this name (a counter's ends in `_total`) that have these labels."""
     return sum(
         sample.value
         for text in texts
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
+        for sample in samples(text)
         if sample.name == name and labels.items() <= sample.labels.items()
     )
 

@@ -83,9 +83,9 @@ def _beside(
     column: str,
 ) -> list[str]:
     """Two configurations side by side; a figure that only one of them has is told as well."""
-    figures = {limit["name"]: limit["figure"] for limit in beside["limits"]}
+    theirs = {limit["name"]: limit for limit in beside["limits"]}
     ours = {limit["name"]: limit for limit in row["limits"]}
-    names = [*ours, *(one for one in figures if one not in ours)]
+    names = [*ours, *(one for one in theirs if one not in ours)]
     lines = [
         *("", f"## {heading}", ""),
         told + (f" Void: {beside['void']}." if beside["void"] else ""),
@@ -95,8 +95,8 @@ def _beside(
     for one in names:
         limit = ours.get(one, {})
         unit = f" ({limit['unit']})" if limit.get("unit") else ""
-        measured = number(limit.get("figure")), number(figures.get(one))
-        cells.append((one + unit, _bound(limit) if limit else "", *measured))
+        figures = measured(limit), measured(theirs.get(one))
+        cells.append((one + unit, _bound(limit) if limit else "", *figures))
     return lines + markdown.table(("figure", "limit", "Firedrill", column), cells)
 
 
@@ -114,7 +114,7 @@ def _each(name: str, row: Mapping[str, Any]) -> list[str]:
         *markdown.table(
             ("figure", "measured", "limit"),
             (
-                (limit["name"], f"{number(limit['figure'])} {limit['unit']}", _bound(limit))
+                (limit["name"], f"{measured(limit)} {limit['unit']}", _bound(limit))
                 for limit in row["limits"]
             ),
         ),
@@ -143,6 +143,13 @@ def _bound(limit: Mapping[str, Any]) -> str:
     if limit["most"] is not None:
         return f"<= {limit['most']:g}"
     return f">= {limit['least']:g}" if limit["least"] is not None else ""
+
+
+def measured(limit: Mapping[str, Any] | None) -> str:
+    """The figure of a limit; one that was not reached has none."""
+    return (
+        "not reached" if limit and limit["figure"] is None else number((limit or {}).get("figure"))
+    )
 
 
 def number(value: float | None) -> str:

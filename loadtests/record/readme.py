@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from loadtests.judge.scores import Row, totals
-from loadtests.record.load import number
+from loadtests.record.load import measured
 from loadtests.record.markdown import between, table
 
 QUICK = ("db_pool_exhausted", "validation_break_all_clients")
@@ -88,7 +88,7 @@ def load_figures(text: str, record: Mapping[str, Mapping[str, Any]]) -> str:
     """The README with the figures of this record; of runs that are not void."""
     ours, plain = (
         {
-            (name, limit["name"]): limit["figure"]
+            (name, limit["name"]): limit
             for name, row in record.get(configuration, {}).items()
             if not row["void"]
             for limit in row["limits"]
@@ -96,10 +96,10 @@ def load_figures(text: str, record: Mapping[str, Mapping[str, Any]]) -> str:
         for configuration in ("firedrill", "plain")
     )
     rows = [
-        (words, number(ours.get((scenario, figure))), number(plain.get((scenario, figure))))
+        (words, measured(ours.get((scenario, figure))), measured(plain.get((scenario, figure))))
         for scenario, figure, words in QUOTED
     ]
-    capacity = number(ours.get(("capacity", "capacity")))
+    capacity = measured(ours.get(("capacity", "capacity")))
     lines = [
         *table(("", "Firedrill", "plain"), rows, right=True),
         "",
