@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
 .PHONY: help
 help:  ## say what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: up down status doctor clean psql
 up: $(INSTALLED)  ## start the whole system here, without containers (REPLICAS=2: two services)
@@ -90,6 +90,14 @@ load-ui: $(INSTALLED)  ## the same in Locust's web page, port 8089
 
 load-report: $(INSTALLED)  ## the scenarios, beside a plain configuration
 	@$(PY) -m loadtests.report
+
+.PHONY: record record-status
+record: $(INSTALLED)  ## run all that docs/ claims, in the background, and write it: hours; goes on after a kill
+	@$(PY) -m stack programs
+	@$(PY) -m loadtests.record
+
+record-status: $(INSTALLED)  ## how far it is
+	@$(PY) -m loadtests.record --status
 
 .PHONY: demo drill drills drills-quick
 demo: $(INSTALLED)  ## three minutes: a real fault, its page, the trace behind it, the recovery

@@ -16,6 +16,8 @@ from typing import Any
 from stack.settings import ROOT, read_settings
 
 DOCS = ROOT / "docs"
+WRITTEN = ("docs/**", "README.md", "alerting/alerts/*/runbook.md")
+"""By `make record`: that these differ from the commit says nothing of what is measured."""
 LINE_CHARACTERS = 4000
 """What is longer is spread over several lines: a run stays one row, one line."""
 _LOAD_AT_START = os.getloadavg()[0]
@@ -87,7 +89,14 @@ def about(*libraries: str, **versions: str) -> dict[str, Any]:
 def commit() -> str:
     """Of this checkout, `-dirty` when a file differs from it; empty outside a git checkout."""
     short = git("rev-parse", "--short=10", "HEAD")
-    return f"{short}-dirty" if short and git("status", "--porcelain") else short
+    return f"{short}-dirty" if short and changed() else short
+
+
+def changed() -> list[str]:
+    """Files that differ from the commit, but for what the record itself writes."""
+    without = [f":(exclude,glob){one}" for one in WRITTEN]
+    lines = git("status", "--porcelain", "--", ".", *without).splitlines()
+    return [line.split(maxsplit=1)[-1] for line in lines]
 
 
 def git(*arguments: str) -> str:

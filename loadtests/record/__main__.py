@@ -1,0 +1,143 @@
+"""`python -m loadtests.record [--foreground | --status] [--anew]`: runs all that docs/ claims, and writes it.
+
+Without a flag it goes on in the background and returns at once. Killed, it goes on where it was when it
+is started again. Exit codes: 0, 1 a run fell short, 2 it may not run here, 130 interrupted.
+"""
+
+import contextlib
+import fcntl
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from loadtests.record import docs, picture, plan, record
+from loadtests.record.runner import Journal, carry_out, verdict
+from stack.command_line import Parser
+from stack.settings import ROOT, SettingsError, read_settings
+
+
+class Refused(Exception):
+    """The record may not begin, or not go on, here; one line."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = Parser(prog="record", description=__doc__)
+    parser.add_argument("--foreground", action="store_true", help="here, until it is done")
+    parser.add_argument("--status", action="store_true", help="how far it is")
+    parser.add_argument("--anew", action="store_true", help="put the unfinished one aside")
+    given = parser.parse_args(arguments)
+    directory = read_settings().local / "record"
+    if given.status:
+        print(status(Journal(directory), directory))
+        return 0
+    directory.mkdir(parents=True, exist_ok=True)
+    with alone(directory):
+        journal = opened(directory, anew=given.anew)
+        if given.foreground:
+            return conduct(journal)
+    log = directory / "log"
+    with log.open("ab") as out:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "loadtests.record", "--foreground"],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    print(f"record: it runs as process {child.pid}, and says in {record.shown(log)} what it does")
+    print("record: `make record-status` says how far it is; `make record` goes on after a kill")
+    return 0
+
+
+def conduct(journal: Journal) -> int:
+    """Carry the whole plan out and publish it. Returns the exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    batches = plan.whole()
+    carry_out(batches, journal, check=partial(check, journal.commit))
+    try:
+        docs.publish(journal)
+    except picture.NoBrowserError as error:
+        print(f"record: {error}", file=sys.stderr)
+    journal.is_published = True
+    journal.write()
+    return int(any(row["exit_code"] == 1 for row in journal.rows))
+
+
+@contextlib.contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """One record at a time. Raises Refused."""
+    with (directory / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refused("one is at work already: `make record-status`") from None
+        yield
+
+
+def opened(directory: Path, *, anew: bool = False) -> Journal:
+    """The journal of this commit; one that is published, or put aside, stays beside it. Raises Refused."""
+    commit = check()
+    journal = Journal(directory)
+    if journal.rows and (anew or journal.is_published):
+        aside = directory / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+        aside.mkdir()
+        for name in ("runs.json", "runs", "log"):
+            with contextlib.suppress(FileNotFoundError):
+                (directory / name).rename(aside / name)
+        journal = Journal(directory)
+    journal.commit = journal.commit or commit
+    check(journal.commit)
+    return journal
+
+
+def check(expected: str = "") -> str:
+    """The commit of this checkout. Raises Refused when it is not as committed, or another than expected."""
+    commit = record.git("rev-parse", "HEAD")
+    if not commit:
+        raise Refused("this is no git checkout: nobody could tell what was measured")
+    if changed := record.changed():
+        raise Refused(f"{len(changed)} files differ from the commit, first {changed[0]}")
+    if expected and commit != expected:
+        raise Refused(
+            f"begun at {expected[:10]}, and this is {commit[:10]}: go back, or begin --anew"
+        )
+    return commit
+
+
+def status(journal: Journal, directory: Path) -> str:
+    """How far it is, in a few lines."""
+    runs = [run for batch in plan.whole() for run in batch]
+    done = sum(journal.is_done(run) for run in runs)
+    try:
+        with alone(directory):
+            state = "published" if journal.is_published else "not at work"
+    except Refused:
+        state = "at work"
+    except FileNotFoundError:
+        return "record: none has begun"
+    ended = Counter(verdict(row).partition(":")[0] for row in journal.rows if row["ended"])
+    lines = [f"record: {state}, {done} of {len(runs)} runs have a result"]
+    lines += [f"  {count:3} {what}" for what, count in ended.most_common()]
+    lines += [f"  now: {row['key']}" for row in journal.rows if row["ended"] is None]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (Refused, SettingsError) as error:
+        print(f"record: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(
+            f"record: interrupted at {time.strftime('%H:%M:%S')}; it goes on later",
+            file=sys.stderr,
+        )
+        sys.exit(130)

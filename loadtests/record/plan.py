@@ -1,0 +1,106 @@
+"""All that docs/ claims, as runs: data, in the order in which `make record` takes them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from loadtests.record import drills, record
+from stack.settings import ROOT
+
+SIDE_BY_SIDE = 2
+"""Drills; each takes half of a core."""
+SEEDS = (2, 3, 4, 5)
+"""Of the drills below, besides 1, which all have."""
+WITH_MORE_SEEDS: Mapping[str, str] = {
+    "service_killed": "a total outage: nothing may be slower to page",
+    "service_frozen": "a total outage in which every port still accepts",
+    "postgres_down": "a total outage of what every route needs",
+    "postgres_blackholed": "the same without an error: only time tells",
+    "db_pool_exhausted": "the fault that load alone can cause",
+    "schema_column_dropped": "a release and a schema that do not fit",
+    "oauth_client_rejected": "nobody's calendar is refreshed any more",
+    "provider_down": "a dependency is away, the service is not",
+    "validation_break_all_clients": "4xx only: no rule for 5xx sees it",
+    "overload": "the machine is busy by itself: a page too many comes first here",
+}
+CONFIGURATIONS: Mapping[str, Sequence[str]] = {
+    "firedrill": (
+        *("steady", "spike", "capacity", "pool_exhaustion", "oauth_refresh", "provider_slow"),
+        *("retry_storm", "login_storm", "bad_client", "soak"),
+    ),
+    "two_replicas": ("capacity", "pool_exhaustion"),
+    "plain": ("pool_exhaustion", "oauth_refresh"),
+}
+"""The load scenarios by configuration; `loadtests.report` shortens steady and soak, and says so."""
+FAULTS = (
+    *("none", "database_refusing", "database_blackholed", "table_locked", "connections_killed"),
+    *("database_restarted", "provider_refusing", "provider_hanging", "provider_500"),
+    *("provider_html", "provider_quota", "column_dropped_optional", "column_dropped_required"),
+    *("unknown_exception", "loop_blocked", "collector_blackholed"),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One command, whose record and page go into a directory of its own.
+
+    key: its name, unique in the plan. words: of Python's command line. needs_stack: a stack of its own
+    runs meanwhile. needs_quiet: it measures CPU, so nothing else may; it is waited for.
+    """
+
+    key: str
+    words: tuple[str, ...]
+    needs_stack: bool = False
+    needs_quiet: bool = False
+
+
+Batch = Sequence[Run]
+"""Runs side by side: the next ones begin when all have ended."""
+
+
+def whole() -> list[Batch]:
+    """Everything."""
+    costs = [
+        Run("costs/collector", ("-m", "loadtests.costs.collector"), needs_quiet=True),
+        Run("costs/first_data", ("-m", "loadtests.costs.first_data"), needs_quiet=True),
+        *(
+            Run(f"costs/{name}", ("-m", f"loadtests.costs.{name}", *more), needs_stack=True)
+            for name, more in (
+                ("memory", ("--scenario", "steady")),
+                ("scaling", ()),
+                ("request", ()),
+            )
+        ),
+        Run("mutation", ("-m", "alerting.mutate")),
+    ]
+    return [*_drills(), *([run] for run in (*_load(), *_resilience(), *costs))]
+
+
+def _drills() -> Iterator[Batch]:
+    files = (ROOT / "loadtests" / "drills").glob("[a-z]*.py")
+    took = {row["name"]: row["load_seconds"] for row in drills.read(record.DOCS)["drills"]}
+    # Those of a length together, the longest first: a batch lasts as long as its longest.
+    names = sorted((file.stem for file in files), key=lambda name: (-took.get(name, 0.0), name))
+    seeded = [(name, 1) for name in names]
+    seeded += [(name, seed) for seed in SEEDS for name in names if name in WITH_MORE_SEEDS]
+    for first in range(0, len(seeded), SIDE_BY_SIDE):
+        yield [
+            Run(
+                f"drills/{name}/{seed}",
+                ("-m", "loadtests.drills", name, "--seed", str(seed), "--lane", str(lane)),
+            )
+            for lane, (name, seed) in enumerate(seeded[first : first + SIDE_BY_SIDE])
+        ]
+
+
+def _load() -> Iterator[Run]:
+    for configuration, names in CONFIGURATIONS.items():
+        for name in names:
+            words = ("-m", "loadtests.report", "--only", name, "--configuration", configuration)
+            yield Run(f"load/{configuration}/{name}", words)
+
+
+def _resilience() -> Iterator[Run]:
+    for configuration, more in (("firedrill", ()), ("plain", ("--plain",))):
+        for fault in FAULTS:
+            words = ("-m", "loadtests.resilience", "--only", fault, *more)
+            yield Run(f"resilience/{configuration}/{fault}", words)
