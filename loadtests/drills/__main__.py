@@ -15,10 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from loadtests.drills import catalogue
 from loadtests.drills.runner import run
-from loadtests.drills.runner.drill import Drill, catalogue
 from loadtests.faults.mending import MendingFailedError
 from loadtests.judge import judgement
+from loadtests.judge.drill import Drill
 from loadtests.record import drills as report
 from loadtests.record import picture, record
 from loadtests.record.readme import QUICK

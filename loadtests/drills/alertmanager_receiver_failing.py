@@ -1,7 +1,7 @@
 """The pager cannot be reached: the page about that must travel by another way."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.process import kill
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="alertmanager_receiver_failing",

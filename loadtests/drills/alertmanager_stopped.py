@@ -1,7 +1,7 @@
 """Alerts fire and nobody sends them on: the dead-man's switch is the only one left to page."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.process import kill
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="alertmanager_stopped",

@@ -1,7 +1,7 @@
 """Nobody takes the traces any more: a ticket, for callers notice nothing."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.process import kill
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="collector_down",

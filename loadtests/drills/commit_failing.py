@@ -1,7 +1,7 @@
 """Statements work and the commit does not: a check that is made at its end."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.database import sql
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="commit_failing",

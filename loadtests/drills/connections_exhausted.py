@@ -1,7 +1,7 @@
 """Somebody else's sessions take every connection that the database has left."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.database import sessions
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="connections_exhausted",

@@ -1,7 +1,7 @@
 """Somebody changed the role of the service at the database, and its connections were cut."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.database import sql
+from loadtests.judge.drill import Drill
 from stack.postgres import ROLES
 
 DRILL = Drill(

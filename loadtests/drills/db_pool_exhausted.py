@@ -1,7 +1,7 @@
 """A forgotten transaction locks the profiles: their requests hold every connection while they wait."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.database import lock
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="db_pool_exhausted",

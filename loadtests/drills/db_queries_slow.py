@@ -1,7 +1,7 @@
 """Statements run into their limits, while there are connections enough: not the pool's fault."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.database import lock
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="db_queries_slow",

@@ -1,7 +1,7 @@
 """The database is as quick as ever, and far away: every statement takes as long as the way to it."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.network import cut
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="latency_to_database",

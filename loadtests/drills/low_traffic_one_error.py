@@ -1,7 +1,7 @@
 """One error in an hour of ten requests is 10 % and no reason to wake anybody."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.database import sql
+from loadtests.judge.drill import Drill
 from loadtests.world.description import DEMO
 
 DRILL = Drill(

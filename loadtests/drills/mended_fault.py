@@ -1,7 +1,7 @@
 """What is mended must not page again, although the long windows still see it."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.database import lock
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="mended_fault",

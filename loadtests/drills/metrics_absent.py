@@ -1,7 +1,7 @@
 """The service works, and Prometheus looks elsewhere: every other alert is blind."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.files import scraped_at
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="metrics_absent",

@@ -1,7 +1,7 @@
 """Our secret at the provider was rotated and nobody told the service."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.provider import provider
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="oauth_client_rejected",

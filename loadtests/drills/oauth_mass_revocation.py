@@ -1,7 +1,7 @@
 """Users, or their administrator, took back what they had granted: nothing for us to mend at 3 am."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.provider import provider
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="oauth_mass_revocation",

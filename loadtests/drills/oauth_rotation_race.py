@@ -1,7 +1,7 @@
 """The provider has rotated, and its answer is lost on the way: the user has to connect again."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.provider import provider
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="oauth_rotation_race",

@@ -1,7 +1,7 @@
 """More arrives than can be answered, and nothing is broken that a rule could name."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.provider import provider
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="overload",

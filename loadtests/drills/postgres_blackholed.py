@@ -1,7 +1,7 @@
 """Connections stay open and nothing moves: no connect fails, every statement hangs."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.process import freeze
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="postgres_blackholed",

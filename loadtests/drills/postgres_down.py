@@ -1,7 +1,7 @@
 """PostgreSQL is gone: its port refuses."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.process import kill
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="postgres_down",

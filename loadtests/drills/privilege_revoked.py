@@ -1,7 +1,7 @@
 """The table is there and may not be read any more: a REVOKE too many."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.database import sql
+from loadtests.judge.drill import Drill
 from stack.postgres import ROLES
 
 DRILL = Drill(

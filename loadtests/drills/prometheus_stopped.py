@@ -1,7 +1,7 @@
 """Nobody watches any more: the dead-man's switch is the only one left to page."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.process import kill
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="prometheus_stopped",

@@ -1,7 +1,7 @@
 """A fault that waits: the token endpoint fails while no caller's token is due for an hour."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.provider import provider
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="provider_broken_unused",

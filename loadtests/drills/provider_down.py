@@ -1,7 +1,7 @@
 """The provider answers 503 to everything; the breaker opens and keeps the calls back."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.provider import provider
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="provider_down",

@@ -1,7 +1,7 @@
 """The provider takes connections and does not answer: timeouts, then the breaker."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.provider import provider
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="provider_hanging",

@@ -1,7 +1,7 @@
 """The project's quota at the provider is used up: to be raised in working hours."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.provider import provider
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="provider_rate_limited",

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.database import sql
 from loadtests.faults.fault import nothing
 from loadtests.faults.process import restart
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="quiet",

@@ -1,7 +1,7 @@
 """Half of the site hangs: one of two replicas is alive and its port is open."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.process import freeze
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="replica_frozen",

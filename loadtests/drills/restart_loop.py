@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.process import restart
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="restart_loop",

@@ -1,7 +1,7 @@
 """A migration of another release took a column that this one needs."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.database import column_away
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="schema_column_dropped",

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.drills.unhandled_exception import RAISING
 from loadtests.faults.database import lock
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="second_fault_while_recovering",

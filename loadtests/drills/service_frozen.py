@@ -1,7 +1,7 @@
 """The site hangs while its process is alive and its port is open."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.process import freeze
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="service_frozen",

@@ -1,7 +1,7 @@
 """Ten seconds of a stopped service: a garbage collection, a live migration of the machine. Silent."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.process import freeze
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="service_frozen_briefly",

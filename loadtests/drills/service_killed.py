@@ -1,7 +1,7 @@
 """Every replica is gone."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.process import kill
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="service_killed",

@@ -1,7 +1,7 @@
 """The signing keys were replaced without an overlap: every token out there is worthless at once."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.files import new_token_keys
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="signing_key_rotated",

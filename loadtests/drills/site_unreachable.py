@@ -1,7 +1,7 @@
 """Every container is healthy and the site hangs: what callers go through moves nothing any more."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.network import cut
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="site_unreachable",

@@ -1,7 +1,7 @@
 """Discovery lost the service: nothing is scraped, and every rule on it falls silent."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.files import emptied
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="target_absent",

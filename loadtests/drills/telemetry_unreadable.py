@@ -1,7 +1,7 @@
 """Signals are written and nobody can read them: whoever is paged by something else finds nothing."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.network import cut
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="telemetry_unreadable",

@@ -1,7 +1,7 @@
 """An issuer writes tokens that contradict themselves: whom they name is nobody's to guess."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.client import contradicting_tokens
+from loadtests.judge.drill import Drill
 from loadtests.world.description import DEMO
 
 DRILL = Drill(

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.database import lock
 from loadtests.faults.provider import provider
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="two_faults",

@@ -1,7 +1,7 @@
 """Something fails that nobody has thought of: there is no cause to name, and the error budget burns."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.database import sql
+from loadtests.judge.drill import Drill
 
 RAISING = sql(
     "a trigger on the settings raises what nobody has named",

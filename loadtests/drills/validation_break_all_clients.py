@@ -1,7 +1,7 @@
 """Our contract changed: the name that every client version sends is no longer known."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.client import alter
+from loadtests.judge.drill import Drill
 
 DRILL = Drill(
     name="validation_break_all_clients",

@@ -1,7 +1,7 @@
 """A release of one client sends a body that the contract never had: their release, so a ticket."""
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults.client import alter
+from loadtests.judge.drill import Drill
 from loadtests.world.description import DEMO
 
 DRILL = Drill(

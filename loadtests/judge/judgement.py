@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from loadtests.drills.runner.run import Course, open_groups
+from loadtests.judge.drill import Course
 from loadtests.judge.limits import late_p99
 from loadtests.observe import watch
-from loadtests.observe.pager import Notice
+from loadtests.observe.pager import Notice, open_groups
 from loadtests.traffic.sample import Sample
 
 BIN_SECONDS = 5

@@ -59,3 +59,13 @@ def _notice(stored: Mapping[str, Any]) -> Notice:
         text=" ".join(first[name] for name in ("summary", "description") if name in first),
         runbook=first.get("runbook_url", ""),
     )
+
+
+def open_groups(found: Sequence[Notice], *, since: float) -> set[str]:
+    """Groups of pages that have rung and were not resolved since."""
+    still: set[str] = set()
+    for notice in found:
+        if notice.at < since or notice.receiver not in {"pager", "second_channel"}:
+            continue
+        (still.add if notice.status == "firing" else still.discard)(notice.group)
+    return still

@@ -8,7 +8,6 @@ from typing import Any
 import httpx
 
 from alerting.catalogue import Alert, load_alerts
-from loadtests.judge.scores import Row
 from stack.prometheus import Prometheus
 
 _CONFIRM = re.compile(r"^## Confirm in 60 s\n(.*?)^## ", re.DOTALL | re.MULTILINE)
@@ -37,7 +36,7 @@ def _queries(alert: Alert) -> list[str]:
 
 def stamp(record: Mapping[str, Any]) -> None:
     """Write into the head of each runbook when its drill last ran, and how long its alert took."""
-    rows: Sequence[Row] = [*record["drills"], *record["repeats"]]
+    rows: Sequence[Mapping[str, Any]] = [*record["drills"], *record["repeats"]]
     for alert in load_alerts():
         seen = [
             (row["date"], seconds)
@@ -63,7 +62,7 @@ def stamp(record: Mapping[str, Any]) -> None:
             runbook.write_text(told)
 
 
-def _seconds(row: Row, alert: str) -> float | None:
+def _seconds(row: Mapping[str, Any], alert: str) -> float | None:
     """From the break to the notification that the drill was for."""
     if alert in row["tickets"]:
         return float(row["tickets"][alert])

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from loadtests.drills import catalogue
 from loadtests.drills.runner import run
-from loadtests.drills.runner.drill import catalogue
 from loadtests.judge import judgement
 from loadtests.record.readme import QUICK
 from loadtests.world.stage import stage_at

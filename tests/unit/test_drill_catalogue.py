@@ -3,7 +3,7 @@ from pathlib import Path
 import yaml
 
 from loadtests import drills
-from loadtests.drills.runner.drill import catalogue
+from loadtests.drills import catalogue
 from loadtests.record.readme import QUICK
 from stack.settings import ROOT
 

@@ -1,8 +1,7 @@
 from dataclasses import replace
 
-from loadtests.drills.runner.drill import Drill
-from loadtests.drills.runner.run import Course
 from loadtests.faults.fault import nothing
+from loadtests.judge.drill import Course, Drill
 from loadtests.judge.judgement import problems, row_of
 from loadtests.judge.limits import percentile
 from loadtests.judge.scores import confusion, totals

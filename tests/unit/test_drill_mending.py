@@ -9,11 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from loadtests.drills import catalogue
 from loadtests.drills.runner import run
-from loadtests.drills.runner.drill import catalogue
-from loadtests.drills.runner.run import Course
 from loadtests.faults import mending
 from loadtests.faults.fault import Fault
+from loadtests.judge.drill import Course
 from loadtests.world.interface import Mend, World
 from loadtests.world.stage import stage_at
 from stack.settings import ROOT

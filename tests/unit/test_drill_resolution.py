@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from loadtests.drills.runner import run
-from loadtests.drills.runner.drill import Drill
-from loadtests.drills.runner.run import Course, open_groups
 from loadtests.faults.fault import nothing
-from loadtests.observe.pager import Notice
+from loadtests.judge.drill import Course, Drill
+from loadtests.observe.pager import Notice, open_groups
 
 DRILL = Drill("a_fault", "", (nothing("it"),), ("DbPoolExhausted",), 55, watch_after_seconds=30)
 PAGE = Notice(0, "firing", "pager", "group", True, ("DbPoolExhausted",), "text", "runbook")

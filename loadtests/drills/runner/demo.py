@@ -14,8 +14,8 @@ from typing import Any
 
 import httpx
 
+from loadtests.drills import catalogue
 from loadtests.drills.runner import run
-from loadtests.drills.runner.drill import catalogue
 from loadtests.faults.mending import MendingFailedError
 from loadtests.judge import judgement
 from loadtests.observe import traces

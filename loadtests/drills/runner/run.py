@@ -6,25 +6,21 @@ import os
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 import asyncpg
 import httpx
 
-from loadtests.drills.runner.drill import Drill
 from loadtests.faults import mending
 from loadtests.faults.fault import Fault
 from loadtests.faults.mending import MendingFailedError
+from loadtests.judge.drill import Course, Drill
 from loadtests.observe import pager, runbooks, watch
-from loadtests.observe.memory import Peaks
 from loadtests.observe.memory import watch as watch_memory
 from loadtests.observe.pager import Notice
 from loadtests.observe.signals import empty_now, signals
 from loadtests.traffic.callers import Callers, sign_in
 from loadtests.traffic.engine import Load
 from loadtests.traffic.phases import Due, Phase, arrivals
-from loadtests.traffic.sample import Sample
 from loadtests.world.description import DEMO
 from loadtests.world.history import back_fill
 from loadtests.world.interface import Mend
@@ -39,32 +35,6 @@ LOOK_SECONDS = 0.5
 
 Say = Callable[[str], None]
 AtPage = Callable[[Notice], Awaitable[None]]
-
-
-@dataclass
-class Course:
-    """What happened, in seconds since 1970."""
-
-    drill: Drill
-    seed: int
-    started: float = 0.0
-    injected: float = 0.0
-    mended: float = 0.0
-    ended: float = 0.0
-    found: list[Notice] = field(default_factory=list)
-    samples: list[Sample] = field(default_factory=list)
-    load_average: float = 0.0
-    fired: dict[str, dict[str, float]] = field(default_factory=dict)
-    first_bad: float | None = None
-    references: dict[str, float | None] = field(default_factory=dict)
-    signals: dict[str, Any] = field(default_factory=dict)
-    confirmed: dict[str, bool] = field(default_factory=dict)
-    memory: Peaks = field(default_factory=Peaks)
-
-    @property
-    def rang(self) -> list[Notice]:
-        """The pages since the break, oldest first."""
-        return pager.pages(self.found, since=self.injected)
 
 
 async def carry_out(
@@ -269,21 +239,11 @@ async def _watch_resolution(course: Course, stage: Stage, http: httpx.Client, sa
     while True:
         await _look(course, stage, http, say)
         now = time.time()
-        if now < give_up and open_groups(course.found, since=course.injected):
+        if now < give_up and pager.open_groups(course.found, since=course.injected):
             end = now + course.drill.watch_after_seconds
         elif now >= end:
             return
         await asyncio.sleep(LOOK_SECONDS)
-
-
-def open_groups(found: Sequence[Notice], *, since: float) -> set[str]:
-    """Groups of pages that have rung and were not resolved since."""
-    still: set[str] = set()
-    for notice in found:
-        if notice.at < since or notice.receiver not in {"pager", "second_channel"}:
-            continue
-        (still.add if notice.status == "firing" else still.discard)(notice.group)
-    return still
 
 
 async def _look(course: Course, stage: Stage, http: httpx.Client, say: Say) -> None:

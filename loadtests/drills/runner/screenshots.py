@@ -16,8 +16,8 @@ from dataclasses import replace
 import httpx
 from playwright.async_api import Browser, Page, async_playwright
 
+from loadtests.drills import catalogue
 from loadtests.drills.runner import run
-from loadtests.drills.runner.drill import catalogue
 from loadtests.faults.mending import MendingFailedError
 from loadtests.observe import traces
 from loadtests.observe.pager import Notice

@@ -1,12 +1,14 @@
-"""What a drill is: data, and one fault or two."""
+"""What a drill is, as data, and what happened in one: the two that are judged against each other."""
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from loadtests import drills
 from loadtests.faults.fault import Fault
+from loadtests.observe import pager
+from loadtests.observe.memory import Peaks
+from loadtests.observe.pager import Notice
+from loadtests.traffic.sample import Sample
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,27 @@ class Drill:
         return not self.expects and not self.tickets
 
 
-def catalogue() -> dict[str, Drill]:
-    """Every drill by name."""
-    found = {}
-    for module in pkgutil.iter_modules(drills.__path__):
-        if module.name.startswith("_") or module.ispkg:
-            continue
-        drill: Drill = importlib.import_module(f"{drills.__name__}.{module.name}").DRILL
-        found[drill.name] = drill
-    return found
+@dataclass
+class Course:
+    """What happened, in seconds since 1970."""
+
+    drill: Drill
+    seed: int
+    started: float = 0.0
+    injected: float = 0.0
+    mended: float = 0.0
+    ended: float = 0.0
+    found: list[Notice] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    load_average: float = 0.0
+    fired: dict[str, dict[str, float]] = field(default_factory=dict)
+    first_bad: float | None = None
+    references: dict[str, float | None] = field(default_factory=dict)
+    signals: dict[str, Any] = field(default_factory=dict)
+    confirmed: dict[str, bool] = field(default_factory=dict)
+    memory: Peaks = field(default_factory=Peaks)
+
+    @property
+    def rang(self) -> list[Notice]:
+        """The pages since the break, oldest first."""
+        return pager.pages(self.found, since=self.injected)
