@@ -24,7 +24,6 @@ from loadtests.traffic import launch
 from loadtests.traffic.callers import older_tokens
 from loadtests.traffic.launch import RATE, Target, above_zero
 from loadtests.world.stage import Stage
-from service.config import Config
 from stack.command_line import Parser
 from stack.credentials import CredentialsError
 from stack.serving import free_port
@@ -106,10 +105,9 @@ def _target(host: str, settings: Settings, *, is_local: bool) -> Iterator[Target
     port, internal = settings.ports["service"], settings.ports["service_internal"]
     targets = settings.prometheus / "targets" / "load.json"
     stage = Stage(settings, os.environ)
-    owner_dsn = stage.dsn("owner")
     with tempfile.TemporaryDirectory(prefix="loadtest-") as directory:
         tokens = Path(directory) / "tokens.json"
-        tokens.write_text(json.dumps(asyncio.run(_older_tokens(owner_dsn, stage.config))))
+        tokens.write_text(json.dumps(asyncio.run(older_tokens(stage))))
         metrics_port = free_port()
         labels = {"job": "loadtest", "service": "loadtest", "env": "local"}
         group = {"targets": [f"127.0.0.1:{metrics_port}"], "labels": labels}
@@ -119,20 +117,12 @@ def _target(host: str, settings: Settings, *, is_local: bool) -> Iterator[Target
                 [f"http://127.0.0.1:{port + number}" for number in replicas],
                 [f"http://127.0.0.1:{internal + number}" for number in replicas],
                 settings.url("provider"),
-                owner_dsn,
+                stage.dsn("owner"),
                 str(tokens),
                 metrics_port,
             )
         finally:
             targets.unlink(missing_ok=True)
-
-
-async def _older_tokens(owner_dsn: str, config: Config) -> dict[str, str]:
-    owner = await asyncpg.connect(owner_dsn, timeout=10)
-    try:
-        return await older_tokens(owner, config)
-    finally:
-        await owner.close()
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ from loadtests.scenarios import SCENARIOS
 from loadtests.traffic import launch
 from loadtests.traffic.callers import older_tokens
 from loadtests.traffic.launch import RATE, Target
-from loadtests.world import plain_app
 from loadtests.world.description import DEMO
 from loadtests.world.surroundings import (
     ServiceNotReadyError,
@@ -86,22 +85,18 @@ async def _run(
 ) -> dict[str, Any]:
     is_plain = configuration == "plain"
     module = DEMO.plain_program if is_plain else DEMO.program
-    environment = plain_app.ENVIRONMENT if is_plain else {}
     count = 2 if configuration == "two_replicas" else REPLICAS.get(name, 1)
     print(f"\n{name}, {configuration}", flush=True)
     async with AsyncExitStack() as stack:
-        replicas = [
-            await stack.enter_async_context(running(module, around, environment))
-            for _ in range(count)
-        ]
+        replicas = [await stack.enter_async_context(running(module, around)) for _ in range(count)]
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="load-")))
         tokens = directory / "tokens.json"
-        tokens.write_text(json.dumps(await older_tokens(around.owner, around.config)))
+        tokens.write_text(json.dumps(await older_tokens(around)))
         target = Target(
             [f"http://127.0.0.1:{process.port}" for process in replicas],
             [process.internal_url for process in replicas],
             around.provider_url,
-            around.postgres.dsn("owner"),
+            around.dsn("owner"),
             str(tokens),
         )
         words = launch.command(

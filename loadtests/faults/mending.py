@@ -200,14 +200,8 @@ async def _remove(*, directory: str) -> None:
 
 
 _KINDS: dict[str, Callable[..., Awaitable[None]]] = {
-    "end_sessions": _end_sessions,
-    "sql": _sql,
-    "post": _post,
-    "thaw": _thaw,
-    "up": _up,
-    "restore": _restore,
-    "stop": _stop,
-    "remove": _remove,
+    one.__name__.removeprefix("_"): one
+    for one in (_end_sessions, _sql, _post, _thaw, _up, _restore, _stop, _remove)
 }
 
 

@@ -1,4 +1,7 @@
-"""Faults of the network: what the proxies before the parts can do."""
+"""Faults of the network: what the proxies before the parts can do, chosen at their control ports."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import httpx
 
@@ -12,22 +15,30 @@ def cut(*parts: str, mode: Mode = "blackhole", **how: float) -> Fault:
 
     The world must have proxies before them: on a stack, by FAULT_PROXIES.
     """
+    return controlled(
+        f"the way to {' and '.join(parts)} is broken ({mode})",
+        lambda world: [world.proxy_control(part) for part in parts],
+        {"mode": mode, **how},
+        back={"mode": "pass"},
+    )
+
+
+def controlled(
+    what: str,
+    urls: Callable[[World], Sequence[str]],
+    content: Mapping[str, Any],
+    *,
+    back: Mapping[str, Any],
+) -> Fault:
+    """Post JSON to control ports. back: what undoes it, posted to the same."""
 
     async def cause(world: World) -> None:
         async with httpx.AsyncClient(trust_env=False) as http:
-            for part in parts:
-                url = world.proxy_control(part)
-                (await http.post(url, json={"mode": mode, **how})).raise_for_status()
+            for url in urls(world):
+                (await http.post(url, json=content)).raise_for_status()
 
     def mends(world: World) -> list[Mend]:
-        return [
-            {
-                "kind": "post",
-                "url": world.proxy_control(part),
-                "content": {"mode": "pass"},
-                "may_be_gone": world.is_in_process,
-            }
-            for part in parts
-        ]
+        post: Mend = {"kind": "post", "content": back, "may_be_gone": world.is_in_process}
+        return [post | {"url": url} for url in urls(world)]
 
-    return Fault(f"the way to {' and '.join(parts)} is broken ({mode})", cause, mends)
+    return Fault(what, cause, mends)

@@ -16,19 +16,18 @@ from pathlib import Path
 
 from loadtests.faults import mending
 from loadtests.judge.figures import Figures, figures
+from loadtests.observe.exposition import exposition, total
 from loadtests.record import record
 from loadtests.record import resilience as report
 from loadtests.resilience.faults import FAULTS, Measured
 from loadtests.traffic import callers
 from loadtests.traffic.engine import Load
 from loadtests.traffic.phases import Phase, arrivals
-from loadtests.world import plain_app
 from loadtests.world.description import DEMO
 from loadtests.world.surroundings import (
     Process,
     ServiceNotReadyError,
     Surroundings,
-    connections_left,
     readiness,
     running,
     surroundings,
@@ -96,11 +95,8 @@ async def _measure_all(
 
 
 async def _run(fault: Measured, around: Surroundings, *, seconds: float, plain: bool) -> Figures:
-    program = DEMO.drill_program if fault.extra else DEMO.program
-    if plain:
-        program = DEMO.plain_program
-    environment = plain_app.ENVIRONMENT if plain else {}
-    async with running(program, around, environment) as process:
+    shipped = DEMO.drill_program if fault.extra else DEMO.program
+    async with running(DEMO.plain_program if plain else shipped, around) as process:
         mending.write_down(around.local, around.mends_of_end())
         return await _measure(fault, around, process, seconds)
 
@@ -115,13 +111,7 @@ async def _measure(
         Phase("after", seconds - mended, DEMO.mix),
     ]
     dues = list(arrivals(phases, seed=SEED))
-    from_all = await callers.sign_in(
-        around.config,
-        owner=around.owner,
-        api_url=f"http://127.0.0.1:{process.port}",
-        provider_url=around.provider_url,
-        dues=dues,
-    )
+    from_all = await callers.sign_in(around, api_url=f"http://127.0.0.1:{process.port}", dues=dues)
     readyz: list[int] = []
     load = Load([process.port], from_all.request, patience_seconds=PATIENCE_SECONDS)
     sending = asyncio.create_task(load.run(dues))
@@ -137,7 +127,7 @@ async def _measure(
     mended = entered if fault.mends_itself else load.now
     await sending
     await asyncio.sleep(SETTLE_SECONDS)
-    left = await connections_left(process, around)
+    left = await _connections_left(process, around)
     return figures(
         load.samples,
         broken=broken,
@@ -150,6 +140,18 @@ async def _measure(
         readyz=readyz,
         **left,
     )
+
+
+async def _connections_left(process: Process, around: Surroundings) -> dict[str, int]:
+    """What an idle service still holds: checked out of its pool, idle in a transaction."""
+    text = await asyncio.to_thread(exposition, process.internal_url)
+    idle = await around.ask(
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE application_name = $1 AND state LIKE 'idle in transaction%'",
+        DEMO.session_name,
+    )
+    used = total([text], "db_client_connection_count", state="used")
+    return {"checked_out": int(used), "idle_in_transaction": idle}
 
 
 def _line(row: Figures) -> str:

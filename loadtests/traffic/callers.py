@@ -11,7 +11,7 @@ import httpx
 
 from loadtests.traffic.phases import Due
 from loadtests.world.description import DEMO, Caller, Release
-from service.config import Config
+from loadtests.world.interface import World
 from service.security.tokens import TokenIssuer
 
 SIGN_INS_AT_ONCE = 4
@@ -90,25 +90,19 @@ class Callers:
         return Request(route, path, described.deadline_seconds, version, headers, json, form)
 
 
-async def sign_in(
-    config: Config,
-    *,
-    owner: "asyncpg.Connection[asyncpg.Record]",
-    api_url: str,
-    provider_url: str,
-    dues: Iterable[Due] = (),
-) -> Callers:
+async def sign_in(world: World, *, api_url: str, dues: Iterable[Due] = ()) -> Callers:
     """Prepare the callers that all of `dues` need. The service must be up.
 
     Raises httpx.HTTPError when the service does not sign them in.
     """
+    config = world.config
     asked = [DEMO.route(due.route).caller for due in dues]
     issuer = TokenIssuer(config, clock=time.time)
     tokens = [
         (issuer.enhanced if number % LEGACY_EVERY else issuer.legacy)(
             row["id"], row["email"], row["role"]
         )
-        for number, row in enumerate(await owner.fetch(DEMO.accounts))
+        for number, row in enumerate(await _accounts(world))
     ]
     limit = asyncio.Semaphore(SIGN_INS_AT_ONCE)
     async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
@@ -122,19 +116,28 @@ async def sign_in(
             *map(session, _some(users, asked.count("leaving") + 1))
         )
         codes = [
-            await _code(http, provider_url, config.provider_redirect_uri, number)
+            await _code(http, world.provider_url, config.provider_redirect_uri, number)
             for number in _some(users[1::2], asked.count("connecting"))
         ]
     return Callers(tokens, browser=browser, leaving=leaving, codes=codes)
 
 
-async def older_tokens(
-    owner: "asyncpg.Connection[asyncpg.Record]", config: Config
-) -> dict[str, str]:
+async def older_tokens(world: World) -> dict[str, str]:
     """Tokens of the older format by e-mail address: no sign-in gives them any more."""
-    issuer = TokenIssuer(config, clock=time.time)
-    rows = await owner.fetch(DEMO.accounts)
-    return {row["email"]: issuer.legacy(row["id"], row["email"], row["role"]) for row in rows}
+    issuer = TokenIssuer(world.config, clock=time.time)
+    return {
+        row["email"]: issuer.legacy(row["id"], row["email"], row["role"])
+        for row in await _accounts(world)
+    }
+
+
+async def _accounts(world: World) -> Sequence[asyncpg.Record]:
+    owner = await asyncpg.connect(world.dsn("owner"), timeout=10)
+    try:
+        rows: Sequence[asyncpg.Record] = await owner.fetch(DEMO.accounts)
+    finally:
+        await owner.close()
+    return rows
 
 
 def _some(users: Sequence[int], count: int) -> Iterator[int]:

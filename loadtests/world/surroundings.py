@@ -7,16 +7,18 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any
 
 import asyncpg
 import httpx
 import uvicorn
 
+from loadtests.world import plain_app
 from loadtests.world.collector import collecting
 from loadtests.world.description import DEMO, Release
 from loadtests.world.interface import Mend
@@ -28,12 +30,11 @@ from stack.processes import Running, running_as, start, stop
 from stack.provider.app import Settings, serving
 from stack.proxy import FaultProxy
 from stack.proxy.__main__ import control_app
+from stack.readiness import answers
 from stack.serving import LOOPBACK, free_port, guest
 from stack.settings import ROOT
 
 READY_SECONDS = 60.0
-
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 class ServiceNotReadyError(Exception):
@@ -51,9 +52,7 @@ class Process:
 
 @dataclass
 class Surroundings:
-    """A light world: what a replica needs. owner, superuser: connections to the database, past the proxy.
-    environment: of the replicas. replicas: those that run now.
-    """
+    """A light world: what a replica needs. environment: of the replicas. replicas: those that run now."""
 
     local: Path
     postgres: Postgres
@@ -61,8 +60,6 @@ class Surroundings:
     controls: Mapping[str, str]
     provider_url: str
     environment: Mapping[str, str]
-    owner: Connection
-    superuser: Connection
     replicas: list[Process] = field(default_factory=list)
     release: Release | None = None
     is_in_process = True
@@ -88,13 +85,19 @@ class Surroundings:
             "postgres": running_as("postgres", self.postgres.pid, stop_signal=signal.SIGINT),
         }
 
+    async def ask(self, query: str, *arguments: object) -> Any:
+        """One value, as the superuser."""
+        connection = await asyncpg.connect(self.dsn("superuser"))
+        try:
+            return await connection.fetchval(query, *arguments)
+        finally:
+            await connection.close()
+
     async def restart(self, part: str) -> None:
         """Of PostgreSQL; the rest has no program of its own. Raises KeyError, PostgresError."""
         if part != "postgres":
             raise KeyError(part)
         await asyncio.to_thread(self.postgres.restart)
-        self.owner = await _connect(self.postgres, "owner")
-        self.superuser = await _connect(self.postgres, "superuser")
 
     def mends_of_stop(self, *_restarted: str) -> list[Mend]:
         """Nothing: no other process can start its parts."""
@@ -154,21 +157,15 @@ async def surroundings(local: Path | None = None) -> AsyncIterator[Surroundings]
                 "SESSION_KEY": "s" * 32,
                 "LOG_FORMAT": "json",
             },
-            owner=await _connect(postgres, "owner"),
-            superuser=await _connect(postgres, "superuser"),
         )
         await upgrade(around.config, say=lambda _line: None)
         await demo.seed(around.config)
         yield around
-        await around.owner.close()
-        await around.superuser.close()
 
 
 @asynccontextmanager
-async def running(
-    program: str, around: Surroundings, more: Mapping[str, str]
-) -> AsyncIterator[Process]:
-    """Run a replica until the block ends. program: as in `python -m`. more: environment variables.
+async def running(program: str, around: Surroundings) -> AsyncIterator[Process]:
+    """Run a replica until the block ends. program: one of the description.
 
     Raises ServiceNotReadyError.
     """
@@ -181,7 +178,7 @@ async def running(
         environment={
             **os.environ,
             **around.environment,
-            **more,
+            **(plain_app.ENVIRONMENT if program == DEMO.plain_program else {}),
             "SERVICE_PORT": str(port),
             "SERVICE_INTERNAL_PORT": str(internal_port),
         },
@@ -192,7 +189,7 @@ async def running(
     replica = Process(port, f"http://{LOOPBACK}:{internal_port}", started)
     around.replicas.append(replica)
     try:
-        if not await _becomes_ready(process, replica.internal_url):
+        if not await _becomes_ready(process, internal_port):
             lines = log.read_text(errors="replace").strip().splitlines()
             raise ServiceNotReadyError(lines[-1] if lines else "it wrote nothing")
         yield replica
@@ -201,16 +198,13 @@ async def running(
         await asyncio.to_thread(stop, [started])
 
 
-async def _becomes_ready(process: subprocess.Popen[bytes], internal_url: str) -> bool:
-    loop = asyncio.get_running_loop()
-    give_up_at = loop.time() + READY_SECONDS
-    async with httpx.AsyncClient(trust_env=False) as http:
-        while process.poll() is None and loop.time() < give_up_at:
-            with contextlib.suppress(httpx.HTTPError):
-                answer = await http.get(f"{internal_url}/readyz")
-                if answer.status_code == httpx.codes.OK:
-                    return True
-            await asyncio.sleep(0.05)
+async def _becomes_ready(process: subprocess.Popen[bytes], internal_port: int) -> bool:
+    is_ready = answers(internal_port, "/readyz")
+    give_up_at = time.monotonic() + READY_SECONDS
+    while process.poll() is None and time.monotonic() < give_up_at:
+        if await asyncio.to_thread(is_ready):
+            return True
+        await asyncio.sleep(0.05)
     return False
 
 
@@ -223,28 +217,6 @@ async def readiness(process: Process) -> int:
         return 0
 
 
-async def connections_left(process: Process, around: Surroundings) -> dict[str, int]:
-    """Return what an idle service still holds: checked out of its pool, idle in a transaction."""
-    name = "db_client_connection_count"
-    async with httpx.AsyncClient(trust_env=False) as http:
-        text = (await http.get(f"{process.internal_url}/metrics")).text
-    checked_out = sum(
-        float(line.rpartition(" ")[2])
-        for line in text.splitlines()
-        if line.startswith(name) and 'state="used"' in line
-    )
-    idle = await around.superuser.fetchval(
-        "SELECT count(*) FROM pg_stat_activity "
-        "WHERE application_name = $1 AND state LIKE 'idle in transaction%'",
-        DEMO.session_name,
-    )
-    return {"checked_out": int(checked_out), "idle_in_transaction": idle}
-
-
 async def versions(around: Surroundings) -> dict[str, str]:
     """Return the version of the database server, as `SHOW server_version` says it."""
-    return {"postgresql": await around.superuser.fetchval("SHOW server_version")}
-
-
-async def _connect(postgres: Postgres, role: Role) -> Connection:
-    return await asyncpg.connect(postgres.dsn(role))
+    return {"postgresql": await around.ask("SHOW server_version")}

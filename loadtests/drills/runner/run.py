@@ -7,7 +7,6 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
-import asyncpg
 import httpx
 
 from loadtests.faults import mending
@@ -18,7 +17,7 @@ from loadtests.observe import pager, runbooks, watch
 from loadtests.observe.memory import watch as watch_memory
 from loadtests.observe.pager import Notice
 from loadtests.observe.signals import empty_now, signals
-from loadtests.traffic.callers import Callers, sign_in
+from loadtests.traffic.callers import sign_in
 from loadtests.traffic.engine import Load
 from loadtests.traffic.phases import Due, Phase, arrivals
 from loadtests.world.description import DEMO
@@ -72,7 +71,7 @@ async def _on(
     course = Course(drill, seed)
     rates = _rates(drill)
     dues = arrivals([Phase(drill.name, _longest(drill), rates)], seed=seed)
-    callers = await _signed_in(stage)
+    callers = await sign_in(stage, api_url=stage.settings.url("service"))
     with (
         Prometheus(stage.settings.url("prometheus"), timeout_seconds=5) as prometheus,
         httpx.Client(trust_env=False, timeout=5) as http,
@@ -110,19 +109,6 @@ async def _on(
 
 def _rates(drill: Drill) -> dict[str, float]:
     return {**DEMO.steady_mix, **drill.rates}
-
-
-async def _signed_in(stage: Stage) -> Callers:
-    owner = await asyncpg.connect(stage.dsn("owner"))
-    try:
-        return await sign_in(
-            stage.config,
-            owner=owner,
-            api_url=stage.settings.url("service"),
-            provider_url=stage.settings.url("provider"),
-        )
-    finally:
-        await owner.close()
 
 
 async def _quiet(prometheus: Prometheus) -> None:
