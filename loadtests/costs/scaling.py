@@ -29,8 +29,10 @@ from stack.command_line import Parser
 from stack.credentials import load_credentials
 from stack.environment import service_environment
 from stack.lifecycle import StackError
+from stack.readiness import answers
 from stack.serving import free_port
 from stack.settings import Settings, read_settings
+from stack.waiting import until
 
 ROUNDS = 100
 MIX = (
@@ -79,14 +81,13 @@ class _Receive(http.server.BaseHTTPRequestHandler):
 
 
 def metrics(port: int) -> tuple[Counter[str], int, int]:
-    """(sum of the samples by family, number of series, bytes of the exposition) of a replica."""
+    """(sum of the samples by name, number of series, bytes of the exposition) of a replica."""
     text = exposition(f"http://127.0.0.1:{port}")
     sums: Counter[str] = Counter()
-    series = 0
-    for sample in samples(text):
+    found = list(samples(text))
+    for sample in found:
         sums[sample.name] += sample.value  # type: ignore[assignment]
-        series += 1
-    return sums, series, len(text)
+    return sums, len(found), len(text)
 
 
 def send(port: int) -> int:
@@ -132,7 +133,7 @@ def measure(environment: Mapping[str, str]) -> Figures:
                 },
             )
         try:
-            _await_ready(internal)
+            until(answers(internal, "/readyz"), "a replica that is ready", seconds=READY_SECONDS)
             send(port)  # warm: pools, caches, the label sets that only traffic makes
             _await_export(sink)
             before, _, _ = metrics(internal)
@@ -168,17 +169,6 @@ def measure(environment: Mapping[str, str]) -> Figures:
     )
 
 
-def _await_ready(port: int) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200:
-                return
-        except httpx.HTTPError:
-            time.sleep(0.1)
-    raise StackError(f"the replica was not ready within {READY_SECONDS:.0f} s")
-
-
 def _await_export(sink: Sink) -> None:
     """Until nothing has come for two seconds: the exporter's longest pause is one."""
     quiet_since, seen = time.monotonic(), -1
@@ -202,7 +192,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     try:
         figures = measure(_environment(read_settings()))
-    except (StackError, httpx.HTTPError) as error:
+    except (StackError, TimeoutError, httpx.HTTPError) as error:
         sys.stderr.write(f"scaling: {error}\n")
         return 1
     record.publish(record.place(given.into), "scaling", asdict(figures), render(figures))

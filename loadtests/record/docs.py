@@ -87,7 +87,7 @@ def _copy(journal: Journal) -> None:
 
 def _publish_runs(journal: Journal) -> None:
     kept = [
-        {key: one for key, one in row.items() if key not in {"pid", "folder"}}
+        {key: one for key, one in row.items() if key not in {"pid", "folder", "result"}}
         for row in journal.rows
     ]
     content = {"commit": journal.commit, "runs": kept}

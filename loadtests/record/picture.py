@@ -42,6 +42,8 @@ def draw(rows: Sequence[Row], directory: Path, *, overview: Sequence[Row] = ()) 
         figures.append(figure_of_all(overview))
         files.append(directory / OVERVIEW)
         sizes.append((figures[-1].layout.width, figures[-1].layout.height))
+    if not figures:
+        return
     widths, heights = zip(*sizes, strict=True)
     try:
         plotly.io.write_images(figures, files, width=list(widths), height=list(heights))

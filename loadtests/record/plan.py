@@ -43,11 +43,13 @@ FAULTS = (
 class Run:
     """One command, whose record and page go into a directory of its own.
 
-    key: its name, unique in the plan. words: of Python's command line. needs_stack: a stack of its own
-    runs meanwhile. needs_quiet: it measures CPU, so nothing else may; it is waited for.
+    key: its name, unique in the plan. result: the file without which it has none. words: of Python's
+    command line. needs_stack: a stack of its own runs meanwhile. needs_quiet: it measures CPU, so
+    nothing else may; it is waited for.
     """
 
     key: str
+    result: str
     words: tuple[str, ...]
     needs_stack: bool = False
     needs_quiet: bool = False
@@ -60,17 +62,29 @@ Batch = Sequence[Run]
 def whole() -> list[Batch]:
     """Everything."""
     costs = [
-        Run("costs/collector", ("-m", "loadtests.costs.collector"), needs_quiet=True),
-        Run("costs/first_data", ("-m", "loadtests.costs.first_data"), needs_quiet=True),
+        Run(
+            "costs/collector",
+            "collector.json",
+            ("-m", "loadtests.costs.collector"),
+            needs_quiet=True,
+        ),
+        Run(
+            "costs/first_data",
+            "first_data.json",
+            ("-m", "loadtests.costs.first_data"),
+            needs_quiet=True,
+        ),
         *(
-            Run(f"costs/{name}", ("-m", f"loadtests.costs.{name}", *more), needs_stack=True)
-            for name, more in (
-                ("memory", ("--scenario", "steady")),
-                ("scaling", ()),
-                ("request", ()),
+            Run(
+                f"costs/{name}", result, ("-m", f"loadtests.costs.{name}", *more), needs_stack=True
+            )
+            for name, result, more in (
+                ("memory", "memory.json", ("--scenario", "steady")),
+                ("scaling", "scaling.json", ()),
+                ("request", "request.md", ()),
             )
         ),
-        Run("mutation", ("-m", "alerting.mutate")),
+        Run("mutation", "mutation.md", ("-m", "alerting.mutate")),
     ]
     return [*_drills(), *([run] for run in (*_load(), *_resilience(), *costs))]
 
@@ -86,6 +100,7 @@ def _drills() -> Iterator[Batch]:
         yield [
             Run(
                 f"drills/{name}/{seed}",
+                "drills.json",
                 ("-m", "loadtests.drills", name, "--seed", str(seed), "--lane", str(lane)),
             )
             for lane, (name, seed) in enumerate(seeded[first : first + SIDE_BY_SIDE])
@@ -96,11 +111,11 @@ def _load() -> Iterator[Run]:
     for configuration, names in CONFIGURATIONS.items():
         for name in names:
             words = ("-m", "loadtests.report", "--only", name, "--configuration", configuration)
-            yield Run(f"load/{configuration}/{name}", words)
+            yield Run(f"load/{configuration}/{name}", "load.json", words)
 
 
 def _resilience() -> Iterator[Run]:
     for configuration, more in (("firedrill", ()), ("plain", ("--plain",))):
         for fault in FAULTS:
             words = ("-m", "loadtests.resilience", "--only", fault, *more)
-            yield Run(f"resilience/{configuration}/{fault}", words)
+            yield Run(f"resilience/{configuration}/{fault}", "resilience.json", words)

@@ -5,7 +5,7 @@ from typing import Any
 
 from loadtests.judge.scores import Row, totals
 from loadtests.record.load import measured
-from loadtests.record.markdown import between, table
+from loadtests.record.markdown import between, figure, table
 
 QUICK = ("db_pool_exhausted", "validation_break_all_clients")
 """The drills that are part of `make test`."""
@@ -36,10 +36,13 @@ def _scores(rows: Sequence[Row], repeats: Sequence[Row], void: Sequence[Row]) ->
                 ("recall: faults whose pages all came in time", share["recall"]),
                 ("precision: pages that a fault was to cause", share["precision"]),
                 ("first page named the cause", f"{100 * (scores['attribution'] or 0):.3g} %"),
-                ("pages a fault", f"{scores['pages_per_fault']:g}"),
+                ("pages a fault", figure(scores["pages_per_fault"])),
                 (
                     "seconds from the fault to the pager, p50, p95",
-                    f"{scores['detect_seconds_p50']:.0f}, {scores['detect_seconds_p95']:.0f}",
+                    ", ".join(
+                        figure(scores[name] and round(scores[name]))
+                        for name in ("detect_seconds_p50", "detect_seconds_p95")
+                    ),
                 ),
                 (
                     f"pages in {minutes:.0f} minutes of {len(quiet)} drills that must not page",

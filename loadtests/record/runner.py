@@ -48,6 +48,7 @@ class Journal:
             "key": run.key,
             "folder": f"{number}-{run.key.replace('/', '-')}",
             "command": " ".join(["python", *run.words]),
+            "result": run.result,
             "commit": self.commit,
             "started": _now(),
             "ended": None,
@@ -146,7 +147,7 @@ def _await(
             if code < 0 or code == 130:  # by a signal, as Python says it, or as a shell does
                 journal.end(row, None, "interrupted")
             else:
-                journal.end(row, code, _void(code, journal.folder(row)))
+                journal.end(row, code, _void(code, journal.folder(row), row["result"]))
             print(f"         {row['key']}: {verdict(row)}", flush=True)
     except KeyboardInterrupt:
         for process in processes:
@@ -206,9 +207,9 @@ def verdict(row: Row) -> str:
     return {None: "running", 0: "as it should be"}.get(row["exit_code"], "fell short")
 
 
-def _void(code: int, folder: Path) -> str | None:
+def _void(code: int, folder: Path, result: str) -> str | None:
     """Why a run that ended has no result; None: it has one. 1 is also how Python ends at an error."""
-    if code in {0, 1} and any(folder.glob("*.md")):
+    if code in {0, 1} and (folder / result).exists():
         return None
     lines = (folder / "log").read_text(errors="replace").strip().splitlines()
     # Without the paths of this machine.

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from loadtests.record import __main__ as command
-from loadtests.record import docs, plan, record
+from loadtests.record import docs, drills, picture, plan, record
 from loadtests.record.plan import Batch, Run
+from loadtests.record.readme import drill_figures
 from loadtests.record.runner import VOID_TRIES, Journal, carry_out, verdict
 from loadtests.resilience.faults import FAULTS
 from loadtests.scenarios import SCENARIOS
@@ -24,7 +25,7 @@ WRITES = "import pathlib, sys; pathlib.Path(sys.argv[-1], 'page.md').touch(); "
 
 
 def run(key: str, code: str) -> Run:
-    return Run(key, ("-c", code))
+    return Run(key, "page.md", ("-c", code))
 
 
 def ended(code: int) -> str:
@@ -71,7 +72,8 @@ def test_a_killed_record_goes_on_and_keeps_what_was_interrupted(tmp_path: Path) 
     first, second = run("first", ended(0)), run("second", slow)
     batches = [[first], [second]]
     code = f"""
-import sys; from pathlib import Path; from loadtests.record.runner import Journal, Run, carry_out
+import sys; from pathlib import Path; from loadtests.record.readme import drill_figures
+from loadtests.record.runner import Journal, Run, carry_out
 carry_out({batches!r}, Journal(Path(sys.argv[1])))
 """
     child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT)
@@ -171,6 +173,17 @@ def test_the_plan_has_every_drill_scenario_and_fault() -> None:
         fault.name for fault in FAULTS
     }
     assert set(plan.WITH_MORE_SEEDS) <= files
+
+
+def test_drills_that_all_were_void_or_must_not_page_can_be_written(tmp_path: Path) -> None:
+    void = [{"name": "quiet", "seed": 1, "load_average": 9.8, "void": "it was busy"}]
+    content = drills.content_of([], void)
+
+    assert "| quiet | 1 | 9.8 | it was busy |" in drills.page(content)
+    assert "| drills, runs with other seeds, void runs | 0, 0, 1 |" in drill_figures(
+        (ROOT / "README.md").read_text(), content
+    )
+    picture.draw([], tmp_path)
 
 
 def test_a_record_is_whole_or_the_one_before(
