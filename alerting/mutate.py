@@ -1,7 +1,7 @@
 """The mutation gate: breaks every rule in every small way and demands that its tests notice.
 
-`python -m alerting.mutate` runs all mutants and writes mutation.md into .local/records, or --into;
-`--sample 60 --seed 1` runs some and writes nothing. A mutant is killed when the tests of its alert fail.
+`python -m alerting.mutate --into DIRECTORY` runs all mutants and writes mutation.md there; `--sample 60
+--seed 1` runs some and writes nothing. A mutant is killed when the tests of its alert fail.
 Survivors need a reason in `survivors.yaml`; one without fails the run, and so do less than 95 % killed.
 """
 
@@ -23,7 +23,6 @@ from alerting.catalogue import FOLDER, AlertSourceError, snake_case
 from alerting.document import read_yaml
 from alerting.mutants import mutants_of
 from alerting.rule_tests import PROCESSES, files_of_tests, promtools, run
-from stack.settings import read_settings
 
 SURVIVORS = FOLDER / "survivors.yaml"
 KILLED_RATIO = 0.95
@@ -89,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--sample", type=int, help="run this many mutants, chosen by --seed")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", help="run the mutants whose title begins with this")
-    parser.add_argument("--into", type=Path, help="directory of the page (.local/records)")
+    parser.add_argument("--into", type=Path, help="write the page mutation.md into this directory")
     options = parser.parse_args(arguments)
     try:
         promtool = promtools()[0]
@@ -110,9 +109,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     seconds = time.perf_counter() - started
     reasons: dict[str, str] = read_yaml(SURVIVORS) or {}
-    if not options.sample and not options.only:
-        directory = options.into or read_settings().local / "records"
-        _write_report(directory, total, survivors, reasons, seconds)
+    if options.into and not options.sample and not options.only:
+        _write_report(options.into, total, survivors, reasons, seconds)
     return _verdict(len(cases), survivors, reasons, seconds)
 
 

@@ -8,7 +8,7 @@ DRILL = Drill(
     what="The file that tells Prometheus where the service is has become empty.",
     breaks=(emptied("prometheus/targets/service.json", "[]"),),
     expects=("TargetAbsent",),
-    # Prometheus forgets the target within 15 s, staleness is at once, the rule waits a minute, 5 s of grouping.
+    # 15 s until the target is forgotten, a minute of waiting, 5 s of grouping.
     deadline_seconds=110,
     also=frozenset({"ApiMetricsAbsent"}),
     evidence='absent(up{job="service"})',
