@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from urllib.parse import urlencode
@@ -56,11 +57,10 @@ class Clock:
         return self.now
 
 
-def client(peer: Peer, clock: Clock | None = None) -> CalendarProvider:
+def client(peer: Peer, clock: Callable[[], float] = time.monotonic) -> CalendarProvider:
     config = Config()
     http = open_http(config, transport=httpx.MockTransport(peer))
-    more = {} if clock is None else {"clock": clock}
-    return CalendarProvider(http, config, jitter=lambda: 0.0, **more)
+    return CalendarProvider(http, config, clock=clock, jitter=lambda: 0.0)
 
 
 def ok(content: object) -> httpx.Response:
