@@ -12,7 +12,7 @@ DRILL = Drill(
         ),
     ),
     expects=("CalendarProviderDown",),
-    deadline_seconds=210,
+    deadline_seconds=130,
     # Until after the breaker has opened: the page must be held although no call reaches the provider.
     holds_seconds=240,
     also=frozenset({"ApiErrorBudgetBurn"}),

@@ -8,7 +8,7 @@ DRILL = Drill(
     what="The only replica is stopped (SIGSTOP): connections are taken, nothing is answered.",
     breaks=(freeze("service-1"),),
     expects=("ServiceDown",),
-    deadline_seconds=75,
+    deadline_seconds=65,
     also=frozenset({"ApiProbeFailing", "ApiMetricsAbsent", "TargetDown"}),
     evidence='1 - min(up{job="service"})',
     # Longer than what is held back after the cause: a symptom that comes then is seen.
