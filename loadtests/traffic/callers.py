@@ -98,11 +98,14 @@ async def sign_in(world: World, *, api_url: str, dues: Iterable[Due] = ()) -> Ca
     config = world.config
     asked = [DEMO.route(due.route).caller for due in dues]
     issuer = TokenIssuer(config, clock=time.time)
+    # By number of the user: others, such as the prober, have an account too.
+    rows = {row["email"]: row for row in await _accounts(world)}
+    accounts = [rows[DEMO.email_of(number)] for number in range(1, DEMO.users + 1)]
     tokens = [
         (issuer.enhanced if number % LEGACY_EVERY else issuer.legacy)(
             row["id"], row["email"], row["role"]
         )
-        for number, row in enumerate(await _accounts(world))
+        for number, row in enumerate(accounts)
     ]
     limit = asyncio.Semaphore(SIGN_INS_AT_ONCE)
     async with httpx.AsyncClient(trust_env=False, timeout=30) as http:

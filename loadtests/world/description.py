@@ -150,7 +150,7 @@ DEMO = Description(
     password_of=password_of,
     session_name="firedrill-api",
     tables=frozenset({"profiles", "settings", "accounts"}),
-    accounts="SELECT id, email, role::text FROM accounts ORDER BY email",
+    accounts="SELECT id, email, role::text FROM accounts",
     expire_grants="UPDATE oauth_grants SET expires_at = now()",
     program="service",
     drill_program="loadtests.world.drill_app",

@@ -32,6 +32,9 @@ def test_a_fault_pages_once_by_its_own_name_and_is_resolved(
 
     course = asyncio.run(run.carry_out(drill, stage, seed=1, say=say))
 
+    # Before the break the service is healthy: an answer that blames the caller says that the load is wrong.
+    healthy = [one for one in course.samples if one.due < drill.warm_seconds]
+    assert {one.code for one in healthy if one.status in {400, 401, 403, 404, 409, 422}} == set()
     row = judgement.row_of(course)
     with capsys.disabled():
         seconds = f"page {row['detect_seconds']} s, resolved {row['resolve_seconds']} s"
