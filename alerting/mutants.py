@@ -106,7 +106,9 @@ def _operator_changes(node: promql.BinaryExpr) -> Iterator[_Change]:
     operator = str(node.op)
     left, right = node.lhs.prettify(), node.rhs.prettify()
     if operator in _REVERSED:
-        others = [_REVERSED[operator], *([">"] if operator == ">=" else [])]
+        # An increase is extrapolated to the end of its window: it is never exactly a whole number.
+        has_boundary = operator == ">=" and "increase" not in left
+        others = [_REVERSED[operator], *([">"] if has_boundary else [])]
         for other in others:
             text = f"(({left}) {other} {_modifier(node)} ({right}))"
             yield _Change(f"{operator} becomes {other} before {_short(right)}", text)

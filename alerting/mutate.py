@@ -6,15 +6,16 @@ Survivors need a reason in `survivors.yaml`; one without fails the run, and so d
 """
 
 import argparse
+import hashlib
 import json
 import os
-import random
 import sys
 import tempfile
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,26 +31,41 @@ KILLED_RATIO = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A mutant in its place: the rule file it changes, the whole changed document, the test to run."""
+    """A mutant in its place: the rule file it changes, the whole changed document, and the tests of it:
+    those of the alert, or those of the recording rules and of every alert that is built on them.
+    """
 
     title: str
     rule_file: str
     document: dict[str, Any]
-    test_file: Path
+    tests: tuple[Path, ...]
 
 
 def all_cases(built: Path) -> list[Case]:
     """Return every mutant of every rule below `built`, in a stable order."""
     cases = []
-    for name, test_file in sorted(files_of_tests().items()):
+    tests = files_of_tests()
+    for name, own in sorted(tests.items()):
         is_recording = name == "recording"
         files = RECORDING_FILES if is_recording else (f"{snake_case(name)}.yaml",)
         for file in files:
-            cases += list(_cases_of(name, file, read_yaml(built / "rules" / file), test_file))
+            more = [
+                other
+                for other in tests.values()
+                if is_recording and _names(other, file, besides=own)
+            ]
+            document = read_yaml(built / "rules" / file)
+            cases += list(_cases_of(name, file, document, (own, *more)))
     return cases
 
 
-def _cases_of(name: str, file: str, document: dict[str, Any], test_file: Path) -> Iterable[Case]:
+def _names(test_file: Path, rule_file: str, *, besides: Path) -> bool:
+    return test_file != besides and f"rules/{rule_file}" in read_yaml(test_file)["rule_files"]
+
+
+def _cases_of(
+    name: str, file: str, document: dict[str, Any], tests: tuple[Path, ...]
+) -> Iterable[Case]:
     for group_number, group in enumerate(document["groups"]):
         for rule_number, rule in enumerate(group["rules"]):
             labels = rule.get("labels", {})
@@ -62,7 +78,7 @@ def _cases_of(name: str, file: str, document: dict[str, Any], test_file: Path) -
                 rules = list(group["rules"])
                 rules[rule_number] = mutant.rule
                 groups[group_number]["rules"] = rules
-                yield Case(f"{subject} / {mutant.title}", file, {"groups": groups}, test_file)
+                yield Case(f"{subject} / {mutant.title}", file, {"groups": groups}, tests)
 
 
 def survives(case: Case, built: Path, promtool: str) -> bool:
@@ -75,7 +91,11 @@ def survives(case: Case, built: Path, promtool: str) -> bool:
                 (rules / original.name).symlink_to(original)
         # JSON is YAML, and much faster to write.
         (rules / case.rule_file).write_text(json.dumps(case.document), encoding="utf-8")
-        outcome = run(case.test_file, Path(folder), promtool=promtool)
+        return all(_passes(case, one, Path(folder), promtool) for one in case.tests)
+
+
+def _passes(case: Case, test_file: Path, built: Path, promtool: str) -> bool:
+    outcome = run(test_file, built, promtool=promtool)
     if not outcome.passed and "exp:" not in outcome.output and "err:" not in outcome.output:
         message = f"{case.title}: promtool did not run the tests: {outcome.output.strip()[:300]}"
         raise AlertSourceError(message)
@@ -100,8 +120,8 @@ def main(arguments: list[str] | None = None) -> int:
             if options.only:
                 cases = [case for case in cases if case.title.startswith(options.only)]
             if options.sample:
-                chosen = random.Random(options.seed)  # noqa: S311  (chooses tests, protects nothing)
-                cases = chosen.sample(cases, min(options.sample, len(cases)))
+                # By title: a new mutant takes the place of one, and does not shuffle all.
+                cases = sorted(cases, key=partial(_lot, options.seed))[: options.sample]
             started = time.perf_counter()
             survivors = _survivors(cases, built, promtool)
     except (AlertSourceError, OSError, ValueError) as error:
@@ -112,6 +132,10 @@ def main(arguments: list[str] | None = None) -> int:
     if options.into and not options.sample and not options.only:
         _write_report(options.into, total, survivors, reasons, seconds)
     return _verdict(len(cases), survivors, reasons, seconds)
+
+
+def _lot(seed: int, case: Case) -> bytes:
+    return hashlib.sha256(f"{seed} {case.title}".encode()).digest()
 
 
 def _survivors(cases: list[Case], built: Path, promtool: str) -> list[str]:
