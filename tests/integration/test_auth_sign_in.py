@@ -197,10 +197,10 @@ async def test_no_connection_is_held_while_the_password_is_checked(
         ({"data": {"username": "a@b"}, "files": {"f": b"x"}}, (415, "unsupported_media_type")),
         ({"data": {"username": "a@b"}}, (422, "validation_failed")),
         ({"data": {"username": "a@b", "password": ""}}, (422, "validation_failed")),
-        ({"data": {"username": "c\x00c@b", "password": "x"}}, (422, "validation_failed")),
-        ({"data": {"username": "a@b", "password": "c\x00c"}}, (422, "validation_failed")),
-        ({"data": {"username": "c" * 300, "password": "x"}}, (422, "validation_failed")),
-        ({"data": {"username": "a@b", "password": "c" * 1025}}, (422, "validation_failed")),
+        ({"data": {"username": "zz\x00z@b", "password": "x"}}, (422, "validation_failed")),
+        ({"data": {"username": "a@b", "password": "zz\x00z"}}, (422, "validation_failed")),
+        ({"data": {"username": "z" * 300, "password": "x"}}, (422, "validation_failed")),
+        ({"data": {"username": "a@b", "password": "z" * 1025}}, (422, "validation_failed")),
         (
             {"data": {"username": "a@b", "password": "x", "grant_type": "implicit"}},
             (422, "validation_failed"),
@@ -213,7 +213,7 @@ async def test_a_form_that_does_not_fit_is_refused_without_an_echo(
     answer = await world.client.post(TOKEN, **request_)
 
     assert problem(answer) == expected
-    assert "ccc" not in answer.text
+    assert "zz" not in answer.text
     assert "implicit" not in answer.text
 
 

@@ -1,7 +1,6 @@
 """The signals of the application as wired in production, counted against each other."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterator
 
 import httpx
@@ -82,12 +81,16 @@ async def test_every_statement_of_a_request_is_one_client_span_below_its_server_
     with capture_logs() as lines:
         answer = await client.get("/api/v1/profile", headers=someone.headers)
 
-    kinds = Counter(span.kind for span in ended)
     (server,) = [span for span in ended if span.kind is SpanKind.SERVER]
-    clients = [span for span in ended if span.kind is SpanKind.CLIENT]
+    trace_id = server.context.trace_id if server.context is not None else 0
+    # Tasks of the service have traces of their own meanwhile.
+    clients = [
+        span
+        for span in ended
+        if span.kind is SpanKind.CLIENT
+        and span.context is not None
+        and span.context.trace_id == trace_id
+    ]
     (line,) = [line for line in lines if line["event"] == "request_finished"]
     assert answer.status_code in {200, 404}
-    assert kinds[SpanKind.CLIENT] == line["db_statements"] > 0
-    assert {span.context.trace_id for span in clients if span.context is not None} == {
-        server.context.trace_id if server.context is not None else 0
-    }
+    assert len(clients) == line["db_statements"] > 0
