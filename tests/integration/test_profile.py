@@ -169,10 +169,12 @@ async def test_a_read_leaves_one_server_span_and_one_client_span_per_statement(
     with watched_spans(service.tracing) as spans:
         await client.get(PATH, headers=someone.headers)
 
-    kinds = [span.kind.name for span in spans.ended]
-    assert kinds.count("SERVER") == 1
-    assert kinds.count("CLIENT") == 2
     (server,) = [span for span in spans.ended if span.kind.name == "SERVER"]
+    # Tasks of the service have traces of their own meanwhile.
+    of_the_request = [
+        span.kind.name for span in spans.ended if span.context.trace_id == server.context.trace_id
+    ]
+    assert of_the_request.count("CLIENT") == 2
     assert server.name == f"GET {PATH}"
     assert (server.attributes or {})["http.route"] == PATH
 
