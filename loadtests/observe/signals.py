@@ -38,12 +38,12 @@ async def signals(
         panels = await asyncio.to_thread(_panels, stage, drill, seconds=int(time.time() - start))
         if empty_before is not None:
             panels["unproven"] = [one for one in panels["unproven"] if one in empty_before]
+            required = panels["queries"] - panels["empty_when_healthy"]
+            without = len(panels["unproven"]) + len(panels["errors"])
+            panels["share_of_required_with_data"] = round(1 - without / required, 4)
         if not panels["unproven"] or time.monotonic() > give_up:
             break
         await asyncio.sleep(LOOK_SECONDS)
-    required = panels["queries"] - panels["empty_when_healthy"]
-    without = len(panels["unproven"]) + len(panels["errors"])
-    panels["share_of_required_with_data"] = round(1 - without / required, 4)
     found = await asyncio.to_thread(_exemplars, stage, start=start, end=end)
     return {"panels": panels, "exemplars": found}
 
