@@ -4,9 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
 from prometheus_client import CollectorRegistry
+from sqlalchemy import event
 
+from service.database import Database
 from service.metrics import REGISTRY
 from service.telemetry.traces import Tracing
 
@@ -63,3 +66,24 @@ def watched_spans(tracing: Tracing) -> Iterator[Spans]:
         yield spans
     finally:
         tracing.tap.watchers.remove(spans.ended.append)
+
+
+@contextmanager
+def watched_transactions(database: Database) -> Iterator[list[str]]:
+    """Yield the trace of each transaction begun within a span, as 32 hexadecimal digits.
+
+    The service's own chores (the probe of the database, the count of grants) begin theirs outside of
+    any span, every 5 and 15 s: `db_transactions_total` counts those too.
+    """
+    traces: list[str] = []
+
+    def begun(_connection: object) -> None:
+        context = trace.get_current_span().get_span_context()
+        if context.is_valid:
+            traces.append(f"{context.trace_id:032x}")
+
+    event.listen(database.engine.sync_engine, "begin", begun)
+    try:
+        yield traces
+    finally:
+        event.remove(database.engine.sync_engine, "begin", begun)
