@@ -23,6 +23,7 @@ FROM ${PYTHON_IMAGE} AS load
 ENV PATH=/opt/firedrill/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /app
 COPY --from=load-build /opt/firedrill /opt/firedrill
+COPY firedrill_kit firedrill_kit
 COPY service service
 COPY stack stack
 COPY loadtests loadtests
@@ -41,8 +42,9 @@ COPY --from=service-build /opt/firedrill /opt/firedrill
 COPY alerting alerting
 COPY deploy deploy
 COPY stack stack
+COPY firedrill_kit firedrill_kit
 COPY service service
-RUN python -m compileall -q alerting deploy stack service \
+RUN python -m compileall -q alerting deploy stack firedrill_kit service \
  # A new volume takes the owner of the folder that it is mounted over: these are Compose's.
  && for folder in collector configuration logs state secrets/service secrets/owner secrets/provider \
       secrets/postgres secrets/monitor secrets/grafana; do mkdir -p /var/lib/firedrill/$folder; done \

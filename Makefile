@@ -6,7 +6,7 @@ PY := .venv/bin/python
 INSTALLED := .venv/.installed
 LOAD_OPTIONS = $(foreach name,HOST RATE DURATION SEED WORKERS,$(if $($(name)),\
   --$(shell echo $(name) | tr A-Z a-z) "$($(name))"))
-CODE := $(wildcard service stack alerting loadtests dashboards deploy tests)
+CODE := $(wildcard firedrill_kit service stack alerting loadtests dashboards deploy tests)
 
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 .NOTPARALLEL:

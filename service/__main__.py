@@ -17,12 +17,12 @@ import structlog
 import uvicorn
 import uvloop
 
+from firedrill_kit.telemetry import logs
 from service import metrics
 from service.app import SHIPPED, InstrumentationInactiveError, Parts, Service
 from service.config import Config, read_config, require_secrets
 from service.health import Health, InternalServer
 from service.server import limited_protocol
-from service.telemetry import logs
 
 LEAVE_SHARE, ANSWER_SHARE, END_SHARE = 0.2, 0.82, 0.92
 """Of STOP_SECONDS, from the signal on: until then the port stays open, so that a balancer has seen `/readyz`

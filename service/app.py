@@ -19,6 +19,18 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import PlainTextResponse
 from starlette.types import ASGIApp, Scope
 
+from firedrill_kit.resilience import deadline
+from firedrill_kit.resilience.admission import Admission, Door, Limits, Place
+from firedrill_kit.resilience.arrivals import Arrivals
+from firedrill_kit.resilience.deadline import Deadline
+from firedrill_kit.telemetry import check, guard
+from firedrill_kit.telemetry.callers import RecentCallers
+from firedrill_kit.telemetry.describe import describe
+from firedrill_kit.telemetry.http import Edge, SpanMarks
+from firedrill_kit.telemetry.keep import Keep
+from firedrill_kit.telemetry.loop import LoopMonitor
+from firedrill_kit.telemetry.record import RequestRecord
+from firedrill_kit.telemetry.traces import Tracing, start_tracing
 from service import docs, failures, framework, metrics, problems, responses
 from service.bodies import Bodies
 from service.config import Config
@@ -34,21 +46,9 @@ from service.domains.profile.router import routes as profile_routes
 from service.domains.settings.router import routes as settings_routes
 from service.failures import Failure
 from service.health import Health, every
-from service.resilience import deadline
-from service.resilience.admission import Admission, Door, Limits, Place
-from service.resilience.arrivals import Arrivals
-from service.resilience.deadline import Deadline
 from service.routes import HeadAsGet, Policy, RouteTable, policy_of, table_of
 from service.schema import Capabilities, SchemaWatch
 from service.security import Authentication, Security, openapi
-from service.telemetry import check, guard
-from service.telemetry.callers import RecentCallers
-from service.telemetry.describe import describe
-from service.telemetry.http import Edge, SpanMarks
-from service.telemetry.keep import Keep
-from service.telemetry.loop import LoopMonitor
-from service.telemetry.record import RequestRecord
-from service.telemetry.traces import Tracing, start_tracing
 from service.upstream import CalendarProvider, open_http
 
 GRANTS_EVERY_SECONDS = 15.0

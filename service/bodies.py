@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from firedrill_kit.resilience.arrivals import Arrivals
+from firedrill_kit.telemetry.record import RequestRecord
 from service import failures, metrics
 from service.failures import Failure
-from service.resilience.arrivals import Arrivals
 from service.routes import FORM, RouteSpec
-from service.telemetry.record import RequestRecord
 
 FORM_BYTES_MAX = 16 * 1024
 """Whoever signs in is not known yet, and a form of 1 MiB of `&` takes 0.3 s of the event loop to parse."""

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from service.resilience.arrivals import OPEN_REQUEST_BYTES
+from firedrill_kit.resilience.arrivals import OPEN_REQUEST_BYTES
 
 MIN_KEY_BYTES = 32
 """Shortest HMAC or AES key accepted: RFC 7518 §3.2 wants a key as long as the hash (256 bits)."""

@@ -17,6 +17,10 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
+from firedrill_kit.resilience import deadline
+from firedrill_kit.telemetry.query_summary import summary_of
+from firedrill_kit.telemetry.record import current
+from firedrill_kit.telemetry.traces import past_span
 from service import failures, metrics
 from service.config import Config
 from service.driver_errors import (
@@ -29,10 +33,6 @@ from service.driver_errors import (
     meaning_of,
 )
 from service.pool import MeasuredPool, PoolMeter, watch
-from service.resilience import deadline
-from service.telemetry.query_summary import summary_of
-from service.telemetry.record import current
-from service.telemetry.traces import past_span
 
 T = TypeVar("T")
 Operation = Callable[[AsyncSession], Awaitable[T]]

@@ -20,11 +20,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from firedrill_kit.telemetry.exposition import exposition
 from service import metrics
 from service.config import Config
 from service.database import connect
 from service.driver_errors import connect_failure
-from service.telemetry.exposition import exposition
 
 LOOP_STUCK_SECONDS = 5.0
 """A heartbeat older than this: the loop is blocked, `/livez` fails."""

@@ -14,9 +14,9 @@ from itertools import product
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from firedrill_kit.telemetry.collectors import CallbackGauge, register_process_collectors
+from firedrill_kit.telemetry.labels import error_type_of
 from service import failures
-from service.telemetry.collectors import CallbackGauge, register_process_collectors
-from service.telemetry.labels import error_type_of
 
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 

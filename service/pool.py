@@ -14,10 +14,10 @@ from typing import Any
 from sqlalchemy import exc
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 
+from firedrill_kit.telemetry.record import KEEP_POOL_WAIT_SECONDS, RequestRecord, current
+from firedrill_kit.telemetry.traces import past_span
 from service import metrics
 from service.driver_errors import ConnectFailed, PoolRefused
-from service.telemetry.record import KEEP_POOL_WAIT_SECONDS, RequestRecord, current
-from service.telemetry.traces import past_span
 
 SPAN_FROM_SECONDS = 0.005
 """A wait shorter than this leaves no span of its own: it is noise in every trace."""

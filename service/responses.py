@@ -17,14 +17,14 @@ import structlog
 from pydantic import BaseModel, ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from firedrill_kit.resilience.admission import CallerBusyError, OverloadedError
+from firedrill_kit.resilience.deadline import CallerDeadlineExceededError, DeadlineExceededError
+from firedrill_kit.telemetry.labels import BoundedSet
+from firedrill_kit.telemetry.record import RequestRecord
 from service import driver_errors, failures, metrics
 from service.contract import field_of
 from service.failures import Failure, Mode
 from service.problems import PROBLEM_TYPE, problem_of
-from service.resilience.admission import CallerBusyError, OverloadedError
-from service.resilience.deadline import CallerDeadlineExceededError, DeadlineExceededError
-from service.telemetry.labels import BoundedSet
-from service.telemetry.record import RequestRecord
 
 EXCEPTION_LABELS_MAX = 50
 RETRY_AFTER_SECONDS = (1.0, 3.0)

@@ -14,10 +14,10 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from firedrill_kit.telemetry.http import mark_disconnected
+from firedrill_kit.telemetry.identity import uuid7
 from service import failures, metrics
 from service.config import Config
-from service.telemetry.http import mark_disconnected
-from service.telemetry.identity import uuid7
 
 
 class _HeadTooLargeError(Exception):

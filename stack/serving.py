@@ -19,8 +19,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from service.telemetry.exposition import exposition
-from service.telemetry.field_names import field_name
+from firedrill_kit.telemetry.exposition import exposition
+from firedrill_kit.telemetry.field_names import field_name
 
 LOOPBACK = "127.0.0.1"
 HOST_HELP = "address to listen on; anything but loopback is for containers alone"

@@ -16,6 +16,8 @@ import httpx
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from firedrill_kit.resilience.breaker import Breaker
+from firedrill_kit.resilience.retry import RetryBudget
 from loadtests.world.drill_app import add_drill_routes
 from service import failures
 from service.__main__ import main
@@ -26,8 +28,6 @@ from service.domains.calendar.access import AccessToken
 from service.domains.calendar.grants import Grants
 from service.domains.calendar.models import Grant
 from service.failures import Failure
-from service.resilience.breaker import Breaker
-from service.resilience.retry import RetryBudget
 from service.upstream import CalendarProvider
 
 _NEVER_SECONDS = "100000"

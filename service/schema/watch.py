@@ -9,13 +9,13 @@ import structlog
 from opentelemetry.trace import StatusCode
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from firedrill_kit.telemetry.traces import root_span
 from service import failures, metrics
 from service.database import Database
 from service.failures import Failure
 from service.schema import catalogue
 from service.schema.catalogue import Catalogue
 from service.schema.comparison import KINDS, OPTIONAL_GROUPS, Drift, compare
-from service.telemetry.traces import root_span
 
 MIN_SECONDS_BETWEEN_CHECKS = 1.0
 """However many requests ask for one; also the pause after a check that could not be made."""

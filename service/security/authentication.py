@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from firedrill_kit.telemetry import record
+from firedrill_kit.telemetry.traces import span
 from service.routes import RouteSpec
 from service.security.claims import TokenFormat
 from service.security.composition import Security
@@ -17,8 +19,6 @@ from service.security.csrf import Csrf, CsrfRejected
 from service.security.rejections import credentials_missing, refuse_forgery, refuse_token
 from service.security.sessions import cookie_values, secret_in, session_id
 from service.security.tokens import TokenRejected
-from service.telemetry import record
-from service.telemetry.traces import span
 
 Headers = Iterable[tuple[bytes, bytes]]
 

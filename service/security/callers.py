@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from firedrill_kit.telemetry import record
 from service import metrics
 from service.accounts import Account, LoginSession, Role
 from service.database import Database
@@ -16,7 +17,6 @@ from service.security.claims import TokenFormat, same_email
 from service.security.composition import Security
 from service.security.rejections import credentials_missing, refuse_token
 from service.security.tokens import TokenRejected
-from service.telemetry import record
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 
 import structlog
 
+from firedrill_kit.telemetry import record
+from firedrill_kit.telemetry.traces import span
 from service import failures, metrics
 from service.failures import Failure, Mode
 from service.security.claims import TokenFormat
 from service.security.csrf import CsrfRejected
 from service.security.tokens import TokenRejected
-from service.telemetry import record
-from service.telemetry.traces import span
 
 MODES: Mapping[str, Mode] = {
     "malformed": failures.TOKEN_MALFORMED,

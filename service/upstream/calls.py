@@ -20,11 +20,11 @@ import structlog
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
+from firedrill_kit.resilience.breaker import Breaker, CircuitOpenError, Outcome, State
+from firedrill_kit.resilience.retry import RetryBudget, retry_after_seconds
+from firedrill_kit.telemetry.record import current, enter_stage
+from firedrill_kit.telemetry.traces import span
 from service import failures, metrics
-from service.resilience.breaker import Breaker, CircuitOpenError, Outcome, State
-from service.resilience.retry import RetryBudget, retry_after_seconds
-from service.telemetry.record import current, enter_stage
-from service.telemetry.traces import span
 from service.upstream.errors import (
     CIRCUIT_OPEN,
     CUT_BODY,

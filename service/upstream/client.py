@@ -12,10 +12,10 @@ from urllib.parse import urlencode
 
 import httpx
 
+from firedrill_kit.resilience import deadline
+from firedrill_kit.resilience.breaker import Breaker
+from firedrill_kit.resilience.retry import RetryBudget
 from service.config import Config
-from service.resilience import deadline
-from service.resilience.breaker import Breaker
-from service.resilience.retry import RetryBudget
 from service.upstream.calls import Call, Calls
 from service.upstream.errors import Endpoint
 from service.upstream.messages import EventsPage, Tokens

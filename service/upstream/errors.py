@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 from pydantic_core import from_json
 
+from firedrill_kit.resilience.breaker import Outcome
 from service import failures
 from service.failures import Failure, Mode
-from service.resilience.breaker import Outcome
 
 
 class Endpoint(enum.Enum):

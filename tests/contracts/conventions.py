@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from service.telemetry.redaction import OWN_NAMESPACE
+from firedrill_kit.telemetry.redaction import OWN_NAMESPACE
 
 EXTRACT = Path(__file__).with_name("conventions.yaml")
 

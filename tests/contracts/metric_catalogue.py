@@ -7,8 +7,8 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from alerting.catalogue import FOLDER
 from alerting.document import read_yaml
+from firedrill_kit.telemetry.collectors import CallbackGauge
 from service import failures, metrics
-from service.telemetry.collectors import CallbackGauge
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from service.telemetry.redaction import OWN_NAMESPACE
+from firedrill_kit.telemetry.redaction import OWN_NAMESPACE
 from tests.contracts.conventions import conventions
 
 OWN_SPANS = frozenset(

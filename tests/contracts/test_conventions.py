@@ -8,10 +8,10 @@ import pytest
 from opentelemetry.semconv.schemas import Schemas
 from prometheus_client import Counter, Gauge, Histogram
 
+from firedrill_kit.telemetry.collectors import CallbackGauge
+from firedrill_kit.telemetry.field_names import DATA_MODEL, REGISTERED, field_name
+from firedrill_kit.telemetry.redaction import ALLOWED, OWN_NAMESPACE
 from service import metrics
-from service.telemetry.collectors import CallbackGauge
-from service.telemetry.field_names import DATA_MODEL, REGISTERED, field_name
-from service.telemetry.redaction import ALLOWED, OWN_NAMESPACE
 from tests.contracts.conventions import (
     KEPT_METRICS,
     REGISTERED_METRICS,

@@ -14,11 +14,11 @@ import httpx
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 
+from firedrill_kit.telemetry.export import Tap
 from service.app import Service
 from service.config import Config
 from service.domains.auth.passwords import HASHER
 from service.migrations.commands import upgrade
-from service.telemetry.export import Tap
 from stack.postgres import Postgres
 from stack.provider.app import Settings, serving
 from tests.contracts.span_conventions import faults_of

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 from structlog.testing import capture_logs
 
+from firedrill_kit.telemetry.logs import render_json
 from service import metrics
 from service.app import Service
 from service.bodies import FORM_BYTES_MAX
-from service.telemetry.logs import render_json
 from stack.postgres import Postgres
 from tests.integration.conftest import Owner, Someone, config_of
 from tests.integration.public_server import connected, request, served

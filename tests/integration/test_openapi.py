@@ -18,9 +18,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from firedrill_kit.resilience import deadline
 from service import problems
 from service.app import Service
-from service.resilience import deadline
 from tests.integration.conftest import NewAccount, Someone
 from tests.integration.public_server import served
 

@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from service.telemetry.traces import Tracing, span
+from firedrill_kit.telemetry.traces import Tracing, span
 from tests.unit.telemetry.instruments import Instruments, restored, tracing_of
 
 

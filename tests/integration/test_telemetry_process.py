@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.telemetry.http import RequestRecord, mark_disconnected
+from firedrill_kit.telemetry.http import RequestRecord, mark_disconnected
 from tests.unit.telemetry.instruments import answer, application, stack, telemetry
 
 
@@ -98,7 +98,7 @@ async def test_a_caller_who_leaves_is_counted_and_leaves_nothing_active() -> Non
 TALKING_TO_NOBODY = """
 import json, os, sys
 from prometheus_client import CollectorRegistry, Counter
-from service.telemetry import logs
+from firedrill_kit.telemetry import logs
 
 registry = CollectorRegistry()
 records = Counter("records", "d", ["level", "result"], registry=registry)

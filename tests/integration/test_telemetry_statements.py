@@ -11,9 +11,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from service.telemetry.check import verify_statement
-from service.telemetry.redaction import redact
-from service.telemetry.traces import span
+from firedrill_kit.telemetry.check import verify_statement
+from firedrill_kit.telemetry.redaction import redact
+from firedrill_kit.telemetry.traces import span
 from stack.postgres import Postgres
 from tests.unit.telemetry.instruments import Telemetry, attributes_of, telemetry
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.telemetry.field_names import DATA_MODEL
+from firedrill_kit.telemetry.field_names import DATA_MODEL
 from stack.prometheus import Prometheus
 from stack.waiting import until
 from tests.contracts.conventions import conventions, faults_of_labels

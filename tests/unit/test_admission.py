@@ -3,7 +3,7 @@ import asyncio
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from service.resilience.admission import (
+from firedrill_kit.resilience.admission import (
     IN_VAIN_SECONDS,
     Admission,
     CallerBusyError,

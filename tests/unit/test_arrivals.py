@@ -4,7 +4,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from service.resilience.arrivals import OPEN_REQUEST_BYTES, Arrivals
+from firedrill_kit.resilience.arrivals import OPEN_REQUEST_BYTES, Arrivals
 
 KIB = 1024
 

@@ -15,6 +15,8 @@ from pydantic import SecretStr
 from starlette.types import Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
+from firedrill_kit.telemetry import record, traces
+from firedrill_kit.telemetry.record import RequestRecord
 from service import failures, metrics
 from service.config import Config
 from service.failures import Failure
@@ -22,8 +24,6 @@ from service.routes import RouteTable
 from service.security import Authentication, Identity, Security
 from service.security.claims import TokenFormat
 from service.security.sessions import new_secret, session_id
-from service.telemetry import record, traces
-from service.telemetry.record import RequestRecord
 from tests.unit import minting
 from tests.unit.minting import KEY, LEGACY_KEY, NOW, OTHER_KEY, enhanced, legacy
 

@@ -14,7 +14,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from service.resilience.breaker import Attempt, Breaker, CircuitOpenError, Outcome, State
+from firedrill_kit.resilience.breaker import Attempt, Breaker, CircuitOpenError, Outcome, State
 
 FAILURES_MIN, WINDOW_SECONDS, OPEN_SECONDS = 3, 10.0, 2.0
 

@@ -20,8 +20,8 @@ from opentelemetry.semconv.attributes import (
 )
 
 from deploy.kubernetes import build
+from firedrill_kit.telemetry.redaction import ALLOWED, OWN_NAMESPACE
 from service.config import Config
-from service.telemetry.redaction import ALLOWED, OWN_NAMESPACE
 from stack.settings import ROOT
 from stack.tools.collector import MANIFEST
 

@@ -3,8 +3,8 @@ import asyncio
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from service.resilience import deadline
-from service.resilience.deadline import (
+from firedrill_kit.resilience import deadline
+from firedrill_kit.resilience.deadline import (
     CallerDeadlineExceededError,
     Deadline,
     DeadlineExceededError,

@@ -8,7 +8,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client import CollectorRegistry
 
-from service.telemetry.labels import PROBER, client_version_of
+from firedrill_kit.telemetry.labels import PROBER, client_version_of
 from stack.prober import canary as canary_module
 from stack.prober import probes as probes_module
 from stack.prober.canary import Canary

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.resilience.retry import RetryBudget, retry_after_seconds
+from firedrill_kit.resilience.retry import RetryBudget, retry_after_seconds
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 

@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from service.resilience.single_flight import SingleFlight
+from firedrill_kit.resilience.single_flight import SingleFlight
 
 _trace = contextvars.ContextVar("trace", default="none")
 

@@ -11,10 +11,10 @@ import httpx
 import pytest
 from opentelemetry.trace import SpanKind
 
+from firedrill_kit.resilience.breaker import State
 from service import failures
 from service.config import Config
 from service.failures import Failure
-from service.resilience.breaker import State
 from service.upstream import CalendarProvider, open_http
 from service.upstream.calls import MAX_BODY_BYTES
 from service.upstream.client import FIELDS

@@ -4,8 +4,8 @@ import json
 import httpx
 import pytest
 
+from firedrill_kit.resilience.breaker import Outcome
 from service import failures
-from service.resilience.breaker import Outcome
 from service.upstream import errors
 from service.upstream.errors import Endpoint, Meaning
 from stack.provider import faults, wire

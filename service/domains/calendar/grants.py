@@ -20,6 +20,10 @@ import structlog
 from opentelemetry.trace import SpanContext, TraceFlags
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from firedrill_kit.resilience import deadline
+from firedrill_kit.resilience.single_flight import SingleFlight
+from firedrill_kit.telemetry.record import current, enter_stage
+from firedrill_kit.telemetry.traces import current_context, root_span, span
 from service import failures, metrics
 from service.config import Config
 from service.database import Database
@@ -31,10 +35,6 @@ from service.domains.calendar.renewal import Renewal
 from service.domains.calendar.vault import Vault
 from service.failures import Failure
 from service.metrics import PROVIDER
-from service.resilience import deadline
-from service.resilience.single_flight import SingleFlight
-from service.telemetry.record import current, enter_stage
-from service.telemetry.traces import current_context, root_span, span
 from service.upstream import CalendarProvider
 
 POLL_SECONDS = (0.02, 0.4)

@@ -10,6 +10,8 @@ from functools import partial
 
 import structlog
 
+from firedrill_kit.resilience import deadline
+from firedrill_kit.telemetry.traces import span
 from service import failures, metrics
 from service.domains.calendar import operations, progress
 from service.domains.calendar.access import AccessToken
@@ -17,9 +19,7 @@ from service.domains.calendar.grants import Grants
 from service.domains.calendar.operations import Connection, SealedTokens
 from service.domains.calendar.progress import Changes, Progress
 from service.failures import Failure
-from service.resilience import deadline
 from service.security import UnitOfWork
-from service.telemetry.traces import span
 from service.upstream import CalendarProvider
 from service.upstream.client import CALENDAR_SCOPES, PAGE_EVENTS, REQUESTED_SCOPE
 from service.upstream.errors import (

@@ -15,12 +15,12 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 
+from firedrill_kit.telemetry.record import current
 from service import failures, metrics
 from service.database import MISSING, optional
 from service.domains.settings.models import Settings, Theme
 from service.failures import Failure
 from service.security import Caller
-from service.telemetry.record import current
 
 AI_MODELS = "ai_models"
 MAX_DOCUMENT_BYTES = 256 * 1024

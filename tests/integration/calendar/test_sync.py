@@ -5,8 +5,8 @@ from typing import Any
 import httpx
 import pytest
 
+from firedrill_kit.resilience.breaker import State
 from service.app import Service
-from service.resilience.breaker import State
 from service.upstream import CalendarProvider
 from tests.integration.calendar.conftest import Connect, Connected, Google, Owner
 from tests.integration.conftest import Someone

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from service.resilience.breaker import State
+from firedrill_kit.resilience.breaker import State
 from service.upstream import CalendarProvider
 from stack.provider.oddities import ODD_EVENTS
 from tests.integration.calendar.conftest import Connect, Connected, Google, Owner

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
+from firedrill_kit.resilience.arrivals import OPEN_REQUEST_BYTES
 from service.app import Service
-from service.resilience.arrivals import OPEN_REQUEST_BYTES
 from tests.integration.conftest import Someone
 from tests.integration.fairness.conftest import (
     FORM,

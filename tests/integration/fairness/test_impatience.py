@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import httpx
 
+from firedrill_kit.resilience.breaker import State
 from service.app import Service
-from service.resilience.breaker import State
 from service.upstream import CalendarProvider
 from tests.integration.calendar.conftest import Connected, Google
 from tests.integration.conftest import Someone

@@ -12,11 +12,11 @@ from opentelemetry.sdk.trace import ReadableSpan
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.telemetry import logs, traces
-from service.telemetry.callers import RecentCallers
-from service.telemetry.http import Edge, RequestRecord, SpanMarks
-from service.telemetry.keep import Keep
-from service.telemetry.traces import Tracing
+from firedrill_kit.telemetry import logs, traces
+from firedrill_kit.telemetry.callers import RecentCallers
+from firedrill_kit.telemetry.http import Edge, RequestRecord, SpanMarks
+from firedrill_kit.telemetry.keep import Keep
+from firedrill_kit.telemetry.traces import Tracing
 
 Handler = Callable[[RequestRecord, Send], Awaitable[None]]
 

@@ -1,6 +1,6 @@
 """Distinct callers by their latest answer."""
 
-from service.telemetry.callers import CALLERS_MAX, WINDOW_SECONDS, RecentCallers
+from firedrill_kit.telemetry.callers import CALLERS_MAX, WINDOW_SECONDS, RecentCallers
 
 PROFILE = ("/api/v1/profile", "PUT")
 

@@ -5,10 +5,10 @@ import pytest
 from sqlalchemy import create_engine, event, text
 from starlette.types import Send
 
-from service.telemetry import statement_spans
-from service.telemetry.check import verify, verify_statement
-from service.telemetry.http import RequestRecord
-from service.telemetry.loop import LoopMonitor
+from firedrill_kit.telemetry import statement_spans
+from firedrill_kit.telemetry.check import verify, verify_statement
+from firedrill_kit.telemetry.http import RequestRecord
+from firedrill_kit.telemetry.loop import LoopMonitor
 from tests.unit.telemetry.instruments import (
     Instruments,
     answer,

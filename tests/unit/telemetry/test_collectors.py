@@ -3,8 +3,8 @@ from collections.abc import Mapping
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from service.telemetry import guard
-from service.telemetry.collectors import CallbackGauge
+from firedrill_kit.telemetry import guard
+from firedrill_kit.telemetry.collectors import CallbackGauge
 
 
 def test_the_series_are_what_is_read_at_each_scrape() -> None:

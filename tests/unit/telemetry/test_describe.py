@@ -1,11 +1,13 @@
 import asyncio
+import json
+import sysconfig
 
 import pytest
 
-from service.telemetry import guard as guard_module
-from service.telemetry.describe import describe
-from service.telemetry.guard import Guard, guard, report_to
-from service.telemetry.labels import bounded_method
+from firedrill_kit.telemetry import guard as guard_module
+from firedrill_kit.telemetry.describe import describe
+from firedrill_kit.telemetry.guard import Guard, guard, report_to
+from firedrill_kit.telemetry.labels import bounded_method
 
 
 class DriverError(Exception):
@@ -38,15 +40,38 @@ def test_a_description_has_types_and_codes_of_the_chain_and_no_text() -> None:
     assert "secret" not in repr(fields)
 
 
-def test_the_frames_are_ours_when_ours_are_in_the_chain() -> None:
+def test_the_frames_are_the_applications() -> None:
     with pytest.raises(TypeError) as caught:
         bounded_method([])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="Expecting") as of_json:
+        json.loads("{")
 
-    frames = describe(caught.value)["frames"] + describe(raised(ValueError()))["frames"]
+    frames = describe(caught.value)["frames"][-1:] + describe(of_json.value)["frames"]
     assert [frame.rpartition(":")[0] for frame in frames] == [
-        "service/telemetry/labels.py:bounded_method",
-        "telemetry/test_describe.py:fail",
+        "firedrill_kit/telemetry/labels.py:bounded_method",
+        "tests/unit/telemetry/test_describe.py:test_the_frames_are_the_applications",
     ]
+
+
+@pytest.mark.parametrize(
+    ("file", "place"),
+    [
+        ("/srv/.venv/lib/python3.13/site-packages/shop/db/pool.py", "db/pool.py"),
+        ("/usr/lib/python3/dist-packages/shop.py", "dist-packages/shop.py"),
+        (f"{sysconfig.get_path('stdlib')}/asyncio/tasks.py", "asyncio/tasks.py"),
+        ("<string>", "<string>"),
+    ],
+)
+def test_without_any_of_the_application_the_innermost_frame_is_told(file: str, place: str) -> None:
+    error = ValueError()
+    namespace = {"error": error}
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - it is the one above
+        exec(compile("def fail():\n raise error\nfail()", file, "exec"), namespace)  # noqa: S102
+    # Without this test's own frame, as an error that a library's thread raised.
+    assert caught.value.__traceback__
+    error = caught.value.with_traceback(caught.value.__traceback__.tb_next)
+
+    assert describe(error)["frames"] == [f"{place}:fail:2"]
 
 
 def test_the_fingerprint_is_the_place_and_not_the_message() -> None:

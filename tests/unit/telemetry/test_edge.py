@@ -5,8 +5,8 @@ import pytest
 from prometheus_client.openmetrics.exposition import generate_latest
 from starlette.types import Receive, Scope, Send
 
-from service.telemetry import guard
-from service.telemetry.http import Edge, RequestRecord, current, mark_disconnected
+from firedrill_kit.telemetry import guard
+from firedrill_kit.telemetry.http import Edge, RequestRecord, current, mark_disconnected
 from tests.unit.telemetry.instruments import (
     Instruments,
     answer,

@@ -7,10 +7,10 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceState
 
-from service.telemetry import traces
-from service.telemetry.export import SpanQueue
-from service.telemetry.redaction import redact, without_literals
-from service.telemetry.traces import past_span, root_span, span
+from firedrill_kit.telemetry import traces
+from firedrill_kit.telemetry.export import SpanQueue
+from firedrill_kit.telemetry.redaction import redact, without_literals
+from firedrill_kit.telemetry.traces import past_span, root_span, span
 from tests.unit.telemetry.instruments import Instruments, attributes_of, telemetry
 
 

@@ -2,8 +2,8 @@ import random
 
 import pytest
 
-from service.telemetry.http import RequestRecord
-from service.telemetry.keep import Keep
+from firedrill_kit.telemetry.http import RequestRecord
+from firedrill_kit.telemetry.keep import Keep
 
 
 class Clock:

@@ -2,8 +2,8 @@ import uuid
 
 import pytest
 
-from service.telemetry.identity import uuid7
-from service.telemetry.labels import (
+from firedrill_kit.telemetry.identity import uuid7
+from firedrill_kit.telemetry.labels import (
     CLIENT_VERSIONS_MAX,
     ClientVersions,
     bounded_method,

@@ -10,10 +10,10 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.telemetry import logs
-from service.telemetry.http import RequestRecord
-from service.telemetry.record import begin, end
-from service.telemetry.traces import span
+from firedrill_kit.telemetry import logs
+from firedrill_kit.telemetry.http import RequestRecord
+from firedrill_kit.telemetry.record import begin, end
+from firedrill_kit.telemetry.traces import span
 from tests.unit.telemetry.instruments import Instruments, restored, telemetry
 
 log = structlog.get_logger()

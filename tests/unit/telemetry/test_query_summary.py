@@ -2,8 +2,8 @@
 
 import pytest
 
+from firedrill_kit.telemetry.query_summary import SUMMARY_LENGTH_MAX, QuerySummary, summary_of
 from service.domains.calendar.progress import _UPSERT
-from service.telemetry.query_summary import SUMMARY_LENGTH_MAX, QuerySummary, summary_of
 
 
 @pytest.mark.parametrize(

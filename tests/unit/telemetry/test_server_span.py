@@ -3,9 +3,9 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 from starlette.types import Receive, Scope, Send
 
-from service.telemetry import server_spans
-from service.telemetry.http import RequestRecord
-from service.telemetry.traces import span
+from firedrill_kit.telemetry import server_spans
+from firedrill_kit.telemetry.http import RequestRecord
+from firedrill_kit.telemetry.traces import span
 from tests.unit.telemetry.instruments import (
     answer,
     application,

@@ -3,8 +3,8 @@ import threading
 
 import pytest
 
-from service.telemetry import writer as writer_module
-from service.telemetry.writer import LineWriter
+from firedrill_kit.telemetry import writer as writer_module
+from firedrill_kit.telemetry.writer import LineWriter
 from tests.unit.telemetry.instruments import Instruments
 
 

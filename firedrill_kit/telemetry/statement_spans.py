@@ -16,8 +16,8 @@ from opentelemetry.trace import Span, Status, StatusCode
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
 
-from service.telemetry.guard import guard
-from service.telemetry.query_summary import summary_of
+from firedrill_kit.telemetry.guard import guard
+from firedrill_kit.telemetry.query_summary import summary_of
 
 SCOPE = "opentelemetry.instrumentation.sqlalchemy"
 

@@ -5,7 +5,7 @@ import time
 
 from prometheus_client import Histogram
 
-from service.telemetry.guard import guard
+from firedrill_kit.telemetry.guard import guard
 
 INTERVAL_SECONDS = 0.1
 

@@ -20,11 +20,11 @@ from prometheus_client import Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
-from service.telemetry.callers import RecentCallers
-from service.telemetry.guard import guard
-from service.telemetry.identity import uuid7
-from service.telemetry.keep import Keep
-from service.telemetry.labels import (
+from firedrill_kit.telemetry.callers import RecentCallers
+from firedrill_kit.telemetry.guard import guard
+from firedrill_kit.telemetry.identity import uuid7
+from firedrill_kit.telemetry.keep import Keep
+from firedrill_kit.telemetry.labels import (
     ClientVersions,
     bounded_method,
     client_request_id_of,
@@ -32,7 +32,7 @@ from service.telemetry.labels import (
     error_type_of,
     load_run_of,
 )
-from service.telemetry.record import RequestRecord, begin, current, end
+from firedrill_kit.telemetry.record import RequestRecord, begin, current, end
 
 __all__ = ["Edge", "RequestRecord", "SpanMarks", "current", "mark_disconnected"]
 

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from service.telemetry.labels import PROBER
+from firedrill_kit.telemetry.labels import PROBER
 
 WINDOW_SECONDS = 120.0
 """A caller counts for this long after the last answer."""

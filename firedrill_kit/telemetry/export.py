@@ -15,8 +15,8 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from prometheus_client import Counter, Gauge
 
-from service.telemetry.guard import guard
-from service.telemetry.redaction import redact
+from firedrill_kit.telemetry.guard import guard
+from firedrill_kit.telemetry.redaction import redact
 
 BATCH_SPANS_MAX = 256
 """Encoding takes 42 µs a span and holds the interpreter: 256 keep it under 11 ms at a time."""

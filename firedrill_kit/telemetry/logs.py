@@ -22,11 +22,11 @@ from opentelemetry import trace
 from prometheus_client import Counter
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
-from service.telemetry.describe import describe
-from service.telemetry.field_names import field_name
-from service.telemetry.guard import guard
-from service.telemetry.record import current
-from service.telemetry.writer import LineWriter, Write, to_descriptor
+from firedrill_kit.telemetry.describe import describe
+from firedrill_kit.telemetry.field_names import field_name
+from firedrill_kit.telemetry.guard import guard
+from firedrill_kit.telemetry.record import current
+from firedrill_kit.telemetry.writer import LineWriter, Write, to_descriptor
 
 __all__ = ["configure", "describe", "log", "on_loop_error", "render_json"]
 

@@ -27,10 +27,10 @@ from prometheus_client import Counter, Gauge
 from sqlalchemy import Engine
 from starlette.types import ASGIApp
 
-from service.telemetry.export import SpanQueue, Tap
-from service.telemetry.keep import Keep
-from service.telemetry.server_spans import TrustedNetworks, with_server_span
-from service.telemetry.statement_spans import StatementSpans, instrument
+from firedrill_kit.telemetry.export import SpanQueue, Tap
+from firedrill_kit.telemetry.keep import Keep
+from firedrill_kit.telemetry.server_spans import TrustedNetworks, with_server_span
+from firedrill_kit.telemetry.statement_spans import StatementSpans, instrument
 
 ATTRIBUTE_LENGTH_MAX = 2048
 SHUTDOWN_SECONDS = 2.0

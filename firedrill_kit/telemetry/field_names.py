@@ -6,7 +6,7 @@ programs can be searched together: the registry's where it has the field, else o
 
 from functools import cache
 
-from service.telemetry.redaction import OWN_NAMESPACE
+from firedrill_kit.telemetry.redaction import OWN_NAMESPACE
 
 DATA_MODEL = frozenset({"timestamp", "level", "event", "trace_id", "span_id"})
 """Fields that are no attributes: the log data model has its own for them, and the collector reads them.

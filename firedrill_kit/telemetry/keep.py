@@ -7,7 +7,7 @@ histogram names the trace in an exemplar only when it is kept.
 import time
 from collections.abc import Callable
 
-from service.telemetry.record import KEEP_POOL_WAIT_SECONDS, RequestRecord
+from firedrill_kit.telemetry.record import KEEP_POOL_WAIT_SECONDS, RequestRecord
 
 SLOW_SECONDS = 0.25
 """The latency threshold of the SLO: what is slower is worth explaining."""

@@ -5,26 +5,27 @@ traceback prints the messages of the whole chain.
 """
 
 import hashlib
+import sys
+import sysconfig
 from collections.abc import Iterator
-from pathlib import Path
+from functools import lru_cache
 from types import TracebackType
 from typing import Any
 
 CHAIN_MAX = 6
 FRAMES_MAX = 12
 
-_PACKAGE = Path(__file__).parents[1]
-_ROOT = f"{_PACKAGE.parent}/"
-_OWN = f"{_PACKAGE}/"
+_INSTALLED = ("site-packages", "dist-packages")
+_STANDARD_LIBRARY = sysconfig.get_path("stdlib")
 
 
 def describe(error: BaseException) -> dict[str, Any]:
     """Return loggable fields: `exception_type`, `frames`, `fingerprint`, and what the chain tells.
 
     `caused_by`: types of the chain behind it, outermost first; `sqlstate` and `constraint`: the first
-    the chain has; `grouped`: types inside an exception group. `frames`: this project's, innermost
-    last, or the innermost one when none is. `fingerprint`: same types at the same functions, same
-    fingerprint, whatever the line numbers.
+    the chain has; `grouped`: types inside an exception group. `frames`: the application's, which is
+    neither Python nor an installed package, innermost last, or the innermost one when none is.
+    `fingerprint`: same types at the same functions, same fingerprint, whatever the line numbers.
     """
     chain = list(_chain(error))
     frames = _frames(chain)
@@ -55,7 +56,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _frames(chain: list[BaseException]) -> list[tuple[str, int]]:
-    """Return (file:function, line), of our own code if any of it is in the chain."""
+    """Return (file:function, line), of the application's code if any of it is in the chain."""
     for error in chain:
         frames = list(_walk(error.__traceback__))
         own = [(place, line) for place, line, is_own in frames if is_own]
@@ -68,14 +69,21 @@ def _frames(chain: list[BaseException]) -> list[tuple[str, int]]:
 def _walk(traceback: TracebackType | None) -> Iterator[tuple[str, int, bool]]:
     while traceback is not None:
         code = traceback.tb_frame.f_code
-        is_own = code.co_filename.startswith(_OWN)
-        file = (
-            code.co_filename.removeprefix(_ROOT)
-            if is_own
-            else "/".join(code.co_filename.rsplit("/", 2)[-2:])
-        )
+        file, is_own = _place(code.co_filename)
         yield f"{file}:{code.co_name}", traceback.tb_lineno, is_own
         traceback = traceback.tb_next
+
+
+@lru_cache(maxsize=1024)
+def _place(file: str) -> tuple[str, bool]:
+    """Return the file as its package calls it, and whether it is the application's."""
+    is_own = not file.startswith((f"{_STANDARD_LIBRARY}/", "<")) and not any(
+        f"/{name}/" in file for name in _INSTALLED
+    )
+    roots = [root for entry in sys.path if is_own and file.startswith(root := f"{entry}/")]
+    if not roots:
+        return "/".join(file.rsplit("/", 2)[-2:]), is_own
+    return file.removeprefix(max(roots, key=len)), is_own
 
 
 def _name(error: BaseException) -> str:

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from service.telemetry.guard import guard
+from firedrill_kit.telemetry.guard import guard
 
 Reading = Callable[[], Mapping[tuple[str, ...], float]]
 

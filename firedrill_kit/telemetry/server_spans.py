@@ -19,9 +19,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.telemetry.guard import guard
-from service.telemetry.labels import OTHER_METHOD
-from service.telemetry.record import RequestRecord
+from firedrill_kit.telemetry.guard import guard
+from firedrill_kit.telemetry.labels import OTHER_METHOD
+from firedrill_kit.telemetry.record import RequestRecord
 
 PATH_LENGTH_MAX = 256
 USER_AGENT_LENGTH_MAX = 256

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 
-from service.telemetry.statement_spans import StatementSpans
-from service.telemetry.traces import Tracing, root_span
+from firedrill_kit.telemetry.statement_spans import StatementSpans
+from firedrill_kit.telemetry.traces import Tracing, root_span
 
 
 async def verify(
