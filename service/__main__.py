@@ -17,8 +17,8 @@ import structlog
 import uvicorn
 import uvloop
 
+from firedrill_kit import metrics as core_metrics
 from firedrill_kit.telemetry import logs
-from service import metrics
 from service.app import SHIPPED, InstrumentationInactiveError, Parts, Service
 from service.config import Config, read_config, require_secrets
 from service.health import Health, InternalServer
@@ -63,7 +63,7 @@ def main(parts: Parts = SHIPPED) -> int:
         level=config.log_level,
         format_=config.log_format,
         capacity=config.log_queue_records,
-        records=metrics.LOG_RECORDS,
+        records=core_metrics.LOG_RECORDS,
     )
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -19,6 +19,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import PlainTextResponse
 from starlette.types import ASGIApp, Scope
 
+from firedrill_kit import metrics as core_metrics
 from firedrill_kit.resilience import deadline
 from firedrill_kit.resilience.admission import Admission, Door, Limits, Place
 from firedrill_kit.resilience.arrivals import Arrivals
@@ -92,7 +93,7 @@ class Service:
         self.grants = parts.grants(self.database, self.provider, config)
         self.capabilities = Capabilities()
         self.schema = SchemaWatch(self.database, self.capabilities)
-        self.loop_monitor = LoopMonitor(metrics.EVENT_LOOP_LAG_SECONDS)
+        self.loop_monitor = LoopMonitor(core_metrics.EVENT_LOOP_LAG_SECONDS)
         self.sign_in = SignIn(
             self.database,
             Passwords(),
@@ -111,7 +112,7 @@ class Service:
         self.asgi = self._with_outer_layers(self.app)
         self._chores: list[asyncio.Task[None]] = []
         _touch(self.app, self.routes, config.public_scheme)
-        metrics.BUILD_INFO.labels(config.service_version, config.service_revision).set(1)
+        core_metrics.BUILD_INFO.labels(config.service_version, config.service_revision).set(1)
         self.health.heartbeat_age_seconds = lambda: self.loop_monitor.age_seconds
         self.health.missing_schema_objects = lambda: self.capabilities.missing_required
         self.health.pool_is_exhausted = lambda: self.database.pool.checkedin() == 0
@@ -199,16 +200,16 @@ class Service:
     def _with_outer_layers(self, app: ASGIApp) -> ASGIApp:
         """Put before the tracing what must be cheap: the record and the refusal of what is too much."""
         door = Door(self.tracing.asgi(app), admission=self.admission, class_of=_class_of)
-        metrics.CLIENT_CALLERS.read = self.callers.counts
+        core_metrics.CLIENT_CALLERS.read = self.callers.counts
         return Edge(
             responses.CatchAll(door),
             resolve=lambda _method, path: self.routes.resolve(path),
             scheme=self.config.public_scheme,
-            duration=metrics.HTTP_REQUEST_SECONDS,
-            active=metrics.HTTP_ACTIVE_REQUESTS,
-            client_requests=metrics.CLIENT_REQUESTS,
+            duration=core_metrics.HTTP_REQUEST_SECONDS,
+            active=core_metrics.HTTP_ACTIVE_REQUESTS,
+            client_requests=core_metrics.CLIENT_REQUESTS,
             callers=self.callers,
-            disconnects=metrics.CLIENT_DISCONNECTS,
+            disconnects=core_metrics.CLIENT_DISCONNECTS,
         )
 
     def _deadline_seconds(self, scope: Scope) -> float:
@@ -267,7 +268,7 @@ async def explain_problem(code: Annotated[str, Path(examples=["validation_failed
 
 
 def _policy(scope: Scope) -> Policy:
-    policy: Policy = scope["state"]["route"].policy(scope["method"])
+    policy: Policy = scope["firedrill.route"].policy(scope["method"])
     return policy
 
 
@@ -277,14 +278,14 @@ def _class_of(scope: Scope) -> str | None:
 
 def _caller_of(scope: Scope) -> str:
     """Whose budgets a request uses up: the account's, where it is proven, or else the address's."""
-    record: RequestRecord = scope["state"]["record"]
+    record: RequestRecord = scope["firedrill.record"]
     client = scope.get("client")
     return record.caller or network_of(client[0] if client else "")
 
 
 def _patience_seconds(scope: Scope) -> float:
     """What is left of the time that the caller gave the request; it began with the head."""
-    record: RequestRecord = scope["state"]["record"]
+    record: RequestRecord = scope["firedrill.record"]
     return deadline.patience_seconds(scope["headers"]) - (time.perf_counter() - record.started)
 
 
@@ -330,9 +331,9 @@ def _start_tracing(config: Config) -> Tracing:
         trusted_networks=config.trusted_networks,
         queue_spans=config.trace_queue_spans,
         timeout_seconds=config.otlp_timeout_seconds,
-        spans=metrics.TELEMETRY_SPANS,
-        queued=metrics.TELEMETRY_QUEUE,
-        queue_capacity=metrics.TELEMETRY_QUEUE_CAPACITY,
+        spans=core_metrics.TELEMETRY_SPANS,
+        queued=core_metrics.TELEMETRY_QUEUE,
+        queue_capacity=core_metrics.TELEMETRY_QUEUE_CAPACITY,
         error_type=_error_type,
     )
 
@@ -342,7 +343,7 @@ def _error_type(error: BaseException) -> str:
 
 
 def _report_telemetry_error(where: str, error: Exception) -> None:
-    metrics.TELEMETRY_ERRORS.labels(where).inc()
+    core_metrics.TELEMETRY_ERRORS.labels(where).inc()
     if where != "logs":  # the way that would tell it is the broken one
         _log.error("exception", where=where, **describe(error))
 

@@ -48,7 +48,7 @@ class Bodies:
         if scope["type"] != "http" or not self._is_wanted(scope):
             await self._app(scope, receive, send)
             return
-        record: RequestRecord = scope["state"]["record"]
+        record: RequestRecord = scope["firedrill.record"]
         started = time.perf_counter()
         try:
             body: bytes | None = await self._whole(scope, receive)
@@ -69,7 +69,7 @@ class Bodies:
         """Check what the head says of the body; False where there is none or nobody reads it."""
         headers = dict(scope["headers"])
         length = headers.get(b"content-length", b"")
-        route: RouteSpec = scope["state"]["route"]
+        route: RouteSpec = scope["firedrill.route"]
         expected = route.policy(scope["method"]).body
         has_body = b"transfer-encoding" in headers or length not in {b"", b"0"}
         media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
@@ -81,7 +81,7 @@ class Bodies:
         return expected is not None and has_body
 
     def _max_bytes_of(self, scope: Scope) -> int:
-        route: RouteSpec = scope["state"]["route"]
+        route: RouteSpec = scope["firedrill.route"]
         is_form = route.policy(scope["method"]).body == FORM
         return min(self._max_bytes, FORM_BYTES_MAX) if is_form else self._max_bytes
 

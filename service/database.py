@@ -12,18 +12,12 @@ from typing import Any, TypeVar
 import asyncpg
 import sqlalchemy.exc
 import structlog
-from sqlalchemy import URL, event
-from sqlalchemy.engine import ExceptionContext
+from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
-from firedrill_kit.resilience import deadline
-from firedrill_kit.telemetry.query_summary import summary_of
-from firedrill_kit.telemetry.record import current
-from firedrill_kit.telemetry.traces import past_span
-from service import failures, metrics
-from service.config import Config
-from service.driver_errors import (
+from firedrill_kit import metrics as core_metrics
+from firedrill_kit.driver_errors import (
     UNREADABLE_ERRORS,
     ConnectFailed,
     Meaning,
@@ -32,7 +26,13 @@ from service.driver_errors import (
     connect_failure,
     meaning_of,
 )
-from service.pool import MeasuredPool, PoolMeter, watch
+from firedrill_kit.pool import MeasuredPool, PoolMeter, measure_pool, pool_of
+from firedrill_kit.resilience import deadline
+from firedrill_kit.statements import measure_statements
+from firedrill_kit.telemetry.traces import past_span
+from service import failures, metrics
+from service.config import Config
+from service.database_failures import failure_of, mode_of
 
 T = TypeVar("T")
 Operation = Callable[[AsyncSession], Awaitable[T]]
@@ -54,17 +54,14 @@ class Database:
     def __init__(self, config: Config, *, pings: bool = True) -> None:
         """pings: each connection before it is used, so that a dead one costs no request."""
         self._config = config
-        self._meter = PoolMeter(config.pool_waiters_max, config.connect_gate_seconds)
         self.engine = self._create_engine(pings=pings)
-        self.pool.meter = self._meter
-        watch(lambda: self.pool)
-        _measure_statements(self.engine)
+        meter = PoolMeter(metrics.POOL, config.pool_waiters_max, config.connect_gate_seconds)
+        measure_pool(self.engine.sync_engine, meter)
+        measure_statements(self.engine.sync_engine)
 
     @property
     def pool(self) -> MeasuredPool:
-        pool = self.engine.pool
-        assert isinstance(pool, MeasuredPool)  # noqa: S101 - narrows the declared type
-        return pool
+        return pool_of(self.engine.sync_engine)
 
     async def run(self, operation: Operation[T], *, idempotent: bool = False) -> T:
         """Run the operation in one transaction and return its result once it is committed.
@@ -82,7 +79,7 @@ class Database:
                 meaning = fault.meaning
                 if not _may_retry(meaning, retries, idempotent=idempotent):
                     self._log_fault(fault)
-                    raise meaning.failure() from fault.error
+                    raise failure_of(meaning) from fault.error
                 retries += 1
                 metrics.DB_RETRIES.labels(_retry_reason(meaning)).inc()
 
@@ -92,7 +89,7 @@ class Database:
                 try:
                     result = await operation(session)
                 except BaseException:
-                    metrics.DB_TRANSACTIONS.labels("rolled_back").inc()
+                    core_metrics.DB_TRANSACTIONS.labels("rolled_back").inc()
                     raise
                 await _commit(session)
                 return result
@@ -116,7 +113,6 @@ class Database:
         )
         return create_async_engine(
             url,
-            poolclass=MeasuredPool,
             pool_size=config.pool_size,
             max_overflow=config.pool_max_overflow,
             pool_timeout=config.pool_timeout_seconds,
@@ -130,26 +126,23 @@ class Database:
         )
 
     async def _connect(self, *_args: object, **_more: object) -> "asyncpg.Connection[Any]":
-        started = time.perf_counter()
         try:
             return await connect(self._config, application_name="firedrill-api")
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             failed = connect_failure(error)
-            metrics.DB_CONNECT_FAILURES.labels(failed.reason).inc()
-            _note_failed_connect(failed, time.perf_counter() - started)
+            name = "db_auth_failed" if failed.reason == "auth" else "db_connect_failed"
+            _log.warning(name, reason=failed.reason, sqlstate=failed.sqlstate or None)
             raise failed from error
-        finally:
-            elapsed = time.perf_counter() - started
-            metrics.POOL_CREATE_SECONDS.labels(metrics.POOL).observe(elapsed)
 
     def _log_fault(self, fault: "_Faulted") -> None:
         meaning = fault.meaning
+        code = mode_of(meaning).code
         fields: dict[str, object] = {}
-        if meaning.mode is failures.DB_POOL_EXHAUSTED:
-            fields["top_holders"] = self._meter.top_holders()
+        if code == failures.DB_POOL_EXHAUSTED.code:
+            fields["top_holders"] = self.pool.meter.top_holders()
         _log.warning(
-            _FAULT_EVENTS.get(meaning.mode.code, "db_error"),
-            code=meaning.mode.code,
+            _FAULT_EVENTS.get(code, "db_error"),
+            code=code,
             error_type=meaning.error_type,
             sqlstate=meaning.sqlstate or None,
             constraint=meaning.constraint or None,
@@ -230,7 +223,7 @@ async def _commit(session: AsyncSession) -> None:
     try:
         await session.commit()
     except BaseException as error:
-        metrics.DB_TRANSACTIONS.labels("commit_failed").inc()
+        core_metrics.DB_TRANSACTIONS.labels("commit_failed").inc()
         meaning = meaning_of(error)
         error_type = meaning.error_type if meaning else "other"
         past_span("db.commit", seconds=time.perf_counter() - started, error_type=error_type)
@@ -238,7 +231,7 @@ async def _commit(session: AsyncSession) -> None:
             raise _Faulted(
                 Meaning(
                     meaning.error_type,
-                    failures.COMMIT_FAILED,
+                    failures.COMMIT_FAILED.code,
                     Retry.NEVER,
                     meaning.sqlstate,
                     meaning.constraint,
@@ -248,11 +241,13 @@ async def _commit(session: AsyncSession) -> None:
         if meaning is not None and meaning.retry is Retry.FRESH_CONNECTION:
             # Whether it was committed is unknown: never again, the caller has to look.
             raise _Faulted(
-                Meaning("disconnect", failures.DB_CONNECTION_LOST, Retry.NEVER, meaning.sqlstate),
+                Meaning(
+                    "disconnect", failures.DB_CONNECTION_LOST.code, Retry.NEVER, meaning.sqlstate
+                ),
                 error,
             ) from error
         raise
-    metrics.DB_TRANSACTIONS.labels("committed").inc()
+    core_metrics.DB_TRANSACTIONS.labels("committed").inc()
 
 
 def _may_retry(meaning: Meaning, retries: int, *, idempotent: bool) -> bool:
@@ -289,57 +284,6 @@ _FAULT_EVENTS = {
     "schema_mismatch": "schema_drift",
 }
 """Log events by failure code; anything else is a `db_error`."""
-
-
-def _note_failed_connect(failed: ConnectFailed, seconds: float) -> None:
-    past_span("db.connect", seconds=seconds, error_type=failed.reason)
-    name = "db_auth_failed" if failed.reason == "auth" else "db_connect_failed"
-    _log.warning(name, reason=failed.reason, sqlstate=failed.sqlstate or None)
-
-
-def _measure_statements(engine: AsyncEngine) -> None:
-    """Observe every statement's duration by operation, table and SQLSTATE class.
-
-    The listeners run inside the greenlet of the statement: no awaits here.
-    """
-    database = engine.url.database or ""
-
-    def before(
-        *arguments: Any,
-    ) -> None:  # connection, cursor, statement, parameters, context, many
-        arguments[4].started_seconds = time.perf_counter()
-
-    def after(*arguments: Any) -> None:
-        _observe(
-            database, arguments[2], time.perf_counter() - arguments[4].started_seconds, "", ""
-        )
-
-    def failed(context: ExceptionContext) -> None:
-        started = getattr(context.execution_context, "started_seconds", None)
-        if started is None or context.statement is None:
-            return
-        meaning = meaning_of(context.original_exception)
-        error_type, sqlstate = ("other", "")
-        if meaning is not None:
-            error_type, sqlstate = meaning.error_type, meaning.sqlstate
-        seconds = time.perf_counter() - started
-        _observe(database, context.statement, seconds, error_type, sqlstate)
-
-    event.listen(engine.sync_engine, "before_cursor_execute", before)
-    event.listen(engine.sync_engine, "after_cursor_execute", after)
-    event.listen(engine.sync_engine, "handle_error", failed)
-
-
-def _observe(database: str, sql: str, seconds: float, error_type: str, sqlstate: str) -> None:
-    summary = summary_of(sql)
-    error_type = error_type if error_type in metrics.DB_ERROR_TYPES or not error_type else "other"
-    metrics.DB_OPERATION_SECONDS.labels(
-        metrics.DB_SYSTEM, database, summary.collection, summary.operation, sqlstate, error_type
-    ).observe(seconds)
-    record = current()
-    if record is not None:
-        record.db_seconds += seconds
-        record.db_statements += 1
 
 
 def _milliseconds(seconds: float) -> str:

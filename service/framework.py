@@ -95,7 +95,7 @@ def _without_slash(request: Request) -> str:
 
 
 def _route(request: Request) -> RouteSpec:
-    route: RouteSpec = request.scope["state"]["route"]
+    route: RouteSpec = request.scope["firedrill.route"]
     return route
 
 

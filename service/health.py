@@ -20,11 +20,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from firedrill_kit import metrics as core_metrics
+from firedrill_kit.driver_errors import connect_failure
 from firedrill_kit.telemetry.exposition import exposition
 from service import metrics
 from service.config import Config
 from service.database import connect
-from service.driver_errors import connect_failure
 
 LOOP_STUCK_SECONDS = 5.0
 """A heartbeat older than this: the loop is blocked, `/livez` fails."""
@@ -146,7 +147,7 @@ class DatabaseProbe:
                 fresh = await connect(self._config, application_name="firedrill-health")
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             reason = connect_failure(error).reason
-            metrics.DB_CONNECT_FAILURES.labels(reason).inc()
+            core_metrics.DB_CONNECT_FAILURES.labels(reason).inc()
             metrics.DB_CONNECT_UP.set(0)
             return reason
         metrics.DB_CONNECT_UP.set(1)
@@ -231,7 +232,9 @@ class InternalServer:
 
 async def _metrics(request: Request) -> Response:
     # A fresh thread would add its own GIL switches: rendering takes about 9 µs a series.
-    body, content_type = exposition(metrics.REGISTRY, ",".join(request.headers.getlist("accept")))
+    body, content_type = exposition(
+        core_metrics.REGISTRY, ",".join(request.headers.getlist("accept"))
+    )
     return Response(body, headers={"Content-Type": content_type})
 
 

@@ -1,4 +1,4 @@
-"""The catalogue: every instrument of the service with its unit, labels and buckets.
+"""The catalogue: the service's own instruments, beside those of the kit (`firedrill_kit/metrics.py`).
 
 Dashboards, rules, runbooks and tests look names up here, so an instrument is a named constant and
 nothing creates one elsewhere. Labels are closed sets (route templates, codes, reasons): never an id, a
@@ -8,73 +8,29 @@ at 1 is invisible to `increase()`: add the label sets of a new instrument to `_K
 Names follow OpenTelemetry semantic conventions as Prometheus spells them.
 """
 
-from collections.abc import Iterable, Mapping
-from itertools import product
+from collections.abc import Iterable
 
-import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
-from firedrill_kit.telemetry.collectors import CallbackGauge, register_process_collectors
+from firedrill_kit.metrics import (
+    FAILURES,
+    HTTP_ACTIVE_REQUESTS,
+    HTTP_REQUEST_SECONDS,
+    POOL_REFUSED,
+    POOL_USE_SECONDS,
+    REGISTRY,
+    Known,
+    known,
+    known_of_pool,
+)
 from firedrill_kit.telemetry.labels import error_type_of
 from service import failures
 
-prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
-
-REGISTRY = CollectorRegistry(auto_describe=True)
-register_process_collectors(REGISTRY)
-
-UNMATCHED = "__unmatched__"
-"""The `http_route` of everything that no route claims."""
-
 POOL = "app"
-DB_SYSTEM = "postgresql"
 PROVIDER = "google"
 """The one OAuth provider; also the name of its circuit breaker, which alerts join on."""
 
 # --- HTTP server ------------------------------------------------------------------------------------
-HTTP_REQUEST_SECONDS = Histogram(
-    "http_server_request_duration_seconds",
-    "Time from the end of the request to the start of the answer, failed requests included.",
-    ["http_request_method", "url_scheme", "http_route", "http_response_status_code", "error_type"],
-    # The bounds of the OpenTelemetry HTTP conventions; 0.25 and 5 are also the SLO thresholds.
-    buckets=(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10),
-    registry=REGISTRY,
-)
-HTTP_ACTIVE_REQUESTS = Gauge(
-    "http_server_active_requests",
-    "Requests being answered now.",
-    ["http_request_method", "url_scheme", "http_route"],
-    registry=REGISTRY,
-)
-FAILURES = Counter(
-    "app_failures_total",
-    "Problems answered, by code of the failure taxonomy.",
-    ["code", "http_route"],
-    registry=REGISTRY,
-)
-VALIDATION_ERRORS = Counter(
-    "http_request_validation_errors_total",
-    "Requests that a field made a 422. Fields are those of the contract: a name that it does not have is _unknown, a key of a map [key].",
-    ["http_route", "field", "error_type"],
-    registry=REGISTRY,
-)
-CLIENT_REQUESTS = Counter(
-    "api_client_requests_total",
-    "Requests by the X-Client-Version of authenticated callers: the first 20 distinct, then other.",
-    ["http_route", "client_version", "http_request_method", "http_response_status_code"],
-    registry=REGISTRY,
-)
-CLIENT_CALLERS = CallbackGauge(
-    "api_client_callers",
-    "Distinct authenticated callers of the last two minutes by their latest answer: rejected is a 422, served is below 400.",
-    ["http_route", "http_request_method", "client_version", "answer"],
-    registry=REGISTRY,
-)
-CLIENT_DISCONNECTS = Counter(
-    "http_client_disconnects_total",
-    "Requests whose caller left before the answer.",
-    registry=REGISTRY,
-)
 CONNECTIONS_ABORTED = Counter(
     "connections_aborted_total", "Connections that the service cut.", ["why"], registry=REGISTRY
 )
@@ -93,84 +49,8 @@ ADMITTED_REQUESTS = Gauge(
     ["class"],
     registry=REGISTRY,
 )
-EVENT_LOOP_LAG_SECONDS = Histogram(
-    "event_loop_lag_seconds",
-    "How late a timer of the main loop fired; sampled every 100 ms.",
-    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
-    registry=REGISTRY,
-)
 
 # --- database client --------------------------------------------------------------------------------
-_POOL_LABEL = "db_client_connection_pool_name"
-POOL_CONNECTIONS = Gauge(
-    "db_client_connection_count",
-    "Connections of the pool by state, read from the pool at scrape.",
-    [_POOL_LABEL, "db_client_connection_state"],
-    registry=REGISTRY,
-)
-POOL_MAX = Gauge(
-    "db_client_connection_max", "Connections the pool may open.", [_POOL_LABEL], registry=REGISTRY
-)
-POOL_PENDING = Gauge(
-    "db_client_connection_pending_requests",
-    "Callers waiting for a connection now.",
-    [_POOL_LABEL],
-    registry=REGISTRY,
-)
-POOL_WAIT_SECONDS = Histogram(
-    "db_client_connection_wait_time_seconds",
-    "Time to get a connection, timed-out waits included.",
-    [_POOL_LABEL],
-    # Fine around the pool timeout of 0.25 s: the share of waits that end there is the signal.
-    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.5, 1),
-    registry=REGISTRY,
-)
-POOL_USE_SECONDS = Histogram(
-    "db_client_connection_use_time_seconds",
-    "Time a connection was held, by the route that held it.",
-    [_POOL_LABEL, "http_route"],
-    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
-    registry=REGISTRY,
-)
-POOL_CREATE_SECONDS = Histogram(
-    "db_client_connection_create_time_seconds",
-    "Time to open a connection.",
-    [_POOL_LABEL],
-    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
-    registry=REGISTRY,
-)
-POOL_TIMEOUTS = Counter(
-    "db_client_connection_timeouts_total",
-    "Waits for a connection that ended without one.",
-    [_POOL_LABEL],
-    registry=REGISTRY,
-)
-POOL_REFUSED = Counter(
-    "db_client_connection_refused_total",
-    "Checkouts refused without waiting.",
-    [_POOL_LABEL, "reason"],
-    registry=REGISTRY,
-)
-POOL_OLDEST_CHECKOUT_SECONDS = CallbackGauge(
-    "db_client_connection_oldest_checkout_seconds",
-    "Age of the connection held longest by each route, 0 when it holds none.",
-    [_POOL_LABEL, "http_route"],
-    registry=REGISTRY,
-)
-DB_OPERATION_SECONDS = Histogram(
-    "db_client_operation_duration_seconds",
-    "Duration of statements; error_type is a class of SQLSTATEs, empty when all is well.",
-    [
-        "db_system_name",
-        "db_namespace",
-        "db_collection_name",
-        "db_operation_name",
-        "db_response_status_code",
-        "error_type",
-    ],
-    buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
-    registry=REGISTRY,
-)
 DB_UP = Gauge(
     "db_up",
     "1 when readiness' own connection answered within 1 s; tried every 5 s.",
@@ -185,15 +65,6 @@ DB_ROUND_TRIP_SECONDS = Gauge(
     "db_round_trip_seconds",
     "From asking readiness' own connection for nothing to its answer: the way there and back.",
     registry=REGISTRY,
-)
-DB_CONNECT_FAILURES = Counter(
-    "db_connect_failures_total",
-    "Connections that could not be opened.",
-    ["reason"],
-    registry=REGISTRY,
-)
-DB_TRANSACTIONS = Counter(
-    "db_transactions_total", "Transactions by their end.", ["outcome"], registry=REGISTRY
 )
 DB_RETRIES = Counter(
     "db_retries_total", "Units of work that were tried again.", ["reason"], registry=REGISTRY
@@ -343,36 +214,6 @@ SCHEMA_REVISION = Gauge(
     ["expected", "actual"],
     registry=REGISTRY,
 )
-UNHANDLED_EXCEPTIONS = Counter(
-    "unhandled_exceptions_total",
-    "Exceptions that nothing named; alert on app_failures_total{code=internal_error}, this says the class.",
-    ["exception_type"],
-    registry=REGISTRY,
-)
-
-# --- telemetry about telemetry ------------------------------------------------------------------------
-TELEMETRY_SPANS = Counter(
-    "telemetry_spans_total", "Spans by what became of them.", ["result"], registry=REGISTRY
-)
-TELEMETRY_QUEUE = Gauge("telemetry_queue_spans", "Spans waiting for export.", registry=REGISTRY)
-TELEMETRY_QUEUE_CAPACITY = Gauge(
-    "telemetry_queue_capacity_spans", "Spans that fit the queue.", registry=REGISTRY
-)
-LOG_RECORDS = Counter(
-    "log_records_total",
-    "Log lines by what became of them.",
-    ["level", "result"],
-    registry=REGISTRY,
-)
-TELEMETRY_ERRORS = Counter(
-    "telemetry_errors_total",
-    "Bugs of the telemetry itself, swallowed by the guard.",
-    ["where"],
-    registry=REGISTRY,
-)
-BUILD_INFO = Gauge(
-    "api_build_info", "1, labelled with what runs.", ["version", "revision"], registry=REGISTRY
-)
 
 # --- closed label sets --------------------------------------------------------------------------------
 TOKEN_FORMATS = ("enhanced", "legacy", "session")
@@ -401,30 +242,11 @@ REFRESH_OUTCOMES = (
     "lost_rotation",
     "decrypt_failed",
 )
-DB_ERROR_TYPES = (
-    "statement_timeout",
-    "lock_timeout",
-    "command_timeout",
-    "disconnect",
-    "unique",
-    "not_null",
-    "fk",
-    "check",
-    "enum",
-    "cached_plan",
-    "undefined",
-    "privilege",
-    "in_failed_tx",
-    "serialization",
-    "deadlock",
-    "data",
-    "other",
-)
 SKIP_REASONS = ("no_times", "not_a_time", "out_of_range", "unknown_time_zone", "malformed")
 ADMISSION_CLASSES = ("read", "write", "calendar", "login")
 BREAKER_STATES = ("closed", "open", "half_open")
 
-_KNOWN: tuple[tuple[Counter | Gauge | Histogram, Mapping[str, tuple[str, ...]]], ...] = (
+_KNOWN: tuple[Known, ...] = (
     (
         CONNECTIONS_ABORTED,
         {
@@ -443,18 +265,10 @@ _KNOWN: tuple[tuple[Counter | Gauge | Histogram, Mapping[str, tuple[str, ...]]],
     ),
     (LOAD_SHED, {"class": ADMISSION_CLASSES}),
     (ADMITTED_REQUESTS, {"class": ADMISSION_CLASSES}),
-    (POOL_CONNECTIONS, {_POOL_LABEL: (POOL,), "db_client_connection_state": ("idle", "used")}),
-    (POOL_MAX, {_POOL_LABEL: (POOL,)}),
-    (POOL_PENDING, {_POOL_LABEL: (POOL,)}),
-    (POOL_WAIT_SECONDS, {_POOL_LABEL: (POOL,)}),
-    (POOL_CREATE_SECONDS, {_POOL_LABEL: (POOL,)}),
-    (POOL_TIMEOUTS, {_POOL_LABEL: (POOL,)}),
-    (POOL_REFUSED, {_POOL_LABEL: (POOL,), "reason": ("waiter_limit", "connect_gate")}),
     (
-        DB_CONNECT_FAILURES,
-        {"reason": ("refused", "timeout", "auth", "too_many", "starting", "other")},
+        POOL_REFUSED,
+        {"db_client_connection_pool_name": (POOL,), "reason": ("waiter_limit", "connect_gate")},
     ),
-    (DB_TRANSACTIONS, {"outcome": ("committed", "rolled_back", "commit_failed")}),
     (DB_RETRIES, {"reason": ("40001", "40P01", "disconnect", "cached_plan")}),
     (TOKENS_ACCEPTED, {"token_format": TOKEN_FORMATS}),
     (TOKENS_REJECTED, {"token_format": (*TOKEN_FORMATS, "unknown"), "reason": TOKEN_REJECTIONS}),
@@ -517,12 +331,6 @@ _KNOWN: tuple[tuple[Counter | Gauge | Histogram, Mapping[str, tuple[str, ...]]],
             )
         },
     ),
-    (TELEMETRY_SPANS, {"result": ("exported", "dropped_queue_full", "failed")}),
-    (
-        LOG_RECORDS,
-        {"level": ("debug", "info", "warning", "error"), "result": ("written", "dropped")},
-    ),
-    (TELEMETRY_ERRORS, {"where": ("http", "logs", "traces", "collectors")}),
 )
 
 
@@ -548,10 +356,5 @@ def touch(
         FAILURES.labels(code, route)
 
 
-def _touch_known() -> None:
-    for instrument, labels in _KNOWN:
-        for values in product(*labels.values()):
-            instrument.labels(**dict(zip(labels, values, strict=True)))
-
-
-_touch_known()
+known(*_KNOWN)
+known_of_pool(POOL)

@@ -17,11 +17,13 @@ import structlog
 from pydantic import BaseModel, ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from firedrill_kit import metrics as core_metrics
+from firedrill_kit.driver_errors import meaning_of
 from firedrill_kit.resilience.admission import CallerBusyError, OverloadedError
 from firedrill_kit.resilience.deadline import CallerDeadlineExceededError, DeadlineExceededError
 from firedrill_kit.telemetry.labels import BoundedSet
 from firedrill_kit.telemetry.record import RequestRecord
-from service import driver_errors, failures, metrics
+from service import database_failures, failures, metrics
 from service.contract import field_of
 from service.failures import Failure, Mode
 from service.problems import PROBLEM_TYPE, problem_of
@@ -82,7 +84,7 @@ class CatchAll:
             await self._answer(scope, send, failure_of(error), started=started)
 
     async def _answer(self, scope: Scope, send: Send, failure: Failure, *, started: bool) -> None:
-        record: RequestRecord = scope["state"]["record"]
+        record: RequestRecord = scope["firedrill.record"]
         note(record, failure)
         self._on_failure(failure)
         if started:
@@ -106,8 +108,8 @@ def failure_of(error: Exception) -> Failure:
             | CallerBusyError()
         ):
             return Failure(_OF_RESILIENCE[type(error)])
-    meaning = driver_errors.meaning_of(error)
-    return meaning.failure() if meaning is not None else _unhandled(error)
+    meaning = meaning_of(error)
+    return database_failures.failure_of(meaning) if meaning is not None else _unhandled(error)
 
 
 def checked(model: type[M], stored: object, *, at: str = "") -> M:
@@ -136,7 +138,7 @@ def _schema_of(model: type[BaseModel]) -> Mapping[str, Any]:
 
 
 def _unhandled(error: BaseException) -> Failure:
-    metrics.UNHANDLED_EXCEPTIONS.labels(_EXCEPTIONS.label_of(type(error).__name__)).inc()
+    core_metrics.UNHANDLED_EXCEPTIONS.labels(_EXCEPTIONS.label_of(type(error).__name__)).inc()
     frames = [
         f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}"
         for frame in traceback.extract_tb(error.__traceback__)[-6:]
@@ -154,12 +156,12 @@ def note(record: RequestRecord, failure: Failure) -> None:
     record.code, record.blame, record.cause = mode.code, mode.blame, failure.cause or ""
     record.shed = mode is failures.OVERLOADED
     record.fields.update(failure.log)
-    metrics.FAILURES.labels(mode.code, record.route).inc()
+    core_metrics.FAILURES.labels(mode.code, record.route).inc()
     # A field that is wrong twenty times in one request is one field.
     wrong = dict.fromkeys((item.field, item.type) for item in failure.errors or ())
     record.validation_errors = [{"loc": field, "type": of_type} for field, of_type in wrong]
     for field, of_type in wrong:
-        metrics.VALIDATION_ERRORS.labels(record.route, field, of_type).inc()
+        core_metrics.VALIDATION_ERRORS.labels(record.route, field, of_type).inc()
 
 
 def render(failure: Failure, record: RequestRecord) -> tuple[bytes, list[tuple[bytes, bytes]]]:

@@ -4,7 +4,6 @@ Resolved once per request, before anything else, so that metric label, span name
 and authentication cannot disagree. Paths nobody claims are all one label.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -13,14 +12,10 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.metrics import UNMATCHED
+from firedrill_kit import routes as kit_routes
+from firedrill_kit.telemetry.labels import UNMATCHED
 
 AdmissionClass = Literal["read", "write", "calendar", "login"]
-METHODS = frozenset(
-    {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
-)
-OTHER_METHOD = "_OTHER"
-"""What OpenTelemetry calls a method that is not in the list: a caller cannot mint label values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,31 +84,25 @@ def policy_of(method: str, template: str) -> Policy:
 
 
 class RouteTable:
-    """Finds the route of a path; templates without parameters by one dictionary look-up."""
+    """Finds the route of a path, with its policies."""
 
     def __init__(self, routes: Iterable[tuple[str, str]]) -> None:
         """Take (method, full template) pairs."""
         by_template: dict[str, dict[str, Policy]] = {}
         for method, template in routes:
             by_template.setdefault(template, {})[method] = policy_of(method, template)
-        specs = [RouteSpec(template, policies) for template, policies in by_template.items()]
-        self._fixed = {spec.template: spec for spec in specs if "{" not in spec.template}
-        self._patterns = [
-            (_pattern(spec.template), spec) for spec in specs if "{" in spec.template
-        ]
+        self._specs = {
+            template: RouteSpec(template, policies) for template, policies in by_template.items()
+        }
+        self._templates = kit_routes.RouteTable((template, ()) for template in by_template)
         self._unmatched = RouteSpec(UNMATCHED, {})
 
     def specs(self) -> list[RouteSpec]:
-        return [*self._fixed.values(), *(spec for _, spec in self._patterns)]
+        return list(self._specs.values())
 
     def resolve(self, path: str) -> RouteSpec:
         """Return the route that claims the path, or the one for unclaimed paths."""
-        spec = self._fixed.get(path)
-        if spec is not None:
-            return spec
-        return next(
-            (spec for pattern, spec in self._patterns if pattern.fullmatch(path)), self._unmatched
-        )
+        return self._specs.get(self._templates.resolve("", path), self._unmatched)
 
 
 class HeadAsGet:
@@ -136,11 +125,3 @@ def table_of(app: FastAPI) -> RouteTable:
         if context.path is not None
         for method in sorted(context.methods or ())
     )
-
-
-def label_of_method(method: str) -> str:
-    return method if method in METHODS else OTHER_METHOD
-
-
-def _pattern(template: str) -> re.Pattern[str]:
-    return re.compile(re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(template)))

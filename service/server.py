@@ -14,8 +14,10 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from firedrill_kit import metrics as core_metrics
 from firedrill_kit.telemetry.http import mark_disconnected
 from firedrill_kit.telemetry.identity import uuid7
+from firedrill_kit.telemetry.labels import UNMATCHED
 from service import failures, metrics
 from service.config import Config
 
@@ -119,7 +121,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def _refuse_head(self) -> None:
         mode = failures.HEADER_TOO_LARGE
         metrics.CONNECTIONS_ABORTED.labels("header_too_large").inc()
-        metrics.FAILURES.labels(mode.code, metrics.UNMATCHED).inc()
+        core_metrics.FAILURES.labels(mode.code, UNMATCHED).inc()
         problem = {
             "type": f"/problems/{mode.code}",
             "title": mode.title,

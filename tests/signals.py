@@ -9,9 +9,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 from prometheus_client import CollectorRegistry
 from sqlalchemy import event
 
+from firedrill_kit.metrics import REGISTRY
 from firedrill_kit.telemetry.traces import Tracing
 from service.database import Database
-from service.metrics import REGISTRY
 
 
 class Samples:

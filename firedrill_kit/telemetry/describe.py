@@ -75,11 +75,17 @@ def _walk(traceback: TracebackType | None) -> Iterator[tuple[str, int, bool]]:
 
 
 @lru_cache(maxsize=1024)
-def _place(file: str) -> tuple[str, bool]:
-    """Return the file as its package calls it, and whether it is the application's."""
-    is_own = not file.startswith((f"{_STANDARD_LIBRARY}/", "<")) and not any(
+def is_of_application(file: str) -> bool:
+    """Tell whether code of this file is neither Python's nor an installed package's."""
+    return not file.startswith((f"{_STANDARD_LIBRARY}/", "<")) and not any(
         f"/{name}/" in file for name in _INSTALLED
     )
+
+
+@lru_cache(maxsize=1024)
+def _place(file: str) -> tuple[str, bool]:
+    """Return the file as its package calls it, and whether it is the application's."""
+    is_own = is_of_application(file)
     roots = [root for entry in sys.path if is_own and file.startswith(root := f"{entry}/")]
     if not roots:
         return "/".join(file.rsplit("/", 2)[-2:]), is_own

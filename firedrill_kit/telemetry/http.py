@@ -25,6 +25,7 @@ from firedrill_kit.telemetry.guard import guard
 from firedrill_kit.telemetry.identity import uuid7
 from firedrill_kit.telemetry.keep import Keep
 from firedrill_kit.telemetry.labels import (
+    UNMATCHED,
     ClientVersions,
     bounded_method,
     client_request_id_of,
@@ -36,7 +37,6 @@ from firedrill_kit.telemetry.record import RequestRecord, begin, current, end
 
 __all__ = ["Edge", "RequestRecord", "SpanMarks", "current", "mark_disconnected"]
 
-UNMATCHED = "__unmatched__"
 SHED_SAMPLE_SECONDS = 1.0
 """In an overload one line a second says what happens; the counters say how often."""
 
@@ -57,7 +57,7 @@ def mark_disconnected(scope: Mapping[str, Any]) -> None:
     For the server's protocol: an application that does not read from a caller who has left is not
     told by ASGI.
     """
-    record = scope.get("state", {}).get("record")
+    record = scope.get("firedrill.record")
     if record is not None:
         record.disconnected = True
 
@@ -69,8 +69,8 @@ class Edge:
     scheme: of the address that callers use, for `url_scheme`.
     duration: by method, scheme, route, status, error type. active: by method, scheme, route.
     client_requests: by route, version, method, status. callers: who was answered how.
-    Puts "record" and "route" into `scope["state"]`, `X-Request-Id` on every answer. To be made after
-    `logs.configure`.
+    Puts "firedrill.record" and "firedrill.route" into the scope, and `X-Request-Id` on every answer. To
+    be made after `logs.configure`.
     """
 
     def __init__(
@@ -142,11 +142,10 @@ class Edge:
             started=perf_counter(),
             request_id=uuid7(),
         )
-        state = scope.setdefault("state", {})
-        state["record"] = record
+        scope["firedrill.record"] = record
         with _GUARD:
             route = self._resolve(scope["method"], scope["path"])
-            state["route"] = route
+            scope["firedrill.route"] = route
             record.route = route.template
             _read_headers(record, scope["headers"])
         return record
@@ -209,7 +208,7 @@ class SpanMarks:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        record: RequestRecord = scope["state"]["record"]
+        record: RequestRecord = scope["firedrill.record"]
         span = trace.get_current_span()
         context = span.get_span_context()
         if context.is_valid:

@@ -2,6 +2,8 @@
 
 import re
 
+UNMATCHED = "__unmatched__"
+"""The `http_route` of everything that no route claims."""
 OTHER_METHOD = "_OTHER"
 """As the semantic conventions spell a method that is not a known one."""
 METHODS = frozenset(

@@ -120,7 +120,7 @@ def _span_name(method: str, route: str) -> str:
 
 
 def _span_details(visible: Scope) -> tuple[str, dict[str, str]]:
-    record: RequestRecord = visible["state"]["record"]
+    record: RequestRecord = visible["firedrill.record"]
     attributes = {"http.route": record.route, "firedrill.request_id": record.request_id}
     # The middleware's own has the port in it, which is in `server.port`.
     if server := visible.get("server"):

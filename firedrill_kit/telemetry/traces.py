@@ -68,7 +68,7 @@ class Tracing:
         self._trusted = trusted
 
     def asgi(self, app: ASGIApp) -> ASGIApp:
-        """Return the app inside a server span per request; `scope["state"]["record"]` must be there."""
+        """Return the app inside a server span per request; `scope["firedrill.record"]` must be there."""
         return with_server_span(app, provider=self.provider, trusted=self._trusted)
 
     def instrument_engine(self, engine: Engine) -> StatementSpans | None:

@@ -18,9 +18,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from firedrill_kit.driver_errors import connect_failure, meaning_of
 from service import schema
 from service.config import Config
-from service.driver_errors import connect_failure, meaning_of
 
 _LOCK = 0x66697265
 """Key of the advisory lock that one upgrade holds ("fire"); any number that nothing else uses."""

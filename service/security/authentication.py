@@ -40,7 +40,7 @@ class Identity:
 class Authentication:
     """ASGI middleware: leaves an Identity in `scope["state"]["identity"]`, None on open routes.
 
-    Expects `scope["state"]["route"]`. Raises Failure: CREDENTIALS_MISSING, the TOKEN_ modes,
+    Expects `scope["firedrill.route"]`. Raises Failure: CREDENTIALS_MISSING, the TOKEN_ modes,
     CSRF_FAILED.
     """
 
@@ -51,12 +51,12 @@ class Authentication:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             record.enter_stage("auth")
-            scope["state"]["identity"] = self._identify(scope)
+            scope.setdefault("state", {})["identity"] = self._identify(scope)
             record.enter_stage("admission")
         await self._app(scope, receive, send)
 
     def _identify(self, scope: Scope) -> Identity | None:
-        route: RouteSpec = scope["state"]["route"]
+        route: RouteSpec = scope["firedrill.route"]
         policy = route.policy(scope["method"])
         if policy.auth == "none":
             return None

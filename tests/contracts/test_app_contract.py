@@ -10,7 +10,9 @@ import httpx
 import pytest
 from opentelemetry.trace import SpanKind
 
-from service import failures, metrics, problems
+from firedrill_kit import metrics as core_metrics
+from firedrill_kit.telemetry.labels import UNMATCHED
+from service import failures, problems
 from service.app import Service
 from service.config import Config
 from stack.settings import ROOT
@@ -78,21 +80,18 @@ async def test_paths_of_a_caller_are_neither_labels_nor_span_names(service: Serv
             for number in range(20):
                 await client.request("BREW" if number % 2 else "GET", f"/pots/{number}")
 
-    assert (
-        before.grown("http_server_request_duration_seconds_count", http_route=metrics.UNMATCHED)
-        == 20
-    )
+    assert before.grown("http_server_request_duration_seconds_count", http_route=UNMATCHED) == 20
     of_requests = {span.name for span in spans.ended if span.kind is SpanKind.SERVER}
     assert of_requests
     assert of_requests <= {"GET", "HTTP", "_OTHER"} | {
-        f"{method} {metrics.UNMATCHED}" for method in ("GET", "_OTHER", "HTTP")
+        f"{method} {UNMATCHED}" for method in ("GET", "_OTHER", "HTTP")
     }
 
 
 def test_every_declared_status_and_code_is_a_series_from_the_start(service: Service) -> None:
     samples = {
         (sample.name, frozenset(sample.labels.items()))
-        for family in metrics.REGISTRY.collect()
+        for family in core_metrics.REGISTRY.collect()
         for sample in family.samples
     }
     scheme = service.config.public_scheme
@@ -126,7 +125,7 @@ def test_every_mode_that_a_request_can_end_with_is_documented_by_a_route(service
 
 
 def series() -> int:
-    return sum(len(family.samples) for family in metrics.REGISTRY.collect())
+    return sum(len(family.samples) for family in core_metrics.REGISTRY.collect())
 
 
 def test_the_service_has_no_more_than_three_thousand_series_at_its_start() -> None:

@@ -10,10 +10,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from firedrill_kit import metrics as core_metrics
+from firedrill_kit.driver_errors import connect_failure
 from service import failures, metrics
 from service.config import Config
 from service.database import MISSING, Database, optional
-from service.driver_errors import connect_failure
 from service.failures import Failure, Mode
 from stack.postgres import Postgres
 from stack.proxy import FaultProxy
@@ -189,7 +190,7 @@ async def test_an_optional_query_does_not_poison_the_transaction(database: Datab
 
 
 async def test_a_constraint_that_fails_at_commit_is_never_a_success(database: Database) -> None:
-    before = count(metrics.DB_TRANSACTIONS, "commit_failed")
+    before = count(core_metrics.DB_TRANSACTIONS, "commit_failed")
 
     async def operation(session: AsyncSession) -> None:
         await session.execute(text("SET CONSTRAINTS ALL DEFERRED"))
@@ -199,7 +200,7 @@ async def test_a_constraint_that_fails_at_commit_is_never_a_success(database: Da
         await database.run(operation)
 
     assert caught.value.mode is failures.COMMIT_FAILED
-    assert count(metrics.DB_TRANSACTIONS, "commit_failed") == before + 1
+    assert count(core_metrics.DB_TRANSACTIONS, "commit_failed") == before + 1
 
 
 async def test_one_of_a_deadlocked_pair_is_tried_again(database: Database) -> None:
@@ -394,13 +395,13 @@ async def test_a_full_pool_is_a_fast_refusal_that_names_the_holders(database: Da
     holders = [asyncio.create_task(database.run(hold)) for _ in range(2)]
     for _ in holders:
         await holding.acquire()
-    timeouts = count(metrics.POOL_TIMEOUTS, metrics.POOL)
+    timeouts = count(core_metrics.POOL_TIMEOUTS, metrics.POOL)
 
     with pytest.raises(Failure) as caught:
         await database.run(statement("SELECT 1"))
 
     assert caught.value.mode is failures.DB_POOL_EXHAUSTED
-    assert count(metrics.POOL_TIMEOUTS, metrics.POOL) == timeouts + 1
+    assert count(core_metrics.POOL_TIMEOUTS, metrics.POOL) == timeouts + 1
     assert len(database.pool.meter.top_holders()) == 2
     release.set()
     await asyncio.gather(*holders)
@@ -451,7 +452,7 @@ async def test_a_database_that_cannot_be_reached_closes_the_gate(
         )
         database = Database(config)
         proxy.mode = mode  # type: ignore[assignment]
-        before = count(metrics.DB_CONNECT_FAILURES, reason)
+        before = count(core_metrics.DB_CONNECT_FAILURES, reason)
 
         with pytest.raises(Failure) as first:
             await database.run(statement("SELECT 1"))
@@ -461,7 +462,7 @@ async def test_a_database_that_cannot_be_reached_closes_the_gate(
         assert (first.value.mode, first.value.cause) == (failures.DB_UNAVAILABLE, reason)
         assert (second.value.mode, second.value.cause) == (failures.DB_UNAVAILABLE, reason)
         # The second was refused at the gate: nobody tried to connect again.
-        assert count(metrics.DB_CONNECT_FAILURES, reason) == before + 1
+        assert count(core_metrics.DB_CONNECT_FAILURES, reason) == before + 1
         await database.close()
 
 

@@ -7,8 +7,8 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
+from firedrill_kit.pool import measure_pool
 from service.app import Service
-from service.pool import watch
 from stack.postgres import Postgres
 from stack.proxy import FaultProxy
 from tests.integration.conftest import Owner, Someone, config_of
@@ -35,7 +35,7 @@ async def behind_proxy(
     second.sign_in.close()
     # What a process has one of goes back to the service of the other tests.
     second.tracing.stop()
-    watch(lambda: service.database.pool)
+    measure_pool(service.database.engine.sync_engine, service.database.pool.meter)
 
 
 def caller_of(service: Service) -> httpx.AsyncClient:

@@ -13,6 +13,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from firedrill_kit import metrics as core_metrics
 from service import health, metrics
 from service.app import Service
 from service.config import Config
@@ -198,7 +199,7 @@ async def test_a_database_that_is_down_is_shown_and_takes_no_replica_away(
 
 
 def connect_failures(reason: str) -> float:
-    return metrics.DB_CONNECT_FAILURES.labels(reason)._value.get()  # type: ignore[no-any-return]
+    return core_metrics.DB_CONNECT_FAILURES.labels(reason)._value.get()  # type: ignore[no-any-return]
 
 
 async def test_new_connections_that_fail_are_told_while_the_old_one_answers(

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from structlog.testing import capture_logs
 
+from firedrill_kit import metrics as core_metrics
 from firedrill_kit.telemetry.logs import render_json
 from service import metrics
 from service.app import Service
@@ -41,7 +42,7 @@ async def until_idle(service: Service) -> None:
 def in_flight() -> float:
     return sum(
         sample.value
-        for gauge in (metrics.HTTP_ACTIVE_REQUESTS, metrics.ADMITTED_REQUESTS)
+        for gauge in (core_metrics.HTTP_ACTIVE_REQUESTS, metrics.ADMITTED_REQUESTS)
         for family in gauge.collect()
         for sample in family.samples
     )
@@ -332,7 +333,7 @@ def hostile_request(chance: random.Random) -> bytes:
 def series() -> set[tuple[str, tuple[tuple[str, str], ...]]]:
     return {
         (sample.name, tuple(sorted(sample.labels.items())))
-        for family in metrics.REGISTRY.collect()
+        for family in core_metrics.REGISTRY.collect()
         for sample in family.samples
     }
 

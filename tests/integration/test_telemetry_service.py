@@ -9,7 +9,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 from structlog.testing import capture_logs
 
-from service import metrics
+from firedrill_kit import metrics as core_metrics
+from firedrill_kit.telemetry.labels import UNMATCHED
 from service.app import Service
 from tests.integration.conftest import Someone
 
@@ -17,7 +18,7 @@ from tests.integration.conftest import Someone
 def requests_counted() -> float:
     return sum(
         sample.value
-        for metric in metrics.HTTP_REQUEST_SECONDS.collect()
+        for metric in core_metrics.HTTP_REQUEST_SECONDS.collect()
         for sample in metric.samples
         if sample.name.endswith("_count")
     )
@@ -64,10 +65,10 @@ async def test_template_label_route_and_span_name_are_one_spelling(
     await client.get("/nowhere")
 
     servers = [span for span in ended if span.kind is SpanKind.SERVER]
-    routes = ["/api/v1/profile", "/problems/{code}", metrics.UNMATCHED]
+    routes = ["/api/v1/profile", "/problems/{code}", UNMATCHED]
     labels = {
         sample.labels["http_route"]
-        for metric in metrics.HTTP_REQUEST_SECONDS.collect()
+        for metric in core_metrics.HTTP_REQUEST_SECONDS.collect()
         for sample in metric.samples
     }
     assert [(span.attributes or {})["http.route"] for span in servers] == routes

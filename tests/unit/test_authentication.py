@@ -15,9 +15,10 @@ from pydantic import SecretStr
 from starlette.types import Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
+from firedrill_kit import metrics as core_metrics
 from firedrill_kit.telemetry import record, traces
 from firedrill_kit.telemetry.record import RequestRecord
-from service import failures, metrics
+from service import failures
 from service.config import Config
 from service.failures import Failure
 from service.routes import RouteTable
@@ -74,7 +75,8 @@ def send(method: str, path: str, headers: list[tuple[bytes, bytes]], outcome: Ou
         "method": method,
         "path": path,
         "headers": headers,
-        "state": {"route": ROUTES.resolve(path), "record": outcome.record},
+        "firedrill.route": ROUTES.resolve(path),
+        "firedrill.record": outcome.record,
     }
 
     async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
@@ -110,11 +112,11 @@ def cookie(**values: str) -> str:
 
 def rejected_total(token_format: str, reason: str) -> float:
     labels = {"token_format": token_format, "reason": reason}
-    return metrics.REGISTRY.get_sample_value("auth_tokens_rejected_total", labels) or 0.0
+    return core_metrics.REGISTRY.get_sample_value("auth_tokens_rejected_total", labels) or 0.0
 
 
 def csrf_rejected_total(reason: str) -> float:
-    return metrics.REGISTRY.get_sample_value("csrf_rejected_total", {"reason": reason}) or 0.0
+    return core_metrics.REGISTRY.get_sample_value("csrf_rejected_total", {"reason": reason}) or 0.0
 
 
 @pytest.fixture

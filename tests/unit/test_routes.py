@@ -1,7 +1,7 @@
 import pytest
 
-from service.metrics import UNMATCHED
-from service.routes import Policy, RouteTable, label_of_method, policy_of
+from firedrill_kit.telemetry.labels import UNMATCHED
+from service.routes import Policy, RouteTable, policy_of
 
 TABLE = RouteTable(
     [
@@ -49,8 +49,3 @@ def test_signing_in_reads_a_form_and_needs_no_caller() -> None:
 
 def test_a_method_that_the_path_does_not_take_asks_for_nothing() -> None:
     assert TABLE.resolve("/api/v1/profile").policy("DELETE").auth == "none"
-
-
-def test_a_caller_cannot_invent_methods() -> None:
-    assert label_of_method("GET") == "GET"
-    assert label_of_method("BREW") == "_OTHER"

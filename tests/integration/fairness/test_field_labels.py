@@ -5,7 +5,7 @@ import secrets
 import httpx
 from structlog.testing import capture_logs
 
-from service import metrics
+from firedrill_kit import metrics as core_metrics
 from service.app import Service
 from tests.integration.conftest import NewAccount, Owner, Someone
 from tests.signals import Samples, watched_spans
@@ -32,7 +32,7 @@ def hostile_settings() -> dict[str, object]:
 def series() -> set[tuple[str, ...]]:
     return {
         tuple(sample.labels.values())
-        for family in metrics.VALIDATION_ERRORS.collect()
+        for family in core_metrics.VALIDATION_ERRORS.collect()
         for sample in family.samples
     }
 

@@ -158,7 +158,7 @@ def application(handler: Handler) -> ASGIApp:
     """An application that answers by calling `handler`."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await handler(scope["state"]["record"], send)
+        await handler(scope["firedrill.record"], send)
 
     return app
 

@@ -1,4 +1,4 @@
-"""The table: what the database driver can raise → what it means for the request.
+"""The table: what SQLAlchemy and the database driver can raise → what it means for the request.
 
 Classified by SQLSTATE, not by class: the class of a statement timeout is DBAPIError, of a broken
 connection InterfaceError, of a refused one ConnectionRefusedError; none of them says it reliably. A
@@ -14,8 +14,7 @@ from traceback import walk_tb
 
 import sqlalchemy.exc
 
-from service import failures
-from service.failures import Failure, Mode
+from firedrill_kit.telemetry.describe import is_of_application
 
 
 class Retry(enum.Enum):
@@ -34,24 +33,16 @@ class Retry(enum.Enum):
 class Meaning:
     """What an error means.
 
-    error_type: the metric's closed vocabulary. object: table, column, type or schema that is missing or
-    refused, for the log.
+    error_type: the metric's closed vocabulary. code: of the failure, for counters, spans and lines.
+    object: table, column, type or schema that is missing or refused, for the log.
     """
 
     error_type: str
-    mode: Mode
+    code: str
     retry: Retry = Retry.NEVER
     sqlstate: str = ""
     constraint: str = ""
     object: str = ""
-
-    def failure(self) -> Failure:
-        log: dict[str, str | int | float | bool | None] = {"sqlstate": self.sqlstate}
-        if self.constraint:
-            log["constraint"] = self.constraint
-        if self.object:
-            log["object"] = self.object
-        return Failure(self.mode, cause=self.error_type, log=log)
 
 
 class ConnectFailed(Exception):
@@ -71,50 +62,45 @@ class PoolRefused(Exception):
         self.reason = reason
 
 
-_LOST = Meaning("disconnect", failures.DB_CONNECTION_LOST, Retry.FRESH_CONNECTION)
-_SCHEMA = Meaning("undefined", failures.SCHEMA_MISMATCH)
-_DATA = Meaning("data", failures.CONSTRAINT_VIOLATION)
-_UNREADABLE = Meaning("data", failures.STORED_DATA_INVALID)
-_STALE_PLAN = Meaning("cached_plan", failures.SCHEMA_MISMATCH, Retry.FRESH_PLAN)
-_RESOURCES = Meaning("other", failures.DB_UNAVAILABLE)
-_UNKNOWN = Meaning("other", failures.INTERNAL_ERROR)
+_LOST = Meaning("disconnect", "db_connection_lost", Retry.FRESH_CONNECTION)
+_SCHEMA = Meaning("undefined", "schema_mismatch")
+_DATA = Meaning("data", "constraint_violation")
+_UNREADABLE = Meaning("data", "stored_data_invalid")
+_STALE_PLAN = Meaning("cached_plan", "schema_mismatch", Retry.FRESH_PLAN)
+_RESOURCES = Meaning("other", "db_unavailable")
+_UNKNOWN = Meaning("other", "internal_error")
 
 # Most specific wins: five characters, then the class (two characters), then unknown.
 # https://www.postgresql.org/docs/18/errcodes-appendix.html
 BY_SQLSTATE: dict[str, Meaning] = {
-    "57014": Meaning("statement_timeout", failures.DB_TIMEOUT),
-    "55P03": Meaning("lock_timeout", failures.DB_LOCK_TIMEOUT),
-    "40001": Meaning("serialization", failures.TX_CONFLICT, Retry.TRANSACTION),
-    "40P01": Meaning("deadlock", failures.TX_CONFLICT, Retry.TRANSACTION),
-    "23505": Meaning("unique", failures.CONSTRAINT_VIOLATION),
-    "23502": Meaning("not_null", failures.CONSTRAINT_VIOLATION),
-    "23503": Meaning("fk", failures.REFERENCE_MISSING),
-    "23514": Meaning("check", failures.CONSTRAINT_VIOLATION),
-    "23": Meaning("other", failures.CONSTRAINT_VIOLATION),
-    "22P02": Meaning("enum", failures.SCHEMA_MISMATCH),
+    "57014": Meaning("statement_timeout", "db_timeout"),
+    "55P03": Meaning("lock_timeout", "db_lock_timeout"),
+    "40001": Meaning("serialization", "tx_conflict", Retry.TRANSACTION),
+    "40P01": Meaning("deadlock", "tx_conflict", Retry.TRANSACTION),
+    "23505": Meaning("unique", "constraint_violation"),
+    "23502": Meaning("not_null", "constraint_violation"),
+    "23503": Meaning("fk", "reference_missing"),
+    "23514": Meaning("check", "constraint_violation"),
+    "23": Meaning("other", "constraint_violation"),
+    "22P02": Meaning("enum", "schema_mismatch"),
     "22": _DATA,
     "42": _SCHEMA,
-    "42501": Meaning("privilege", failures.SCHEMA_MISMATCH),
+    "42501": Meaning("privilege", "schema_mismatch"),
     "3F": _SCHEMA,
     "0A000": _STALE_PLAN,
-    "25P02": Meaning("in_failed_tx", failures.INTERNAL_ERROR),
+    "25P02": Meaning("in_failed_tx", "internal_error"),
     "25P03": _LOST,
     "25006": _RESOURCES,  # read-only: a standby answered
     "53": _RESOURCES,
     "54": _DATA,
     "57P05": _LOST,
     "57P": _LOST,
-    "57P03": Meaning("other", failures.DB_UNAVAILABLE),
+    "57P03": Meaning("other", "db_unavailable"),
     "58": _RESOURCES,
     "08": _LOST,
     "28": _RESOURCES,
     "3D": _RESOURCES,
     "P0": _DATA,
-}
-
-# Which unique constraints the caller can do something about.
-BY_CONSTRAINT: dict[str, Mode] = {
-    "accounts_email_key": failures.EMAIL_CONFLICT,
 }
 
 _STALE_TYPE = "cache lookup failed for type"
@@ -124,6 +110,8 @@ not translated."""
 UNREADABLE_ERRORS = (OverflowError, ValueError)
 """What decoding a stored value raises that Python has no room for, such as the year 20000."""
 
+_BELOW = frozenset({"sqlalchemy", "asyncpg", "psycopg", "psycopg2", "aiosqlite", "sqlite3"})
+
 # Without an SQLSTATE the server said nothing: by the driver's class, then by ours. First match wins.
 _BY_NAME: dict[str, Meaning] = {
     "InvalidCachedStatementError": _STALE_PLAN,
@@ -131,8 +119,10 @@ _BY_NAME: dict[str, Meaning] = {
     "InterfaceError": _LOST,
 }
 _BY_CLASS: tuple[tuple[type[BaseException], Meaning], ...] = (
+    (sqlalchemy.exc.IntegrityError, Meaning("other", "constraint_violation")),
+    (sqlalchemy.exc.DataError, _DATA),
     (sqlalchemy.exc.DBAPIError, _LOST),
-    (TimeoutError, Meaning("command_timeout", failures.DB_TIMEOUT)),
+    (TimeoutError, Meaning("command_timeout", "db_timeout")),
     (OSError, _LOST),
     (sqlalchemy.exc.SQLAlchemyError, _UNKNOWN),
 )
@@ -144,38 +134,73 @@ CONNECT_REASONS: dict[str, str] = {
     "53300": "too_many",
     "57P03": "starting",
 }
+# libpq has only a text for what fails before there is a session; nothing of it is kept.
+_CONNECT_TEXTS: tuple[tuple[str, str], ...] = (
+    ("connection refused", "refused"),
+    ("timeout expired", "timeout"),
+    ("timed out", "timeout"),
+    ("authentication failed", "auth"),
+    ("no password supplied", "auth"),
+    ("not permitted to log in", "auth"),
+    ("permission denied for database", "auth"),
+    ("too many c", "too_many"),  # clients already, connections for role
+    ("connection slots are reserved", "too_many"),
+    ("starting up", "starting"),
+)
+_MARK = "firedrill_connect_failure"
+
+
+def sqlstate_of(error: BaseException | None) -> str:
+    """Return the SQLSTATE that the driver put on its error, empty without one."""
+    found = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    return found if isinstance(found, str) else ""
 
 
 def connect_failure(error: BaseException) -> ConnectFailed:
     """Return why a connection could not be opened."""
-    sqlstate = getattr(error, "sqlstate", None) or ""
-    if sqlstate:
+    if isinstance(error, ConnectFailed):
+        return error
+    if sqlstate := sqlstate_of(error):
         return ConnectFailed(CONNECT_REASONS.get(sqlstate, "other"), sqlstate)
     if isinstance(error, TimeoutError):
         return ConnectFailed("timeout")
     # A listener that closes at once (a restarting server, a proxy) is a refusal to the caller.
-    return ConnectFailed("refused" if isinstance(error, OSError) else "other")
+    if isinstance(error, OSError):
+        return ConnectFailed("refused")
+    text = str(error).lower()
+    return ConnectFailed(next((why for part, why in _CONNECT_TEXTS if part in text), "other"))
+
+
+def mark_connect_failure(error: BaseException, failed: ConnectFailed) -> None:
+    """Have `meaning_of` know later that this error ended the opening of a connection."""
+    setattr(error, _MARK, failed)
 
 
 def meaning_of(error: BaseException) -> Meaning | None:
     """Return what a database error means, or None if it is none."""
     for item in _chain(error):
         if isinstance(item, sqlalchemy.exc.TimeoutError):
-            return Meaning("pool_timeout", failures.DB_POOL_EXHAUSTED)
+            return Meaning("pool_timeout", "db_pool_exhausted")
         if isinstance(item, PoolRefused):
             if item.reason == "waiter_limit":
-                return Meaning("waiter_limit", failures.DB_POOL_EXHAUSTED)
-            return Meaning(item.reason, failures.DB_UNAVAILABLE)
-        if isinstance(item, ConnectFailed):
-            return Meaning(item.reason, failures.DB_UNAVAILABLE, sqlstate=item.sqlstate)
-        sqlstate = getattr(item, "sqlstate", None)
-        if isinstance(sqlstate, str) and sqlstate:
+                return Meaning("waiter_limit", "db_pool_exhausted")
+            return Meaning(item.reason, "db_unavailable")
+        failed = item if isinstance(item, ConnectFailed) else getattr(item, _MARK, None)
+        if failed is not None:
+            return Meaning(failed.reason, "db_unavailable", sqlstate=failed.sqlstate)
+        if sqlstate := sqlstate_of(item):
             # SQLAlchemy's copy has the state, only the driver's own error has the name.
-            names = (getattr(cause, "constraint_name", None) for cause in _chain(error))
+            names = (_constraint_of(cause) for cause in _chain(error))
             constraint = next((name for name in names if name), "")
             found = _by_sqlstate(sqlstate, constraint, _object_of(sqlstate, error))
             return _STALE_PLAN if sqlstate == "XX000" and _STALE_TYPE in str(item) else found
     return _without_sqlstate(error)
+
+
+def _constraint_of(error: BaseException) -> str | None:
+    """Asyncpg has it on the error, psycopg on what it calls the diagnosis."""
+    name = getattr(error, "constraint_name", None)
+    return name or getattr(getattr(error, "diag", None), "constraint_name", None)
 
 
 def _by_sqlstate(sqlstate: str, constraint: str, named: str) -> Meaning:
@@ -183,8 +208,7 @@ def _by_sqlstate(sqlstate: str, constraint: str, named: str) -> Meaning:
         (BY_SQLSTATE[key] for key in (sqlstate, sqlstate[:3], sqlstate[:2]) if key in BY_SQLSTATE),
         _UNKNOWN,
     )
-    mode = BY_CONSTRAINT.get(constraint, meaning.mode)
-    return Meaning(meaning.error_type, mode, meaning.retry, sqlstate, constraint, named)
+    return Meaning(meaning.error_type, meaning.code, meaning.retry, sqlstate, constraint, named)
 
 
 # 42P01, 42703, 42704, 3F000, 42501: made of names that stand in the service's own SQL, never of values.
@@ -218,11 +242,15 @@ def _without_sqlstate(error: BaseException) -> Meaning | None:
 
 
 def _is_from_below(error: BaseException) -> bool:
-    """Tell whether SQLAlchemy or the driver raised it, and not an operation of ours."""
-    names = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
-    packages = [name.partition(".")[0] for name in names]
-    known = [name for name in packages if name in {"service", "sqlalchemy", "asyncpg"}]
-    return known[-1:] != ["service"] and bool(known)
+    """Tell whether SQLAlchemy or the driver raised it, and not the application's operation."""
+    is_below = False
+    for frame, _ in walk_tb(error.__traceback__):
+        package = frame.f_globals.get("__name__", "").partition(".")[0]
+        if package in _BELOW:
+            is_below = True
+        elif is_of_application(frame.f_code.co_filename):
+            is_below = False
+    return is_below
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
