@@ -215,6 +215,16 @@ DB_ERROR_TYPES = (
 )
 
 
+KNOWN: tuple[Known, ...] = (
+    (TELEMETRY_SPANS, {"result": ("exported", "dropped_queue_full", "failed")}),
+    (
+        LOG_RECORDS,
+        {"level": ("debug", "info", "warning", "error"), "result": ("written", "dropped")},
+    ),
+    (TELEMETRY_ERRORS, {"where": ("http", "logs", "traces", "collectors", "database")}),
+)
+
+
 def known(*instruments: Known) -> None:
     """Create the series of every combination of these label values."""
     for instrument, labels in instruments:
@@ -222,10 +232,10 @@ def known(*instruments: Known) -> None:
             instrument.labels(**dict(zip(labels, values, strict=True)))
 
 
-def known_of_pool(name: str) -> None:
-    """Create the series of a pool that is measured under this name."""
+def of_pool(name: str) -> tuple[Known, ...]:
+    """Return what `known` creates for a pool that is measured under this name."""
     pool = {_POOL_LABEL: (name,)}
-    known(
+    return (
         (POOL_CONNECTIONS, {**pool, "db_client_connection_state": ("idle", "used")}),
         (POOL_MAX, pool),
         (POOL_PENDING, pool),
@@ -237,11 +247,4 @@ def known_of_pool(name: str) -> None:
     )
 
 
-known(
-    (TELEMETRY_SPANS, {"result": ("exported", "dropped_queue_full", "failed")}),
-    (
-        LOG_RECORDS,
-        {"level": ("debug", "info", "warning", "error"), "result": ("written", "dropped")},
-    ),
-    (TELEMETRY_ERRORS, {"where": ("http", "logs", "traces", "collectors", "database")}),
-)
+known(*KNOWN)

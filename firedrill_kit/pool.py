@@ -194,7 +194,7 @@ def measure_pool(engine: Engine, meter: PoolMeter) -> bool:
         pool.__class__ = _measured_class(type(pool))  # type: ignore[arg-type]
     pool.meter = meter  # type: ignore[attr-defined]
     _engines[meter.name] = engine
-    metrics.known_of_pool(meter.name)
+    metrics.known(*metrics.of_pool(meter.name))
     _read_at_scrape(meter.name)
     return True
 

@@ -21,7 +21,6 @@ from firedrill_kit.metrics import (
     REGISTRY,
     Known,
     known,
-    known_of_pool,
 )
 from firedrill_kit.telemetry.labels import error_type_of
 from service import failures
@@ -357,4 +356,3 @@ def touch(
 
 
 known(*_KNOWN)
-known_of_pool(POOL)

@@ -125,6 +125,7 @@ KEPT_METRICS = frozenset(
         "app_failures_total",
         "db_client_connection_oldest_checkout_seconds",
         "db_client_connection_refused_total",
+        "db_client_connection_held",
         "db_connect_failures_total",
         "db_connect_up",
         "db_retries_total",

@@ -7,6 +7,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from alerting.catalogue import FOLDER
 from alerting.document import read_yaml
+from firedrill_kit import metrics as core_metrics
 from firedrill_kit.telemetry.collectors import CallbackGauge
 from service import failures, metrics
 
@@ -19,15 +20,21 @@ class Metric:
     job: str
 
 
+def instruments() -> list[Counter | Gauge | Histogram | CallbackGauge]:
+    """Return every instrument of the kit and of the service."""
+    named = {**vars(core_metrics), **vars(metrics)}
+    kinds = (Counter, Gauge, Histogram, CallbackGauge)
+    return [one for one in named.values() if isinstance(one, kinds)]
+
+
 def service_metrics() -> dict[str, Metric]:
     """Return the series names of the service as Prometheus sees them."""
     found: dict[str, Metric] = {}
-    for instrument in vars(metrics).values():
+    for instrument in instruments():
         if isinstance(instrument, CallbackGauge):
             found[instrument.name] = Metric(
                 instrument.name, "gauge", frozenset(instrument.labelnames), "service"
             )
-        if not isinstance(instrument, Counter | Gauge | Histogram):
             continue
         labels = frozenset(instrument._labelnames)
         if isinstance(instrument, Counter):
@@ -70,7 +77,11 @@ def _histogram(name: str, labels: frozenset[str], job: str) -> dict[str, Metric]
 def closed_values() -> dict[tuple[str, str], frozenset[str]]:
     """Return (metric, label) → the values it can have, where the set is closed."""
     closed: dict[tuple[str, str], frozenset[str]] = {}
-    for instrument, labels in metrics._KNOWN:
+    for instrument, labels in (
+        *core_metrics.KNOWN,
+        *core_metrics.of_pool(metrics.POOL),
+        *metrics._KNOWN,
+    ):
         suffix = "_total" if isinstance(instrument, Counter) else ""
         for label, values in labels.items():
             closed[f"{instrument._name}{suffix}", label] = frozenset(values)

@@ -11,13 +11,13 @@ from prometheus_client import Counter, Gauge, Histogram
 from firedrill_kit.telemetry.collectors import CallbackGauge
 from firedrill_kit.telemetry.field_names import DATA_MODEL, REGISTERED, field_name
 from firedrill_kit.telemetry.redaction import ALLOWED, OWN_NAMESPACE
-from service import metrics
 from tests.contracts.conventions import (
     KEPT_METRICS,
     REGISTERED_METRICS,
     conventions,
     faults_of_labels,
 )
+from tests.contracts.metric_catalogue import instruments
 
 Instrument = Counter | Gauge | Histogram | CallbackGauge
 
@@ -36,9 +36,7 @@ def labels_of(instrument: Instrument) -> frozenset[str]:
     return frozenset(instrument._labelnames)
 
 
-INSTRUMENTS: dict[str, Instrument] = {
-    name_of(found): found for found in vars(metrics).values() if isinstance(found, Instrument)
-}
+INSTRUMENTS: dict[str, Instrument] = {name_of(found): found for found in instruments()}
 
 
 def test_the_extract_is_of_the_version_that_the_packages_follow() -> None:
