@@ -77,7 +77,7 @@ def _note_failure(context: ExceptionContext) -> None:
     record = current()
     meaning = meaning_of(context.original_exception) if record is not None else None
     if record is not None and meaning is not None:
-        record.database_failure = (meaning.code, meaning.error_type)
+        record.seen_failure = (meaning.code, meaning.error_type)
 
 
 def _observe(

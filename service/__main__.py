@@ -64,7 +64,7 @@ def main(parts: Parts = SHIPPED) -> int:
         format_=config.log_format,
         capacity=config.log_queue_records,
         records=core_metrics.LOG_RECORDS,
-    )
+    ).writer
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(serve(config, parts))

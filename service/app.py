@@ -203,7 +203,7 @@ class Service:
         core_metrics.CLIENT_CALLERS.read = self.callers.counts
         return Edge(
             responses.CatchAll(door),
-            resolve=lambda _method, path: self.routes.resolve(path),
+            resolve=lambda scope: self.routes.resolve(scope["path"]),
             scheme=self.config.public_scheme,
             duration=core_metrics.HTTP_REQUEST_SECONDS,
             active=core_metrics.HTTP_ACTIVE_REQUESTS,

@@ -12,8 +12,8 @@ from fastapi.exceptions import RequestValidationError, ResponseValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from firedrill_kit.contract import answer_schema, field_of, request_schema
 from service import failures
-from service.contract import answer_schema, field_of, request_schema
 from service.failures import Failure, FieldError, Mode
 from service.responses import stored_data_invalid
 from service.routes import RouteSpec, RouteTable

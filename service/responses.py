@@ -18,13 +18,13 @@ from pydantic import BaseModel, ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from firedrill_kit import metrics as core_metrics
+from firedrill_kit.contract import field_of
 from firedrill_kit.driver_errors import meaning_of
 from firedrill_kit.resilience.admission import CallerBusyError, OverloadedError
 from firedrill_kit.resilience.deadline import CallerDeadlineExceededError, DeadlineExceededError
 from firedrill_kit.telemetry.labels import BoundedSet
 from firedrill_kit.telemetry.record import RequestRecord
 from service import database_failures, failures, metrics
-from service.contract import field_of
 from service.failures import Failure, Mode
 from service.problems import PROBLEM_TYPE, problem_of
 

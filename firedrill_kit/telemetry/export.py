@@ -14,6 +14,7 @@ import structlog
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from prometheus_client import Counter, Gauge
+from structlog.typing import FilteringBoundLogger
 
 from firedrill_kit.telemetry.guard import guard
 from firedrill_kit.telemetry.redaction import redact
@@ -26,13 +27,13 @@ LOSSES_TOLD_SECONDS = 10.0
 Watcher = Callable[[ReadableSpan], None]
 
 _GUARD = guard("traces")
-_log = structlog.get_logger()
 
 
 class SpanQueue(SpanProcessor):
     """The processor that exports.
 
     spans: counter by result (exported, failed, dropped_queue_full). queued, capacity_gauge: set here.
+    clean: what leaves of a span. log: where losses are told.
     A full queue drops the newest: the first spans of an incident are the ones that explain it.
     """
 
@@ -44,7 +45,11 @@ class SpanQueue(SpanProcessor):
         spans: Counter,
         queued: Gauge,
         capacity_gauge: Gauge,
+        clean: Callable[[ReadableSpan], ReadableSpan] = redact,
+        log: FilteringBoundLogger | None = None,
     ) -> None:
+        self._clean = clean
+        self._log: FilteringBoundLogger = log or structlog.get_logger()
         self._exporter = exporter
         self._capacity = capacity
         self._exported = spans.labels("exported")
@@ -95,6 +100,14 @@ class SpanQueue(SpanProcessor):
             self._failed.inc()
         return complete
 
+    def force_flush(self, timeout_millis: int = 2000) -> bool:
+        """Export what is queued now, for at most this long; returns whether nothing is left."""
+        give_up = time.monotonic() + timeout_millis / 1000
+        self._wake.set()
+        while len(self) and time.monotonic() < give_up:
+            time.sleep(0.01)
+        return not len(self)
+
     def _run(self) -> None:
         while True:
             self._wake.wait(DELAY_SECONDS)
@@ -122,7 +135,7 @@ class SpanQueue(SpanProcessor):
     def _export(self, batch: list[ReadableSpan]) -> None:
         result = SpanExportResult.FAILURE
         with _GUARD:
-            result = self._exporter.export([redact(span) for span in batch])
+            result = self._exporter.export([self._clean(span) for span in batch])
         if result is SpanExportResult.SUCCESS:
             self._exported.inc(len(batch))
         else:
@@ -136,7 +149,7 @@ class SpanQueue(SpanProcessor):
             return
         lost, self._losses = self._losses, 0
         self._told_at = now
-        _log.warning("telemetry_dropped", signal="spans", lost=lost)
+        self._log.warning("telemetry_dropped", signal="spans", lost=lost)
 
 
 class Tap(SpanProcessor):

@@ -65,26 +65,30 @@ def mark_disconnected(scope: Mapping[str, Any]) -> None:
 class Edge:
     """The outermost middleware: makes the record, and signals from it.
 
-    resolve: (method, path) to the route, never raising; unmatched paths share one template.
-    scheme: of the address that callers use, for `url_scheme`.
+    resolve: scope to the route, never raising; unmatched paths share one template.
+    scheme: of the address that callers use, for `url_scheme`; None: as the server says.
+    names_requests: whether `X-Request-Id` is added to every answer. log: where its lines go.
+    is_outermost: whether no other tracing may have begun; a span that runs is then none of ours.
     duration: by method, scheme, route, status, error type. active: by method, scheme, route.
     client_requests: by route, version, method, status. callers: who was answered how.
-    Puts "firedrill.record" and "firedrill.route" into the scope, and `X-Request-Id` on every answer. To
-    be made after `logs.configure`.
+    Puts "firedrill.record" and "firedrill.route" into the scope. To be made after `logs.configure`.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         *,
-        resolve: Callable[[str, str], Route],
-        scheme: str,
+        resolve: Callable[[Scope], Route],
+        scheme: str | None,
         duration: Histogram,
         active: Gauge,
         client_requests: Counter,
         callers: RecentCallers,
         disconnects: Counter,
         client_versions: ClientVersions | None = None,
+        names_requests: bool = True,
+        is_outermost: bool = True,
+        log: FilteringBoundLogger | None = None,
     ) -> None:
         self._app = app
         self._resolve = resolve
@@ -96,10 +100,12 @@ class Edge:
         self._disconnects = disconnects
         self._versions = client_versions or ClientVersions()
         # Bound here: a lazy logger assembles itself anew for every line, 10 µs.
-        self._log: FilteringBoundLogger = structlog.get_logger().bind()
+        self._log: FilteringBoundLogger = log or structlog.get_logger().bind()
+        self._names_requests = names_requests
+        self._is_outermost = is_outermost
         # Looking a child up by its labels costs three times what observing it does (measured).
-        self._durations: dict[tuple[str, str, int], Histogram] = {}
-        self._actives: dict[tuple[str, str], Gauge] = {}
+        self._durations: dict[tuple[str, str, str, int], Histogram] = {}
+        self._actives: dict[tuple[str, str, str], Gauge] = {}
         self._shed_since_sample = 0
         self._shed_sampled_at = float("-inf")
 
@@ -108,7 +114,8 @@ class Edge:
             await self._app(scope, receive, send)
             return
         record = self._begin(scope)
-        active = self._active_of(record)
+        scheme = self._scheme or ("https" if scope.get("scheme") == "https" else "http")
+        active = self._active_of(record, scheme)
         answered = 0.0
 
         async def send_marked(message: Message) -> None:
@@ -117,21 +124,23 @@ class Edge:
                 # The whole answer is there by now; how fast it is taken is the caller's doing.
                 answered = perf_counter()
                 record.status = message["status"]
-                request_id = (b"x-request-id", record.request_id.encode())
-                message = {**message, "headers": [*message.get("headers", ()), request_id]}
+                if self._names_requests:
+                    request_id = (b"x-request-id", record.request_id.encode())
+                    message = {**message, "headers": [*message.get("headers", ()), request_id]}
             await send(message)
 
         active.inc()
         token = begin(record)
         # uvicorn starts a pipelined request in the context of the one before it, whose span would
         # be taken for its parent. https://github.com/python/cpython/issues/140947
-        span_token = otel_context.attach(Context())
+        context = Context() if self._is_outermost else otel_context.get_current()
+        span_token = otel_context.attach(context)
         try:
             await self._app(scope, receive, send_marked)
         finally:
             active.dec()
             with _GUARD:
-                self._finish(record, record.seconds(answered or perf_counter()))
+                self._finish(record, scheme, record.seconds(answered or perf_counter()))
             otel_context.detach(span_token)
             end(token)
 
@@ -144,29 +153,27 @@ class Edge:
         )
         scope["firedrill.record"] = record
         with _GUARD:
-            route = self._resolve(scope["method"], scope["path"])
+            route = self._resolve(scope)
             scope["firedrill.route"] = route
             record.route = route.template
             _read_headers(record, scope["headers"])
         return record
 
-    def _active_of(self, record: RequestRecord) -> Gauge:
-        key = (record.method, record.route)
+    def _active_of(self, record: RequestRecord, scheme: str) -> Gauge:
+        key = (record.method, scheme, record.route)
         child = self._actives.get(key)
         if child is None:
-            child = self._actives[key] = self._active.labels(
-                record.method, self._scheme, record.route
-            )
+            child = self._actives[key] = self._active.labels(*key)
         return child
 
-    def _finish(self, record: RequestRecord, seconds: float) -> None:
+    def _finish(self, record: RequestRecord, scheme: str, seconds: float) -> None:
         # Nothing was sent: the server answers 500 in our name.
         record.status = status = record.status or 500
-        key = (record.method, record.route, status)
+        key = (record.method, scheme, record.route, status)
         child = self._durations.get(key)
         if child is None:
             child = self._durations[key] = self._duration.labels(
-                record.method, self._scheme, record.route, str(status), error_type_of(status)
+                record.method, scheme, record.route, str(status), error_type_of(status)
             )
         child.observe(seconds, {"trace_id": record.trace_id} if record.keep else None)
         if record.disconnected:

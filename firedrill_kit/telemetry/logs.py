@@ -13,6 +13,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Container, Mapping, MutableMapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ import orjson
 import structlog
 from opentelemetry import trace
 from prometheus_client import Counter
-from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from firedrill_kit.telemetry.describe import describe
 from firedrill_kit.telemetry.field_names import field_name
@@ -28,7 +29,15 @@ from firedrill_kit.telemetry.guard import guard
 from firedrill_kit.telemetry.record import current
 from firedrill_kit.telemetry.writer import LineWriter, Write, to_descriptor
 
-__all__ = ["configure", "describe", "log", "on_loop_error", "render_json"]
+__all__ = [
+    "add_trace_to_records",
+    "configure",
+    "describe",
+    "log",
+    "on_loop_error",
+    "open_lines",
+    "render_json",
+]
 
 FIELD_LENGTH_MAX = 1024
 ITEMS_MAX = 20
@@ -45,7 +54,20 @@ _LEVELS = {"warn": "warning", "critical": "error", "exception": "error", "fatal"
 _GUARD = guard("logs")
 
 
-def configure(
+@dataclass(frozen=True)
+class Lines:
+    """The way of a line out of the process.
+
+    log: writes on this way, whatever structlog is configured to. finish: the last of structlog's
+    processors. writer: to be stopped last.
+    """
+
+    log: FilteringBoundLogger
+    finish: Processor
+    writer: LineWriter
+
+
+def open_lines(
     *,
     service: str,
     version: str,
@@ -56,8 +78,8 @@ def configure(
     capacity: int,
     records: Counter,
     write: Write | None = None,
-) -> LineWriter:
-    """Send every log line of this process to stdout; returns the writer, to be stopped last.
+) -> Lines:
+    """Open a way to stdout, and leave every other logging as it is.
 
     level: lowest that is written, by name. format_: `auto` is the console's on a terminal, else JSON.
     capacity: lines that may wait. records: counter by (level, result). write: in place of stdout.
@@ -101,16 +123,49 @@ def configure(
             writer.put(severity, render(line))
         raise structlog.DropEvent
 
-    lowest = logging.getLevelNamesMapping()[level.upper()]
-    structlog.configure(
+    log = structlog.wrap_logger(
+        structlog.ReturnLogger(),
         processors=[finish],
-        wrapper_class=structlog.make_filtering_bound_logger(lowest),
+        wrapper_class=structlog.make_filtering_bound_logger(_number_of(level)),
+        context_class=dict,
+    )
+    return Lines(log, finish, writer)
+
+
+def configure(*, level: str, **more: Any) -> Lines:
+    """Send every log line of this process to stdout, as `open_lines`."""
+    lines = open_lines(level=level, **more)
+    structlog.configure(
+        processors=[lines.finish],
+        wrapper_class=structlog.make_filtering_bound_logger(_number_of(level)),
         logger_factory=structlog.ReturnLoggerFactory(),
         # Modules hold loggers that were made before this call; a test may configure again.
         cache_logger_on_first_use=False,
     )
-    _take_over_standard_logging(lowest)
-    return writer
+    _take_over_standard_logging(_number_of(level))
+    return lines
+
+
+def add_trace_to_records() -> None:
+    """Have every record of the standard library's logging carry trace_id, span_id and http_route.
+
+    For a formatter of the application: `%(trace_id)s`. Empty outside of a request.
+    """
+    make = logging.getLogRecordFactory()
+
+    def with_trace(*arguments: Any, **more: Any) -> logging.LogRecord:
+        record = make(*arguments, **more)
+        record.trace_id = record.span_id = record.http_route = ""
+        with _GUARD:
+            for name, value in _context().items():
+                setattr(record, name.replace(".", "_"), value)
+        return record
+
+    logging.setLogRecordFactory(with_trace)
+
+
+def _number_of(level: str) -> int:
+    return logging.getLevelNamesMapping()[level.upper()]
 
 
 def render_json(event: Mapping[str, Any]) -> bytes:

@@ -30,8 +30,8 @@ class RequestRecord:
     """The failure mode's code; empty when all went well."""
     cause: str = ""
     blame: str = ""
-    database_failure: tuple[str, str] = ("", "")
-    """Failure code and error type of its last database error, whatever became of that."""
+    seen_failure: tuple[str, str] = ("", "")
+    """Code and cause of the last error that was seen on its way, whatever became of it."""
     caller: str = ""
     """A keyed hash of the account id, never the id."""
     token_format: str = ""

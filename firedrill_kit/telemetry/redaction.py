@@ -83,6 +83,62 @@ def redact(span: ReadableSpan) -> ReadableSpan:
     )
 
 
+def mask(span: ReadableSpan) -> ReadableSpan:
+    """Return the span without what must not leave, all other attributes of whoever set them kept.
+
+    For an application whose own attributes nobody has listed. Values under names of secrets and texts of
+    exceptions are masked, literals in statements replaced.
+    """
+    attributes = span.attributes or {}
+    texts = [attributes, *(event.attributes or {} for event in span.events)]
+    description = span.status.description
+    is_code = description is None or _CODE.fullmatch(description)
+    if is_code and not any(_is_to_be_masked(key) for found in texts for key in found):
+        return span
+    return ReadableSpan(
+        name=span.name,
+        context=span.context,
+        parent=span.parent,
+        resource=span.resource,
+        attributes=_masked(attributes),
+        events=[
+            Event(event.name, _masked(event.attributes), event.timestamp) for event in span.events
+        ],
+        links=span.links,
+        kind=span.kind,
+        status=span.status if is_code else Status(span.status.status_code, MASKED),
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
+
+
+MASKED = "[redacted]"
+_SECRET = re.compile(
+    r"passw|secret|token|authorization|cookie|api[-_.]?key|credential", re.IGNORECASE
+)
+_TEXTS = frozenset({"exception.message", "exception.stacktrace"})
+_STATEMENTS = frozenset({"db.query.text", "db.statement"})
+
+
+@lru_cache(maxsize=512)
+def _is_to_be_masked(key: str) -> bool:
+    if key.startswith(OWN_NAMESPACE):
+        return False
+    return key in _TEXTS or key in _STATEMENTS or _SECRET.search(key) is not None
+
+
+def _masked(attributes: Attributes) -> dict[str, AttributeValue]:
+    return {
+        key: value
+        if not _is_to_be_masked(key)
+        else without_literals(str(value))
+        if key in _STATEMENTS
+        else MASKED
+        for key, value in (attributes or {}).items()
+    }
+
+
 @lru_cache(maxsize=512)
 def without_literals(sql: str) -> str:
     """Return the statement with quoted literals as `?`; bound parameters stay as they are."""

@@ -19,16 +19,18 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanLimits, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.util.types import Attributes
 from prometheus_client import Counter, Gauge
 from sqlalchemy import Engine
 from starlette.types import ASGIApp
+from structlog.typing import FilteringBoundLogger
 
 from firedrill_kit.telemetry.export import SpanQueue, Tap
 from firedrill_kit.telemetry.keep import Keep
+from firedrill_kit.telemetry.redaction import redact
 from firedrill_kit.telemetry.server_spans import TrustedNetworks, with_server_span
 from firedrill_kit.telemetry.statement_spans import StatementSpans, instrument
 
@@ -78,6 +80,10 @@ class Tracing:
         """
         return instrument(engine, self.provider)
 
+    def flush(self, timeout_seconds: float = SHUTDOWN_SECONDS) -> bool:
+        """Export what is queued, for at most this long; returns whether all of it went."""
+        return self._queue is None or self._queue.force_flush(round(timeout_seconds * 1000))
+
     def stop(self, timeout_seconds: float = SHUTDOWN_SECONDS) -> bool:
         """Export what is queued, for at most this long; returns whether all of it went.
 
@@ -115,16 +121,21 @@ def start_tracing(
     queued: Gauge,
     queue_capacity: Gauge,
     error_type: ErrorType = type_name,
+    provider: TracerProvider | None = None,
+    clean: Callable[[ReadableSpan], ReadableSpan] = redact,
+    log: FilteringBoundLogger | None = None,
 ) -> Tracing:
     """Start tracing in this process; `span` and its like use what was started last.
 
     endpoint: base of the OTLP/HTTP receiver, empty for none. instance: `service.instance.id`, as the
     targets of the metrics call it. queue_spans: how many may wait. timeout_seconds: of one export,
-    retries included. error_type: names an exception for `error.type`, from a closed set.
+    retries included. error_type: names an exception for `error.type`, from a closed set. provider: one
+    that takes spans already and gets ours as well. clean: what leaves of a span. log: where losses are
+    told.
     Raises ValueError for a network that is none.
     """
     global _current  # noqa: PLW0603 - a process has one tracing, as it has one stdout
-    provider = TracerProvider(
+    provider = provider or TracerProvider(
         sampler=ALWAYS_ON,
         resource=Resource.create(
             {
@@ -154,6 +165,8 @@ def start_tracing(
             spans=spans,
             queued=queued,
             capacity_gauge=queue_capacity,
+            clean=clean,
+            log=log,
         )
         provider.add_span_processor(queue)
     tracing = Tracing(

@@ -84,6 +84,13 @@ class LineWriter:
             self._drop(self._queue.popleft()[0])
         return complete
 
+    def flush(self, timeout_seconds: float = 1.0) -> bool:
+        """Write what is queued now, for at most this long; returns whether nothing is left."""
+        give_up = time.monotonic() + timeout_seconds
+        while self._queue and time.monotonic() < give_up:
+            time.sleep(0.01)
+        return not self._queue
+
     def _drop(self, level: str) -> None:
         self._untold[level] += 1
         self._records.labels(level, "dropped").inc()

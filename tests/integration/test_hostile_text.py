@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from firedrill_kit.contract import request_schema
 from service.app import Service
-from service.contract import request_schema
 from tests.contracts.test_app_contract import operations
 from tests.integration.conftest import Someone
 

@@ -105,7 +105,7 @@ records = Counter("records", "d", ["level", "result"], registry=registry)
 writer = logs.configure(
     service="api", version="1", instance="i", environment="test", level="info", format_="json",
     capacity=1000, records=records,
-)
+).writer
 for number in range(20_000):
     logs.log.info("thing_happened", number=number)
 complete = writer.stop(0.2)

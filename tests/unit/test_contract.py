@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from service.contract import answer_schema, field_of, request_schema
+from firedrill_kit.contract import answer_schema, field_of, request_schema
 
 
 class Part(BaseModel):

@@ -119,7 +119,7 @@ def _telemetry(*, base_ratio: float, level: str) -> Iterator[Telemetry]:
         capacity=1000,
         records=instruments.records,
         write=write,
-    )
+    ).writer
     tracing = tracing_of(instruments, base_ratio=base_ratio)
     seen = Telemetry(instruments, tracing, writer, written)
     tracing.tap.watchers.append(seen.ended.append)
@@ -168,7 +168,7 @@ def stack(seen: Telemetry, app: ASGIApp, *, route: str = "/things/{thing_id}") -
     instruments = seen.instruments
     return Edge(
         seen.tracing.asgi(SpanMarks(app, keep=seen.tracing.keep)),
-        resolve=lambda _method, _path: Template(route),
+        resolve=lambda _scope: Template(route),
         scheme="https",
         duration=instruments.duration,
         active=instruments.active,

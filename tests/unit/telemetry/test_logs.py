@@ -173,7 +173,7 @@ def test_a_terminal_gets_readable_lines_that_stay_one_line(
             capacity=10,
             records=Instruments().records,
             write=written.write,
-        )
+        ).writer
         log.info("thing_happened", name="two\nlines")
         writer.stop()
 

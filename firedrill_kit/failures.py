@@ -1,0 +1,100 @@
+"""What a request of an application without a taxonomy failed of, and how that is counted.
+
+A failure has a code when pool or engine saw what happened (`driver_errors.py`), when the application has
+named its exception (`failure`), or when nothing handled an exception: `internal_error`. Any other answer
+of 5xx is `http_` and its status.
+"""
+
+from typing import Literal
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.typing import FilteringBoundLogger
+
+from firedrill_kit import metrics
+from firedrill_kit.driver_errors import meaning_of
+from firedrill_kit.telemetry.describe import describe
+from firedrill_kit.telemetry.guard import guard
+from firedrill_kit.telemetry.labels import BoundedSet
+from firedrill_kit.telemetry.record import RequestRecord
+
+Blame = Literal["caller", "dependency", "us"]
+"""Who can mend it. Decides the level of the request's line: info, warning, error."""
+
+EXCEPTION_LABELS_MAX = 50
+
+_GUARD = guard("http")
+_exceptions = BoundedSet(EXCEPTION_LABELS_MAX, other="_other")
+_named: dict[type[BaseException], tuple[str, Blame]] = {}
+
+
+def failure(error: type[BaseException], code: str, *, blame: Blame = "us") -> None:
+    """Name what a request fails of when this exception ends it, or is answered with a 5xx.
+
+    code: a closed vocabulary, in snake_case; it labels `app_failures_total` and the span.
+    """
+    _named[error] = (code, blame)
+
+
+class FailureMarks:
+    """ASGI middleware right inside the server span: writes into the record what went wrong."""
+
+    def __init__(self, app: ASGIApp, *, log: FilteringBoundLogger) -> None:
+        self._app = app
+        self._log = log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        record: RequestRecord | None = scope.get("firedrill.record")
+        if scope["type"] != "http" or record is None:
+            await self._app(scope, receive, send)
+            return
+
+        async def noting_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                with _GUARD:
+                    _note_status(record, message["status"])
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting_send)
+        except Exception as error:
+            with _GUARD:
+                self._note_error(record, error)
+            raise
+
+    def _note_error(self, record: RequestRecord, error: Exception) -> None:
+        code, blame = _named_of(error)
+        meaning = meaning_of(error) if not code else None
+        if meaning is not None:
+            code, blame, record.cause = meaning.code, "us", meaning.error_type
+        if not code or code == "internal_error":
+            code, blame = "internal_error", "us"
+            metrics.UNHANDLED_EXCEPTIONS.labels(_exceptions.label_of(type(error).__name__)).inc()
+            self._log.error("unhandled_exception", **describe(error))
+        _note(record, code, blame)
+
+
+def see(record: RequestRecord, error: BaseException) -> None:
+    """Remember what an error means that the application is about to answer by itself."""
+    code, _ = _named_of(error)
+    meaning = meaning_of(error) if not code else None
+    if meaning is not None and meaning.code != "internal_error":
+        record.seen_failure = (meaning.code, meaning.error_type)
+    elif code:
+        record.seen_failure = (code, type(error).__name__)
+
+
+def _note_status(record: RequestRecord, status: int) -> None:
+    if status < 500:
+        return
+    code, record.cause = record.seen_failure
+    _note(record, code or f"http_{status}", "us")
+
+
+def _note(record: RequestRecord, code: str, blame: Blame) -> None:
+    record.code, record.blame = code, blame
+    metrics.FAILURES.labels(code, record.route).inc()
+
+
+def _named_of(error: BaseException) -> tuple[str, Blame]:
+    found = (_named[kind] for kind in type(error).__mro__ if kind in _named)
+    return next(found, ("", "us"))

@@ -1,0 +1,316 @@
+"""`instrument(app, engine=engine)`: everything that the kit does for an application, put in place.
+
+Two layers see a request: one outside of all that the application adds, and one right inside Starlette's
+ServerErrorMiddleware, where exceptions still have their type. Both are put there when Starlette builds its
+stack, before the first request, so that middlewares may be added after the call. Threads and ports begin
+with the server's lifespan, or with the first request, and never at the import of the application.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from fastapi import FastAPI
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from sqlalchemy import Engine
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+from structlog.typing import FilteringBoundLogger
+
+from firedrill_kit import endpoint, metrics
+from firedrill_kit.failures import FailureMarks
+from firedrill_kit.pool import PoolMeter, measure_pool
+from firedrill_kit.routes import RouteTable, path_of, routes_of
+from firedrill_kit.settings import Settings, host_name, is_disabled, settings_of
+from firedrill_kit.statements import count_transactions, measure_statements
+from firedrill_kit.telemetry import guard, logs
+from firedrill_kit.telemetry.callers import RecentCallers
+from firedrill_kit.telemetry.describe import describe
+from firedrill_kit.telemetry.http import Edge, SpanMarks
+from firedrill_kit.telemetry.keep import Keep
+from firedrill_kit.telemetry.labels import UNMATCHED
+from firedrill_kit.telemetry.loop import LoopMonitor
+from firedrill_kit.telemetry.redaction import mask
+from firedrill_kit.telemetry.traces import Tracing, start_tracing
+from firedrill_kit.validation import SeenErrors
+
+AnyEngine: TypeAlias = Engine | AsyncEngine
+POOL = "app"
+"""The name of the pool of an application with one engine."""
+LINES_MAX = 10_000
+"""Lines that may wait for a reader of stdout: about 5 MB."""
+EXPORT_SECONDS = 5.0
+"""For one export of spans, attempts included."""
+
+_log = logging.getLogger("firedrill_kit")
+
+
+def instrument(
+    app: FastAPI,
+    *,
+    engine: AnyEngine | Mapping[str, AnyEngine] | None = None,
+    **settings: Any,
+) -> "Instrumentation":
+    """Have an application say what it does; no answer of it is changed.
+
+    engine: of SQLAlchemy; several by the names that their pools are shown under. settings: see
+    `Settings`; what is not given comes from the environment. With FIREDRILL_DISABLED=1 nothing is done.
+    Raises SettingsError; nothing of it raises later.
+    """
+    found = getattr(app.state, "firedrill", None)
+    if isinstance(found, Instrumentation):
+        return found
+    instrumentation = Instrumentation(app, settings_of(app.title, settings))
+    app.state.firedrill = instrumentation
+    if is_disabled():
+        return instrumentation
+    engines = engine if isinstance(engine, Mapping) else {POOL: engine} if engine else {}
+    for name, one in engines.items():
+        instrumentation.add_engine(one, name=name)
+    instrumentation.install()
+    return instrumentation
+
+
+class Instrumentation:
+    """What `instrument` put on one application."""
+
+    def __init__(self, app: FastAPI, settings: Settings) -> None:
+        self.settings = settings
+        self.tracing: Tracing | None = None
+        self.endpoint: endpoint.Endpoint | None = None
+        self._app = app
+        self._callers = RecentCallers()
+        self._lines: logs.Lines | None = None
+        self._loop: LoopMonitor | None = None
+        self._engines: list[Engine] = []
+        self._table: tuple[int, RouteTable] = (-1, RouteTable(()))
+
+    def add_engine(self, engine: AnyEngine, *, name: str) -> None:
+        """Measure an engine that was not there yet at `instrument`, under the name of its pool."""
+        if is_disabled():
+            return
+        sync = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+        if not measure_pool(sync, PoolMeter(name)):
+            _log.warning("firedrill: the pool %s has no queue, so nobody can wait for it", name)
+        measure_statements(sync)
+        count_transactions(sync)
+        self._engines.append(sync)
+        if self.tracing is not None:
+            self.tracing.instrument_engine(sync)
+
+    def install(self) -> None:
+        """Put the layers around and into the stack that Starlette builds before its first request."""
+        app, build, seen = self._app, self._app.build_middleware_stack, SeenErrors(self._app)
+
+        def build_instrumented() -> ASGIApp:
+            own, handlers = app.user_middleware, app.exception_handlers
+            app.user_middleware = [Middleware(_Inside, instrumentation=self), *own]
+            app.exception_handlers = {
+                kind: handler if isinstance(kind, int) else seen.wrapped(handler)
+                for kind, handler in handlers.items()
+            }
+            try:
+                return _Outside(build(), self)
+            finally:
+                app.user_middleware, app.exception_handlers = own, handlers
+
+        app.build_middleware_stack = build_instrumented  # type: ignore[method-assign]
+
+    def begin(self) -> None:
+        """Start what has a thread, a port or a timer, in the process that serves; once."""
+        if self.tracing is not None:
+            return
+        guard.report_to(_report)
+        self.endpoint = self._serve()
+        instance = f"{host_name()}:{self.endpoint.port if self.endpoint else 0}"
+        self._lines = self._open_lines(instance)
+        self.tracing = self._start_tracing(instance)
+        for engine in self._engines:
+            self.tracing.instrument_engine(engine)
+        metrics.CLIENT_CALLERS.read = self._callers.counts
+        metrics.BUILD_INFO.labels(self.settings.version, "").set(1)
+        self._loop = LoopMonitor(metrics.EVENT_LOOP_LAG_SECONDS)
+        self._loop.start()
+
+    def flush(self) -> None:
+        """Hand over what is queued; about 3 s at most. Called when the server's lifespan ends."""
+        if self.tracing is not None:
+            self.tracing.flush()
+        if self._lines is not None:
+            self._lines.writer.flush()
+
+    @property
+    def log(self) -> FilteringBoundLogger:
+        """Where the kit's own lines go."""
+        assert self._lines is not None  # noqa: S101 - `begin` was called
+        return self._lines.log
+
+    def edge(self, app: ASGIApp) -> Edge:
+        return Edge(
+            app,
+            resolve=self._resolve,
+            scheme=None,
+            duration=metrics.HTTP_REQUEST_SECONDS,
+            active=metrics.HTTP_ACTIVE_REQUESTS,
+            client_requests=metrics.CLIENT_REQUESTS,
+            callers=self._callers,
+            disconnects=metrics.CLIENT_DISCONNECTS,
+            names_requests=False,
+            is_outermost=False,
+            log=self.log,
+        )
+
+    def _resolve(self, scope: Scope) -> "_Template":
+        # Routes may be added as long as nobody has asked for one that is missing.
+        count = len(self._app.routes)
+        known, table = self._table
+        if known != count:
+            table = RouteTable(routes_of(self._app))
+            self._table = (count, table)
+        return _Template(table.resolve(scope["method"], path_of(scope)))
+
+    def _serve(self) -> endpoint.Endpoint | None:
+        settings = self.settings
+        if not settings.metrics_port:
+            return None
+        served = None
+        try:
+            served = endpoint.serve(
+                metrics.REGISTRY,
+                host=settings.metrics_host,
+                port=settings.metrics_port,
+                workers_max=settings.workers_max,
+            )
+        except OSError as error:
+            _log.warning("firedrill: no metrics: %s", error)
+        if served is None:
+            _log.warning(
+                "firedrill: no metrics: all ports from %d to %d are taken, set FIREDRILL_METRICS_PORT",
+                settings.metrics_port,
+                settings.metrics_port + settings.workers_max - 1,
+            )
+        return served
+
+    def _open_lines(self, instance: str) -> logs.Lines:
+        settings = self.settings
+        options: dict[str, Any] = {
+            "service": settings.service,
+            "version": settings.version,
+            "instance": instance,
+            "environment": settings.environment,
+            "level": settings.log_level,
+            "format_": "json",
+            "capacity": LINES_MAX,
+            "records": metrics.LOG_RECORDS,
+        }
+        if settings.logs == "take_over":
+            return logs.configure(**options)
+        if settings.logs == "off":
+            options["write"] = len  # taken, and written nowhere
+        logs.add_trace_to_records()
+        return logs.open_lines(**options)
+
+    def _start_tracing(self, instance: str) -> Tracing:
+        settings, provider = self.settings, trace.get_tracer_provider()
+        joined = provider if isinstance(provider, TracerProvider) else None
+        tracing = start_tracing(
+            endpoint=settings.otlp_endpoint,
+            service=settings.service,
+            version=settings.version,
+            instance=instance,
+            environment=settings.environment,
+            keep=Keep(base_ratio=settings.base_ratio),
+            trusted_networks=settings.trusted_networks,
+            queue_spans=settings.queue_spans,
+            timeout_seconds=EXPORT_SECONDS,
+            spans=metrics.TELEMETRY_SPANS,
+            queued=metrics.TELEMETRY_QUEUE,
+            queue_capacity=metrics.TELEMETRY_QUEUE_CAPACITY,
+            provider=joined,
+            clean=mask,
+            log=self.log,
+        )
+        if joined is None:
+            # FastAPI's own server span begins once there is a provider: one request, one server span.
+            getattr(self._app, "_telemetry", {}).update(tracing=False)
+            trace.set_tracer_provider(tracing.provider)
+        return tracing
+
+
+class _Template:
+    """A route, as the edge asks for it."""
+
+    __slots__ = ("template",)
+
+    def __init__(self, template: str = UNMATCHED) -> None:
+        self.template = template
+
+
+class _Outside:
+    """The outermost layer."""
+
+    def __init__(self, app: ASGIApp, instrumentation: Instrumentation) -> None:
+        self._app = app
+        self._instrumentation = instrumentation
+        self._edge: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            self._begin()
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                with guard.guard("http"):
+                    self._instrumentation.flush()
+            return
+        # The server may run without a lifespan.
+        edge = self._edge or self._begin()
+        await edge(scope, receive, send)
+
+    def _begin(self) -> ASGIApp:
+        with guard.guard("http"):
+            self._instrumentation.begin()
+            tracing = self._instrumentation.tracing
+            assert tracing is not None  # noqa: S101 - as `begin` leaves it
+            self._edge = self._instrumentation.edge(_Traced(self._app, tracing))
+        return self._edge or self._app
+
+
+class _Traced:
+    """A server span around the application, unless another tracing has begun one already."""
+
+    def __init__(self, app: ASGIApp, tracing: Tracing) -> None:
+        self._app = app
+        self._traced = tracing.asgi(app)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_running = trace.get_current_span().get_span_context().is_valid
+        await (self._app if is_running else self._traced)(scope, receive, send)
+
+
+class _Inside:
+    """The layer right inside ServerErrorMiddleware."""
+
+    def __init__(self, app: ASGIApp, *, instrumentation: Instrumentation) -> None:
+        self._app = app
+        self._instrumentation = instrumentation
+        self._marked: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if "firedrill.record" not in scope:
+            await self._app(scope, receive, send)
+            return
+        if self._marked is None:
+            tracing = self._instrumentation.tracing
+            assert tracing is not None  # noqa: S101 - there is a record, so it has begun
+            marks = FailureMarks(self._app, log=self._instrumentation.log)
+            self._marked = SpanMarks(marks, keep=tracing.keep)
+        await self._marked(scope, receive, send)
+
+
+def _report(where: str, error: Exception) -> None:
+    metrics.TELEMETRY_ERRORS.labels(where).inc()
+    if where != "logs":  # the way that would tell it is the broken one
+        _log.error("firedrill: a bug of the kit was swallowed in %s: %s", where, describe(error))

@@ -1,0 +1,106 @@
+"""What an application says of itself: from the call, the environment, else from the app."""
+
+import os
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
+
+Logs = Literal["add", "take_over", "off"]
+"""What becomes of logging.
+
+add        the kit's own lines go to stdout as JSON, the application's stay as they are
+take_over  every line of the process is JSON on stdout
+off        the kit writes no line
+"""
+
+PRIVATE_NETWORKS = ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One service.
+
+    service, version, environment: as its spans and series are labelled. metrics_port: of the first
+    worker; each further one takes the next free port, `workers_max` at most. metrics_host: address to
+    listen on. otlp_endpoint: base address of the OTLP/HTTP receiver; empty, no span leaves. base_ratio:
+    share of unremarkable requests whose trace is kept, 0-1. queue_spans: spans that may wait.
+    """
+
+    service: str
+    version: str = ""
+    environment: str = "local"
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 9464
+    workers_max: int = 32
+    otlp_endpoint: str = ""
+    logs: Logs = "add"
+    log_level: str = "info"
+    base_ratio: float = 0.05
+    queue_spans: int = 8192
+    trusted_networks: tuple[str, ...] = PRIVATE_NETWORKS
+
+
+ENVIRONMENT: Mapping[str, str] = {
+    "OTEL_SERVICE_NAME": "service",
+    "FIREDRILL_VERSION": "version",
+    "FIREDRILL_ENVIRONMENT": "environment",
+    "FIREDRILL_METRICS_HOST": "metrics_host",
+    "FIREDRILL_METRICS_PORT": "metrics_port",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "otlp_endpoint",
+    "FIREDRILL_LOGS": "logs",
+    "FIREDRILL_LOG_LEVEL": "log_level",
+}
+"""Variable to setting; OpenTelemetry's own names where it has one."""
+
+
+class SettingsError(ValueError):
+    """A setting cannot be used; the message names it and what to set."""
+
+
+def is_disabled(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether FIREDRILL_DISABLED switches all of the kit off."""
+    return environment.get("FIREDRILL_DISABLED", "").lower() not in {"", "0", "false", "no"}
+
+
+def settings_of(
+    title: str, given: Mapping[str, Any], environment: Mapping[str, str] = os.environ
+) -> Settings:
+    """Return the settings of an application: the call's first, then the environment's.
+
+    title: of the application; names the service when nothing else does. Raises SettingsError.
+    """
+    known = {one.name for one in fields(Settings)}
+    if unknown := sorted(set(given) - known):
+        raise SettingsError(
+            f"{', '.join(unknown)}: no such setting; there are {', '.join(sorted(known))}"
+        )
+    values: dict[str, Any] = {"service": re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")}
+    values |= {
+        name: environment[variable]
+        for variable, name in ENVIRONMENT.items()
+        if environment.get(variable)
+    }
+    values |= given
+    values["service"] = values["service"] or "app"
+    values["metrics_port"] = _port(values.get("metrics_port", Settings.metrics_port))
+    if values.get("logs", "add") not in get_args(Logs):
+        raise SettingsError(
+            f"logs={values['logs']!r}: set FIREDRILL_LOGS to {', '.join(get_args(Logs))}"
+        )
+    return Settings(**values)
+
+
+def _port(value: Any) -> int:
+    text = str(value)
+    if not text.isdecimal() or not int(text) < 1 << 16:
+        raise SettingsError(
+            f"metrics_port={value!r}: set FIREDRILL_METRICS_PORT to a port, 0 for none"
+        )
+    return int(text)
+
+
+def host_name() -> str:
+    """Return what this machine or container calls itself."""
+    return socket.gethostname()
