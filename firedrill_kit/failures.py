@@ -5,6 +5,7 @@ named its exception (`failure`), or when nothing handled an exception: `internal
 of 5xx is `http_` and its status.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -36,9 +37,12 @@ def failure(error: type[BaseException], code: str, *, blame: Blame = "us") -> No
 
 
 class FailureMarks:
-    """ASGI middleware right inside the server span: writes into the record what went wrong."""
+    """ASGI middleware right inside Starlette's: writes into the record what went wrong.
 
-    def __init__(self, app: ASGIApp, *, log: FilteringBoundLogger) -> None:
+    log: gives the log, which is opened after the application is built.
+    """
+
+    def __init__(self, app: ASGIApp, *, log: Callable[[], FilteringBoundLogger]) -> None:
         self._app = app
         self._log = log
 
@@ -69,7 +73,7 @@ class FailureMarks:
         if not code or code == "internal_error":
             code, blame = "internal_error", "us"
             metrics.UNHANDLED_EXCEPTIONS.labels(_exceptions.label_of(type(error).__name__)).inc()
-            self._log.error("unhandled_exception", **describe(error))
+            self._log().error("unhandled_exception", **describe(error))
         _note(record, code, blame)
 
 

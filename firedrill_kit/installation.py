@@ -106,7 +106,7 @@ class Instrumentation:
 
         def build_instrumented() -> ASGIApp:
             own, handlers = app.user_middleware, app.exception_handlers
-            app.user_middleware = [Middleware(_Inside, instrumentation=self), *own]
+            app.user_middleware = [Middleware(FailureMarks, log=lambda: self.log), *own]
             app.exception_handlers = {
                 kind: handler if isinstance(kind, int) else seen.wrapped(handler)
                 for kind, handler in handlers.items()
@@ -282,32 +282,12 @@ class _Traced:
     """A server span around the application, unless another tracing has begun one already."""
 
     def __init__(self, app: ASGIApp, tracing: Tracing) -> None:
-        self._app = app
-        self._traced = tracing.asgi(app)
+        self._marked = SpanMarks(app, keep=tracing.keep)
+        self._traced = tracing.asgi(self._marked)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_running = trace.get_current_span().get_span_context().is_valid
-        await (self._app if is_running else self._traced)(scope, receive, send)
-
-
-class _Inside:
-    """The layer right inside ServerErrorMiddleware."""
-
-    def __init__(self, app: ASGIApp, *, instrumentation: Instrumentation) -> None:
-        self._app = app
-        self._instrumentation = instrumentation
-        self._marked: ASGIApp | None = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if "firedrill.record" not in scope:
-            await self._app(scope, receive, send)
-            return
-        if self._marked is None:
-            tracing = self._instrumentation.tracing
-            assert tracing is not None  # noqa: S101 - there is a record, so it has begun
-            marks = FailureMarks(self._app, log=self._instrumentation.log)
-            self._marked = SpanMarks(marks, keep=tracing.keep)
-        await self._marked(scope, receive, send)
+        await (self._marked if is_running else self._traced)(scope, receive, send)
 
 
 def _report(where: str, error: Exception) -> None:
