@@ -57,7 +57,8 @@ def test_concurrent_refreshes_are_one_call_for_each_grant(stack: Stack) -> None:
     for seen in rounds.values():
         # The generator that a busy machine makes late releases them after the round, and says so.
         assert seen["callers"] == 40 or record["void"]
-        assert 0 < seen["grants"] <= 11, "ten, and the prober has one of its own"
+        assert seen["grants"] <= 11, "ten, and the prober has one of its own"
+        assert seen["grants"] or not seen["callers"]
         assert seen["token_calls"] == seen["grants"]
         assert seen["reuse_seen"] == 0
     control = httpx.get(stack.url("provider", "/_control")).json()

@@ -108,7 +108,8 @@ async def _on(
 
 
 def _rates(drill: Drill) -> dict[str, float]:
-    return {**DEMO.steady_mix, **drill.rates}
+    mix = {route: rate * drill.mix_ratio for route, rate in DEMO.steady_mix.items()}
+    return {**mix, **drill.rates}
 
 
 async def _quiet(prometheus: Prometheus) -> None:
