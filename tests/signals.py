@@ -8,10 +8,10 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
 from prometheus_client import CollectorRegistry
 from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from firedrill_kit.metrics import REGISTRY
 from firedrill_kit.telemetry.traces import Tracing
-from service.database import Database
 
 
 class Samples:
@@ -69,7 +69,7 @@ def watched_spans(tracing: Tracing) -> Iterator[Spans]:
 
 
 @contextmanager
-def watched_transactions(database: Database) -> Iterator[list[str]]:
+def watched_transactions(engine: AsyncEngine) -> Iterator[list[str]]:
     """Yield the trace of each transaction begun within a span, as 32 hexadecimal digits.
 
     The service's own chores (the probe of the database, the count of grants) begin theirs outside of
@@ -82,8 +82,8 @@ def watched_transactions(database: Database) -> Iterator[list[str]]:
         if context.is_valid:
             traces.append(f"{context.trace_id:032x}")
 
-    event.listen(database.engine.sync_engine, "begin", begun)
+    event.listen(engine.sync_engine, "begin", begun)
     try:
         yield traces
     finally:
-        event.remove(database.engine.sync_engine, "begin", begun)
+        event.remove(engine.sync_engine, "begin", begun)

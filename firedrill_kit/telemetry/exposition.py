@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 
+PLAIN_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_TYPE = "application/openmetrics-text"
 OPENMETRICS_VERSION = "1.0.0"
 
@@ -28,7 +29,7 @@ def exposition(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
     if weights["openmetrics"] > 0 and weights["openmetrics"] >= weights["text"]:
         content_type = f"{OPENMETRICS_TYPE}; version={OPENMETRICS_VERSION}; charset=utf-8"
         return openmetrics.generate_latest(registry), content_type  # type: ignore[no-untyped-call]
-    return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4
+    return generate_latest(registry), PLAIN_TYPE
 
 
 def _ranges(accept: str) -> Iterator[tuple[str, dict[str, str]]]:

@@ -46,6 +46,12 @@ OWN_NAMESPACE = "firedrill."
 _CODE = re.compile(r"[a-z][a-z0-9_.]{0,63}|[0-9A-Z]{3,5}")
 """A status description that is a failure code or SQLSTATE; anything else may be a message."""
 _LITERAL = re.compile(r"'(?:[^']|'')*'|\$(\w*)\$.*?\$\1\$", re.DOTALL)
+MASKED = "[redacted]"
+_SECRET = re.compile(
+    r"passw|secret|token|authorization|cookie|api[-_.]?key|credential", re.IGNORECASE
+)
+_TEXTS = frozenset({"exception.message", "exception.stacktrace"})
+_STATEMENTS = frozenset({"db.query.text", "db.statement"})
 
 
 def redact(span: ReadableSpan) -> ReadableSpan:
@@ -111,14 +117,6 @@ def mask(span: ReadableSpan) -> ReadableSpan:
         end_time=span.end_time,
         instrumentation_scope=span.instrumentation_scope,
     )
-
-
-MASKED = "[redacted]"
-_SECRET = re.compile(
-    r"passw|secret|token|authorization|cookie|api[-_.]?key|credential", re.IGNORECASE
-)
-_TEXTS = frozenset({"exception.message", "exception.stacktrace"})
-_STATEMENTS = frozenset({"db.query.text", "db.statement"})
 
 
 @lru_cache(maxsize=512)

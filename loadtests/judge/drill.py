@@ -15,12 +15,11 @@ from loadtests.traffic.sample import Sample
 class Drill:
     """One drill.
 
-    expects: the alerts that must page, one page each; none: it must stay silent.
-    deadline_seconds: from the break to the page. also: alerts that may come with it, as an update of
-    the same page or as a ticket. tickets: those that must come. evidence: PromQL that is above 0 as
-    soon as a scrape shows the fault. rates: requests a second of its own, in place of the steady mix's;
-    mix_ratio: what is sent of the others, 0-1. holds_seconds: how long the fault lasts at least; a silent drill
-    lasts for so long.
+    expects: the alerts that must page, one page each; none: it must stay silent. deadline_seconds: from
+    the break to the page. also: alerts that may come with it, as an update of the same page or as a
+    ticket. tickets: those that must come. evidence: PromQL that is above 0 as soon as a scrape shows the
+    fault. rates: requests a second of its own, in place of the steady mix's; mix_ratio: what is sent of
+    the others, 0-1. holds_seconds: how long the fault lasts at least; a silent drill lasts for so long.
     """
 
     name: str

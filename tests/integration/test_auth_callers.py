@@ -151,7 +151,7 @@ async def test_one_statement_finds_the_caller_and_shares_the_connection_with_the
 
     with (
         watched_spans(service.tracing) as spans,
-        watched_transactions(service.database) as transactions,
+        watched_transactions(service.database.engine) as transactions,
     ):
         answer = await client.get(PROFILE, headers=someone.headers)
 

@@ -164,7 +164,7 @@ async def test_too_many_failures_are_limited_and_successes_do_not_count(
     for _ in range(2):
         assert problem(await world.sign_in(account.email, "wrong")) == (401, "login_failed")
 
-    with watched_transactions(world.service.database) as transactions:
+    with watched_transactions(world.service.database.engine) as transactions:
         answer = await world.sign_in(account.email)
 
     assert problem(answer) == (429, "rate_limited")
@@ -269,7 +269,7 @@ async def test_without_it_the_database_is_not_even_asked(world: World) -> None:
     await world.sign_in(account.email)
     await world.csrf_token()
 
-    with watched_transactions(world.service.database) as transactions:
+    with watched_transactions(world.service.database.engine) as transactions:
         answers = [
             await world.client.put(PROFILE, json=NEW_PROFILE, headers=headers)
             for headers in ({"Origin": world.origin}, {"X-CSRF-Token": "x"}, {})

@@ -151,7 +151,7 @@ async def test_without_any_time_left_nothing_is_begun(
 ) -> None:
     out_of_time = {**someone.headers, "X-Request-Deadline-Ms": "0"}
 
-    with watched_transactions(service.database) as transactions:
+    with watched_transactions(service.database.engine) as transactions:
         answer = await client.get(PROFILE, headers=out_of_time)
 
     assert (answer.status_code, answer.json()["code"]) == (408, "caller_deadline_exceeded")

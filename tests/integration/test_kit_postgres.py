@@ -68,7 +68,7 @@ async def test_a_statement_is_a_sample_and_a_transaction(client: httpx.AsyncClie
         ("SELECT * FROM nowhere", "schema_mismatch", "undefined"),
         ("SELECT 1/0", "constraint_violation", "data"),
         ("SELECT pg_terminate_backend(pg_backend_pid())", "db_connection_lost", "disconnect"),
-        ("SET LOCAL statement_timeout = 20; SELECT pg_sleep(9)", "internal_error", "other"),
+        ("SELECT pg_cancel_backend(pg_backend_pid())", "db_timeout", "statement_timeout"),
     ],
 )
 async def test_a_failure_is_called_by_what_the_database_said(

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +14,15 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
+from opentelemetry.util.types import AttributeValue
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import QueuePool
 
 import firedrill_kit
 from firedrill_kit import validation
 from firedrill_kit.routes import RouteTable
 from firedrill_kit.telemetry import logs
+from firedrill_kit.telemetry.redaction import mask
 from tests.signals import Samples
 from tests.unit.kit.asking import Asked, answered
 from tests.unit.kit.foreign import Broken, foreign
@@ -239,5 +244,50 @@ async def test_one_request_is_one_server_span_where_the_application_begins_it(
 
     await seen.ask("/broken")
 
-    assert seen.server_span().instrumentation_scope.name == "fastapi"  # type: ignore[union-attr]
     assert dict(seen.server_span().attributes or {})["firedrill.failure.code"] == "internal_error"
+
+
+async def test_a_statement_is_one_client_span_of_the_request(seen: Seen, tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/shop.db", poolclass=QueuePool)
+    seen.app.state.firedrill.add_engine(engine, name="shop")
+
+    @seen.app.get("/items")
+    def items() -> None:
+        with engine.connect() as connection:
+            connection.execute(text("SELECT count(*) FROM sqlite_master WHERE name = 'me'"))
+
+    await seen.ask("/items")
+
+    (statement,) = [span for span in seen.spans if span.kind is SpanKind.CLIENT]
+    assert statement.name == "SELECT sqlite_master"
+    assert statement.context.trace_id == seen.server_span().context.trace_id
+    assert seen.line("request_finished")["firedrill.db_statements"] == 1
+
+
+def test_attributes_that_nobody_listed_leave_and_secrets_among_them_are_masked() -> None:
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    attributes: dict[str, AttributeValue] = {
+        "shop.size": 42,
+        "db.statement": "SELECT 'secret'",
+        "http.request.header.authorization": "Bearer secret",
+        "firedrill.token_format": "enhanced",
+    }
+    with (
+        pytest.raises(ValueError, match="secret"),
+        provider.get_tracer("shop").start_as_current_span("own", attributes=attributes),
+    ):
+        raise ValueError("secret")
+
+    masked = mask(exporter.get_finished_spans()[0])
+
+    assert dict(masked.attributes or {}) == {
+        "shop.size": 42,
+        "db.statement": "SELECT ?",
+        "http.request.header.authorization": "[redacted]",
+        "firedrill.token_format": "enhanced",
+    }
+    assert "secret" not in masked.to_json()
+    assert [dict(event.attributes or {})["exception.type"] for event in masked.events] == [
+        "ValueError"
+    ]
