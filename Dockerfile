@@ -27,6 +27,7 @@ COPY firedrill_kit firedrill_kit
 COPY service service
 COPY stack stack
 COPY loadtests loadtests
+COPY firedrill.toml firedrill.toml
 USER 10001:10001
 EXPOSE 8089 5557
 CMD ["locust", "--locustfile", "loadtests/locustfile.py"]

@@ -57,6 +57,11 @@ manifests: $(INSTALLED)  ## rebuild what deploy/ makes of the rules, dashboards,
 	@$(PY) -m deploy.image.lock
 	@$(PY) -m deploy.kubernetes.build
 
+.PHONY: reference
+reference: $(INSTALLED)  ## rebuild the schema and the reference of firedrill.toml from its sections
+	@$(PY) -m firedrill_kit.config --schema > firedrill_kit/config/firedrill.schema.json
+	@$(PY) -m firedrill_kit.config --reference > docs/firedrill-toml.md
+
 .PHONY: dashboards prove-dashboards screenshots
 dashboards: $(INSTALLED)  ## rebuild the dashboards' JSON from their code
 	@$(PY) -m dashboards.build

@@ -21,7 +21,7 @@ CAPACITY_OF_RATE = 2.0
 PROFILE = "GET /api/v1/profile"
 SYNC = "POST /api/v1/calendar/sync/auto"
 SIGN_IN = "POST /api/v1/auth/token"
-UNRELATED = "GET /problems/{code}"
+UNRELATED = DEMO.unrelated
 """Needs no connection of the pool: what exhausts the pool must not touch it."""
 
 

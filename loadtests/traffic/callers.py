@@ -10,7 +10,7 @@ import asyncpg
 import httpx
 
 from loadtests.traffic.phases import Due
-from loadtests.world.description import DEMO, Caller, Release
+from loadtests.world.description import DEMO, Release
 from loadtests.world.interface import World
 from service.security.tokens import TokenIssuer
 
@@ -57,7 +57,7 @@ class Callers:
         session. leaving: the same, one for each sign-out. codes: of the provider, one for each connection.
         """
         signed_in = [{"Authorization": f"Bearer {token}"} for token in tokens]
-        self._headers: Mapping[Caller, Iterator[Headers]] = {
+        self._headers: Mapping[str, Iterator[Headers]] = {
             "anybody": repeat({}),
             "account": cycle(signed_in),
             "connected": cycle(signed_in[::2]),
@@ -86,8 +86,9 @@ class Callers:
         if release is not None and release.is_of(version):
             json = release.bodies.get(route, json)
             headers |= release.headers if "Authorization" in headers else {}
-        path = described.path or route.partition(" ")[2]
-        return Request(route, path, described.deadline_seconds, version, headers, json, form)
+        return Request(
+            route, described.path, described.deadline_seconds, version, headers, json, form
+        )
 
 
 async def sign_in(world: World, *, api_url: str, dues: Iterable[Due] = ()) -> Callers:

@@ -1,46 +1,15 @@
-"""The service that is loaded and broken, described once: nothing else names its routes, tables or users."""
+"""The service that is loaded and broken: what `firedrill.toml` says of it, and what only code can say.
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
-
-from stack.demo import USERS, email_of, password_of
-
-Caller = Literal[
-    "anybody", "account", "connected", "connecting", "signing_in", "session", "leaving"
-]
-"""Who asks for a route.
-
-anybody     without a token
-account     any of the accounts, with its token
-connected   an account with a calendar
-connecting  an account without one, with a code of the provider, which is good once
-signing_in  a user with e-mail address and password
-session     a browser that is signed in
-leaving     a browser's session that ends with the request
+Nothing else names its routes, tables or users. Who the callers of the file are, `traffic.callers` knows.
 """
 
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
-@dataclass(frozen=True)
-class Route:
-    """One route of the contract.
-
-    rate: requests a second in the mix. deadline_seconds: within which the contract promises an answer.
-    needs: the parts and tables without which it cannot be served. path: where the template has
-    parameters. body: what a well-behaved client sends as JSON.
-    """
-
-    rate: float = 0.0
-    deadline_seconds: float = 2.0
-    caller: Caller = "account"
-    needs: frozenset[str] = frozenset()
-    path: str = ""
-    body: object = None
-
-    @property
-    def uses_up(self) -> bool:
-        """Whether each request needs something made for it before the clock starts."""
-        return self.caller in {"leaving", "connecting"}
+from firedrill_kit.config import FILE, Config, ConfigError, Route, read
+from stack.demo import email_of, password_of
+from stack.settings import ROOT
 
 
 @dataclass(frozen=True)
@@ -63,26 +32,48 @@ class Release:
 class Description:
     """A service under test.
 
-    routes: by `METHOD template`. versions: as its clients name themselves, an equal share of the
-    requests each. users: how many demo users there are, with numbers from 1; those with an odd number
-    have a calendar. session_name: the application name of its connections to PostgreSQL. tables: those
-    that a fault may lock. accounts: statement that gives id, email and role. expire_grants: statement
-    after which every access token of the provider is due. program, drill_program, plain_program: as in
-    `python -m`: as shipped, with routes that break it, and without its resilience.
+    service: its file. routes: of the mix, by `METHOD template`. email_of, password_of: of a user, by
+    number from 1; those with an odd number have a calendar. accounts: statement that gives id, email and
+    role. expire_grants: statement after which every access token of the provider is due. program,
+    drill_program, plain_program: as in `python -m`: as shipped, with routes that break it, and without
+    its resilience.
     """
 
+    service: Config = field(repr=False)
     routes: Mapping[str, Route]
-    versions: tuple[str, ...]
-    users: int
     email_of: Callable[[int], str]
     password_of: Callable[[int], str] = field(repr=False)
-    session_name: str
-    tables: frozenset[str]
     accounts: str
     expire_grants: str
     program: str
     drill_program: str
     plain_program: str
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """As its clients name themselves, an equal share of the requests each."""
+        return self.service.load.versions
+
+    @property
+    def users(self) -> int:
+        """How many demo users send load."""
+        return self.service.load.accounts
+
+    @property
+    def session_name(self) -> str:
+        """The application name of its connections to PostgreSQL; empty where the file has none."""
+        database = self.service.database
+        return (database and database.application_name) or ""
+
+    @property
+    def tables(self) -> frozenset[str]:
+        """Those that a fault may lock."""
+        return self.service.lockable
+
+    @property
+    def unrelated(self) -> str:
+        """The route that needs no connection of the pool; empty where the file has none."""
+        return self.service.load.unrelated or ""
 
     @property
     def mix(self) -> dict[str, float]:
@@ -95,61 +86,30 @@ class Description:
         return {name: one.rate for name, one in self.routes.items() if not one.uses_up}
 
     def route(self, name: str) -> Route:
-        """A route by `METHOD template`; one that is not in the contract is read with a token."""
-        return self.routes.get(name, Route())
+        """A route by `METHOD template`; one that is not in the mix is read with a token."""
+        return self.routes.get(name) or self.service.route(name)
 
     def unrelated_to(self, need: str) -> frozenset[str]:
         """The routes that must not notice when a part or a table is away."""
         return frozenset(name for name, route in self.routes.items() if need not in route.needs)
 
 
-_READ, _WRITE, _LOGIN, _CALENDAR = 2.0, 3.0, 5.0, 15.0
-_DATABASE = frozenset({"database"})
-_PROFILES = _DATABASE | {"profiles"}
-_SETTINGS = _DATABASE | {"settings"}
-_PROVIDER = _DATABASE | {"provider"}
+def _service() -> Config:
+    """The file is part of the repository: a program that needs it says what is wrong, and ends."""
+    try:
+        return read(ROOT / FILE)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+_SERVICE = _service()
 
 DEMO = Description(
-    # 40 requests a second in all; every route of the contract is in it.
-    routes={
-        "GET /api/v1/profile": Route(9, _READ, needs=_PROFILES),
-        "PUT /api/v1/profile": Route(
-            3,
-            _WRITE,
-            needs=_PROFILES,
-            body={"display_name": "Demo User", "time_zone": "Europe/Berlin", "bio": "x" * 200},
-        ),
-        "GET /api/v1/settings": Route(7, _READ, needs=_SETTINGS),
-        "PUT /api/v1/settings": Route(
-            3,
-            _WRITE,
-            needs=_SETTINGS,
-            body={
-                "theme": "dark",
-                "ai_models": {
-                    "default": "small",
-                    "models": {
-                        "small": {"provider": "someone", "model": "m-1", "temperature": 0.2}
-                    },
-                },
-            },
-        ),
-        "GET /api/v1/calendar/connection": Route(2, _READ, needs=_DATABASE),
-        "PUT /api/v1/calendar/connection": Route(1, _WRITE, "connecting", _PROVIDER),
-        # Served from what the last synchronisation stored: the provider is not asked.
-        "GET /api/v1/calendar/events": Route(5, _READ, needs=_DATABASE),
-        "POST /api/v1/calendar/sync/auto": Route(3, _CALENDAR, "connected", _PROVIDER),
-        "POST /api/v1/auth/token": Route(1, _LOGIN, "signing_in", _DATABASE),
-        "GET /api/v1/auth/csrf": Route(1, _READ, "session", _DATABASE),
-        "POST /api/v1/auth/logout": Route(0.5, _WRITE, "leaving", _DATABASE),
-        "GET /problems/{code}": Route(4.5, _READ, "anybody", path="/problems/not_found"),
-    },
-    versions=("web/1.8", "web/1.9", "ios/3.2"),
-    users=USERS,
+    service=_SERVICE,
+    routes=_SERVICE.routes,
     email_of=email_of,
     password_of=password_of,
-    session_name="firedrill-api",
-    tables=frozenset({"profiles", "settings", "accounts"}),
     accounts="SELECT id, email, role::text FROM accounts",
     expire_grants="UPDATE oauth_grants SET expires_at = now()",
     program="service",
