@@ -49,8 +49,7 @@ class ConfigError(Exception):
 
 def line(file: Path, key: Iterable[str | int], text: str) -> str:
     """Return one line, whatever the names of the file contain."""
-    name = key_of(key)
-    return f"{one_line(str(file))}: {name}: {text}" if name else f"{one_line(str(file))}: {text}"
+    return one_line(": ".join(filter(None, (str(file), key_of(key), text))))
 
 
 def one_line(text: str) -> str:

@@ -4,6 +4,7 @@ The pattern of a text is what the JSON schema shows to editors; REMEDIES says it
 """
 
 import re
+import warnings
 from pathlib import Path
 from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
@@ -77,8 +78,10 @@ def _address(text: str) -> str:
 def _scope(text: str) -> str:
     """RE2 reads it: it knows no looking around and no reference back."""
     try:
-        groups = re.compile(text).groups
-    except (re.error, OverflowError):
+        # What Python warns of, RE2 reads in another way.
+        with warnings.catch_warnings(action="error"):
+            groups = re.compile(text).groups
+    except (re.error, OverflowError, RecursionError, Warning):
         groups = 0
     if groups != 1 or re.search(r"\(\?<?[=!]|\(\?P=|\\[1-9]", text):
         raise ValueError(
