@@ -117,6 +117,19 @@ def test_a_name_that_would_break_the_line_is_written_as_an_escape() -> None:
     assert line(NAMED + '"a\\nb" = 1').startswith('service."a\\nb": there is no such key')
 
 
+def test_a_value_that_would_break_the_line_is_written_as_an_escape() -> None:
+    classes = "".join(f'[slo.class.{name}]\nroutes = ["/\\u0001"]\n' for name in "ab")
+
+    assert r"a claims /\x01 as well" in line(NAMED + classes)
+
+
+def test_a_file_whose_name_would_break_the_line_is_written_as_an_escape(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path / "a\nb")
+
+    assert r"/a\nb: No such file" in str(caught.value)
+
+
 @pytest.mark.parametrize("nested", ["a = " + "[" * 50_000, "a = " + "{a=" * 50_000])
 def test_what_is_nested_too_deeply_is_one_line(nested: str) -> None:
     assert line(nested) == "it is nested too deeply; write it flatter"
