@@ -59,9 +59,6 @@ class Section(BaseModel):
         allow_inf_nan=False,
         hide_input_in_errors=True,
         use_attribute_docstrings=True,
-        # Keys that Python keeps for itself: class, break, json.
-        validate_by_alias=True,
-        validate_by_name=False,
     )
 
 
