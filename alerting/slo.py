@@ -1,10 +1,10 @@
-"""The service level objectives as one table, and the rules that follow from it.
+"""The rules that follow from the service level objectives, which are the table in `classes.py`.
 
 `python -m alerting.slo` writes three files, which are committed and never edited by hand: `slo.yaml`
 (recording rules) and the `rule.yaml` of `ApiErrorBudgetBurn` and `ApiLatencyBudgetBurn`. A test builds
-them again and compares. The usual mistake here is to give a burn rule a `for`: it costs recall (SRE
-workbook, chapter 5); the short window and the minimum count do what a `for` is meant to do. The one
-exception is p0: see `Tier.wait`.
+them again and compares. `build.py` calls the same functions for another service. The usual mistake here
+is to give a burn rule a `for`: it costs recall (SRE workbook, chapter 5); the short window and the minimum
+count do what a `for` is meant to do. The one exception is p0: see `Tier.wait`.
 """
 
 import sys
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from alerting.classes import SloClass, classes, matcher, with_objective
 from alerting.document import write_yaml
 
 FOLDER = Path(__file__).parent
@@ -21,56 +22,8 @@ CALLERS_OWN = "408|429"
 """What a caller brings upon itself, at any rate it likes: too slow, too hurried, too much at once. Neither
 a good answer nor a bad one: it must not burn the budget, nor hide in its crowd what fails for others."""
 REQUESTS = "http_server_request_duration_seconds"
+ERROR_BUDGET = "service_route:http_server_error_budget:ratio"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Objective:
-    """What a class of routes is promised. Routes in no class (health, metrics) have no objective.
-
-    objective: the share of requests that may not end in a 5xx, 0-1, over 30 days.
-    fast_within: the `le` of the histogram bucket that is the latency threshold, as a regular
-        expression, because Prometheus 2 keeps `5` as a client wrote it and 3 rewrites it to `5.0`;
-        None: the class has no latency objective.
-    """
-
-    name: str
-    routes: tuple[str, ...]
-    objective: float
-    fast_within: str | None
-
-    @property
-    def pattern(self) -> str:
-        """The routes as a regular expression for a matcher; templates contain no metacharacter."""
-        return "|".join(self.routes)
-
-    @property
-    def budget(self) -> str:
-        """The share of requests that may fail, 0-1, without the noise of binary fractions."""
-        return f"{1 - self.objective:.6g}"
-
-
-OBJECTIVES = (
-    Objective(
-        name="critical",
-        routes=("/api/v1/auth/token", "/api/v1/auth/logout", "/api/v1/auth/csrf"),
-        objective=0.999,
-        # A password hash costs 0.2 s of CPU on purpose: a latency objective would measure argon2.
-        fast_within=None,
-    ),
-    Objective(
-        name="high",
-        routes=("/api/v1/profile", "/api/v1/settings", "/api/v1/calendar/events"),
-        objective=0.999,
-        fast_within="0.25",
-    ),
-    Objective(
-        name="slow",
-        # Both wait for the calendar provider.
-        routes=("/api/v1/calendar/sync/auto", "/api/v1/calendar/connection"),
-        objective=0.99,
-        fast_within="5(\\\\.0)?",
-    ),
-)
 
 LATENCY_BUDGET = "0.01"
 """Share of answers that may be slower than the class's threshold: 1 % leaves room for the pool's and the
@@ -134,56 +87,57 @@ when Prometheus does not scrape itself, the rule must still fire."""
 SCOPE = '{{ $labels.http_route | reReplaceAll "/api/v1/([a-z]+).*" "$1" }}'
 
 Rule = dict[str, Any]
+Classes = tuple[SloClass, ...]
 
 
-def recording_groups() -> dict[str, Any]:
+def recording_groups(given: Classes) -> dict[str, Any]:
     """Return the rule file of `slo.yaml`."""
+
+    def windows(names: tuple[str, ...]) -> list[Rule]:
+        return [rule for window in names for rule in _window_rules(window, given)]
+
     return {
         "groups": [
-            {"name": "slo_budgets", "rules": _budgets()},
-            {
-                "name": "slo_short_windows",
-                "rules": [rule for window in SHORT_WINDOWS for rule in _window_rules(window)],
-            },
-            {
-                "name": "slo_long_windows",
-                "interval": "1m",
-                "rules": [rule for window in LONG_WINDOWS for rule in _window_rules(window)],
-            },
+            {"name": "slo_budgets", "rules": _budgets(given)},
+            {"name": "slo_short_windows", "rules": windows(SHORT_WINDOWS)},
+            {"name": "slo_long_windows", "interval": "1m", "rules": windows(LONG_WINDOWS)},
         ]
     }
 
 
-def error_budget_rules() -> dict[str, Any]:
+def error_budget_rules(given: Classes) -> dict[str, Any]:
     """Return the rule file of `ApiErrorBudgetBurn`: five tiers per route, two more for the service."""
-    rules = [_error_rule(tier) for tier in ERROR_TIERS]
-    rules += [_service_error_rule(tier) for tier in ERROR_TIERS if tier.severity == "ticket"]
+    paging = any(item.pages for item in with_objective(given))
+    tiers = [tier for tier in ERROR_TIERS if paging or tier.severity != "page"]
+    rules = [_error_rule(tier, given) for tier in tiers]
+    if with_objective(given):
+        rules += [_service_error_rule(tier, given) for tier in tiers if tier.severity == "ticket"]
     return {"groups": [{"name": "ApiErrorBudgetBurn", "rules": rules}]}
 
 
-def latency_budget_rules() -> dict[str, Any]:
-    """Return the rule file of `ApiLatencyBudgetBurn`."""
+def latency_budget_rules(given: Classes) -> dict[str, Any]:  # noqa: ARG001  (as the others)
+    """Return the rule file of `ApiLatencyBudgetBurn`, in which the classes are labels alone."""
     rules = [_latency_rule(tier) for tier in LATENCY_TIERS]
     return {"groups": [{"name": "ApiLatencyBudgetBurn", "rules": rules}]}
 
 
-def _budgets() -> list[Rule]:
+def _budgets(given: Classes) -> list[Rule]:
     rules: list[Rule] = []
-    for objective in OBJECTIVES:
+    for objective in with_objective(given):
         # Over 5 m, because a budget that vanishes with one failed scrape would end every alert with it.
         routes = (
             f"group by ({KEYS}) (last_over_time("
-            f'{REQUESTS}_count{{job="service",http_route=~"{objective.pattern}"}}[5m]))'
+            f'{REQUESTS}_count{{job="service"{matcher(objective, given)}}}[5m]))'
         )
         labels = {"slo_class": objective.name}
         rules.append(
             {
-                "record": "service_route:http_server_error_budget:ratio",
+                "record": ERROR_BUDGET,
                 "expr": f"{routes} * {objective.budget}",
                 "labels": labels,
             }
         )
-        if objective.fast_within:
+        if objective.fast_within_seconds is not None:
             rules.append(
                 {
                     "record": "service_route:http_server_latency_budget:ratio",
@@ -194,7 +148,7 @@ def _budgets() -> list[Rule]:
     return rules
 
 
-def _window_rules(window: str) -> list[Rule]:
+def _window_rules(window: str, given: Classes) -> list[Rule]:
     errors = f"service_route:http_server_errors:increase{window}"
     requests = f"service_route:http_server_requests:increase{window}"
     rules: list[Rule] = [
@@ -213,18 +167,21 @@ def _window_rules(window: str) -> list[Rule]:
             "expr": f"{errors} / {requests}",
         },
     ]
-    if window in SERVICE_WINDOWS:
-        rules += _service_rules(window)
-    if window in LATENCY_WINDOWS:
-        rules += _latency_window_rules(window)
+    if window in SERVICE_WINDOWS and with_objective(given):
+        rules += _service_rules(window, given)
+    if window in LATENCY_WINDOWS and any(item.fast_within_seconds is not None for item in given):
+        rules += _latency_window_rules(window, given)
     return rules
 
 
-def _service_rules(window: str) -> list[Rule]:
-    # Without the routes that wait for the provider: they may fail ten times as often.
-    promised = (
-        'and ignoring (slo_class) service_route:http_server_error_budget:ratio{slo_class!="slow"}'
-    )
+def _strictest(given: Classes) -> float:
+    return max(item.objective for item in given if item.objective is not None)
+
+
+def _service_rules(window: str, given: Classes) -> list[Rule]:
+    # Without the routes that may fail more often (of the demo: ten times, those that wait for the provider).
+    lower = [item.name for item in with_objective(given) if item.objective != _strictest(given)]
+    promised = f"and ignoring (slo_class) {ERROR_BUDGET}{_without(lower)}"
     errors = f"service:http_server_errors:increase{window}"
     return [
         {
@@ -240,16 +197,21 @@ def _service_rules(window: str) -> list[Rule]:
     ]
 
 
-def _latency_window_rules(window: str) -> list[Rule]:
+def _without(names: list[str]) -> str:
+    operator = "!~" if len(names) > 1 else "!="
+    return f'{{slo_class{operator}"{"|".join(names)}"}}' if names else ""
+
+
+def _latency_window_rules(window: str, given: Classes) -> list[Rule]:
     """A 5xx is on neither side: a fast 503 is no good answer, and the error budget has it already."""
     answered = f"service_route:http_server_answered:increase{window}"
     slow = f"service_route:http_server_slow:increase{window}"
     fast = " or ".join(
         f"sum by ({KEYS}) (increase("
-        f'{REQUESTS}_bucket{{job="service",http_route=~"{objective.pattern}",'
-        f'http_response_status_code!~"5..|{CALLERS_OWN}",le=~"{objective.fast_within}"}}[{window}]))'
-        for objective in OBJECTIVES
-        if objective.fast_within
+        f'{REQUESTS}_bucket{{job="service"{matcher(item, given)},'
+        f'http_response_status_code!~"5..|{CALLERS_OWN}",le=~"{item.fast_within}"}}[{window}]))'
+        for item in given
+        if item.fast_within_seconds is not None
     )
     return [
         {
@@ -265,9 +227,10 @@ def _latency_window_rules(window: str) -> list[Rule]:
     ]
 
 
-def _error_rule(tier: Tier) -> Rule:
+def _error_rule(tier: Tier, given: Classes) -> Rule:
     ratio = "service_route:http_server_errors_per_request:ratio_rate"
-    budget = "service_route:http_server_error_budget:ratio"
+    silent = [item.name for item in with_objective(given) if not item.pages]
+    budget = ERROR_BUDGET + (_without(silent) if tier.severity == "page" else "")
     lines = [
         f"{ratio}{tier.long} > ignoring (slo_class) {tier.factor} * {budget}",
         f"and {ratio}{tier.short} > ignoring (slo_class) {tier.factor} * {budget}",
@@ -286,9 +249,10 @@ def _error_rule(tier: Tier) -> Rule:
     )
 
 
-def _service_error_rule(tier: Tier) -> Rule:
+def _service_error_rule(tier: Tier, given: Classes) -> Rule:
     ratio = "service:http_server_errors_per_request:ratio_rate"
-    budget = f"{float(tier.factor) * 0.001:.6g}"
+    objective = _strictest(given)
+    budget = f"{float(tier.factor) * (1 - objective):.6g}"
     lines = [
         f"{ratio}{tier.long} > {budget}",
         f"and {ratio}{tier.short} > {budget}",
@@ -300,7 +264,8 @@ def _service_error_rule(tier: Tier) -> Rule:
         lines,
         labels={"burn_tier": tier.name, "scope": "service"},
         summary="The service fails more requests than its error budget allows, over all routes.",
-        description="{{ $value | humanizePercentage }} of all requests to routes promised 99.9 % "
+        description="{{ $value | humanizePercentage }} "
+        f"of all requests to routes promised {objective * 100:g} % "
         f"failed over {tier.long}: the budget burns at least {tier.factor} times too fast.",
     )
 
@@ -357,7 +322,7 @@ def write(folder: Path = FOLDER) -> None:
     for name, document in FILES.items():
         write_yaml(
             folder / name,
-            document(),
+            document(classes()),
             comment="Written by `python -m alerting.slo` from the table in slo.py: do not edit.",
         )
 

@@ -9,7 +9,8 @@ import functools
 import promql_parser as promql
 
 from alerting.catalogue import Alert, AlertSourceError, load_alerts
-from alerting.slo import ERROR_TIERS, OBJECTIVES
+from alerting.classes import classes
+from alerting.slo import ERROR_TIERS
 from service.config import Config
 
 
@@ -49,17 +50,17 @@ def _squeezed(expression: str) -> str:
 def burn_ratio(tier: str, objective: str = "high") -> float:
     """Return the share of failed requests, 0-1, above which a tier of the error budget fires."""
     (factor,) = (float(item.factor) for item in ERROR_TIERS if item.name == tier)
-    (budget,) = (float(item.budget) for item in OBJECTIVES if item.name == objective)
+    (budget,) = (float(item.budget) for item in classes() if item.name == objective)
     return round(factor * budget, 6)
 
 
 def fast_within_seconds(objective: str = "high") -> float:
     """Return the latency that a class of routes is promised."""
-    (within,) = (item.fast_within for item in OBJECTIVES if item.name == objective)
+    (within,) = (item.fast_within_seconds for item in classes() if item.name == objective)
     if within is None:
         message = f"{objective} has no latency objective"
         raise AlertSourceError(message)
-    return float(within.partition("(")[0])
+    return within
 
 
 def setting(name: str) -> float:
