@@ -1,4 +1,4 @@
-"""Renders the rules that Prometheus loads: sources, derived annotations, overrides.
+"""Renders the rules that Prometheus loads: sources, derived annotations, overrides, for one service.
 
 `python -m alerting.build --out DIR` writes `DIR/rules/*.yaml`, one file per alert and two of recording
 rules, and `DIR/prometheus.yml` beside them. The tests run on exactly these files. The usual mistake is to
@@ -12,14 +12,19 @@ import os
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from alerting import slo
 from alerting.catalogue import FOLDER, Alert, AlertSourceError, load_alerts
+from alerting.described import described
 from alerting.document import read_yaml, write_yaml
+from alerting.features import can_fire
+from alerting.service import DEMO, Service
 
 VIEWER_URL = "http://127.0.0.1:3030"
-ENVIRONMENT = "local"
+ENVIRONMENT = DEMO.environment
 SEVERITIES = ("page", "ticket", "none")
 RECORDING_FILES = ("recording.yaml", "slo.yaml")
 
@@ -52,35 +57,41 @@ def render(
     *,
     viewer_url: str = VIEWER_URL,
     runbooks_url: str | None = None,
-    environment: str = ENVIRONMENT,
+    environment: str | None = None,
     overrides: Path = FOLDER / "overrides.yaml",
+    service: Service = DEMO,
 ) -> list[Path]:
     """Write `prometheus.yml` and `rules/*.yaml` below `out` and return the rule files.
 
     viewer_url: where dashboards are served, without a slash at the end. runbooks_url: likewise of
     runbooks, which Grafana does not have; the viewer's when None.
-    environment: the `env` of rules whose result has no labels (absent, vector).
+    environment: the `env` of rules whose result has no labels (absent, vector); the service's when None.
+    service: whose rules; alerts that it lacks a feature for are left out. Recording rules of features that
+    it lacks are written all the same: they record nothing.
     Rule files of an earlier build that are no longer made are removed.
     Raises AlertSourceError naming the file that is wrong.
     """
     alerts = _overridden(load_alerts(), overrides)
+    if environment is not None and environment != service.environment:
+        service = replace(service, environment=environment)
     rules_folder = out / "rules"
     rules_folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name in RECORDING_FILES:
-        written.append(rules_folder / name)
-        shutil.copyfile(FOLDER / name, written[-1])
+    written += [_recording(rules_folder, service), rules_folder / "slo.yaml"]
+    write_yaml(written[-1], slo.recording_groups(service.classes), comment=slo.WRITTEN)
     for alert, severity in alerts:
+        if not can_fire(alert, service.features):
+            continue
         rules = [
             rendered_rule(
                 alert,
                 rule,
                 viewer_url=viewer_url,
                 runbooks_url=runbooks_url,
-                environment=environment,
+                service=service,
                 severity=severity,
             )
-            for rule in alert.rules
+            for rule in rules_of(alert, service)
         ]
         written.append(rules_folder / f"{alert.snake_name}.yaml")
         write_yaml(
@@ -94,19 +105,37 @@ def render(
     return written
 
 
+def rules_of(alert: Alert, service: Service) -> list[dict[str, Any]]:
+    """Return the alert's rules as written; those of the budgets follow from the service's classes."""
+    make = slo.FILES.get(f"alerts/{alert.snake_name}/rule.yaml")
+    if make is None:
+        return alert.rules
+    rules: list[dict[str, Any]] = make(service.classes)["groups"][0]["rules"]
+    return rules
+
+
+def _recording(rules_folder: Path, service: Service) -> Path:
+    path = rules_folder / "recording.yaml"
+    source = (FOLDER / "recording.yaml").read_text(encoding="utf-8")
+    path.write_text(service.fitted(source), encoding="utf-8")
+    return path
+
+
 def rendered_rule(
     alert: Alert,
     rule: dict[str, Any],
     *,
     viewer_url: str = VIEWER_URL,
     runbooks_url: str | None = None,
-    environment: str = ENVIRONMENT,
+    service: Service = DEMO,
     severity: str | None = None,
 ) -> dict[str, Any]:
     """Return one rule as it ships; severity: replaces the rule's own unless that is `none`."""
-    labels = dict(rule["labels"])
+    labels = {name: service.fitted(text) for name, text in rule["labels"].items()}
     if "env" in labels:
-        labels["env"] = environment
+        labels["env"] = service.environment
+    if labels.get("service") == DEMO.name:
+        labels["service"] = service.name
     if severity is not None and labels["severity"] != "none":
         labels["severity"] = severity
     annotations = dict(rule["annotations"])
@@ -118,6 +147,7 @@ def rendered_rule(
     annotations["drill"] = str(alert.front_matter["drill"])
     return {
         **rule,
+        "expr": service.fitted(rule["expr"]),
         "labels": labels,
         "annotations": {name: _with_own(text, labels) for name, text in annotations.items()},
     }
@@ -155,11 +185,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     parser.add_argument("--viewer-url", default=os.environ.get("VIEWER_URL", VIEWER_URL))
     parser.add_argument("--runbooks-url", default=os.environ.get("RUNBOOKS_URL"))
-    parser.add_argument("--env", default=ENVIRONMENT, help="the env label of this installation")
+    parser.add_argument("--env", help="the env label of this installation")
+    parser.add_argument("--service", type=Path, metavar="FILE", help="firedrill.toml of a service")
     options = parser.parse_args(arguments)
     try:
         files = render(
             options.out,
+            service=described(options.service),
             viewer_url=options.viewer_url.rstrip("/"),
             runbooks_url=options.runbooks_url and options.runbooks_url.rstrip("/"),
             environment=options.env,

@@ -86,12 +86,13 @@ def with_objective(given: tuple[SloClass, ...]) -> tuple[SloClass, ...]:
 def matcher(item: SloClass, given: tuple[SloClass, ...]) -> str:
     """Return what selects the routes of a class in PromQL, with a comma before it; all of them: empty."""
     if item.routes is not None:
-        return f',http_route=~"{_pattern(item.routes)}"'
+        return f',http_route=~"{pattern_of(item.routes)}"'
     claimed = [route for other in given for route in other.routes or ()]
-    return f',http_route!~"{_pattern(claimed)}"' if claimed else ""
+    return f',http_route!~"{pattern_of(claimed)}"' if claimed else ""
 
 
-def _pattern(routes: list[str] | tuple[str, ...]) -> str:
+def pattern_of(routes: list[str] | tuple[str, ...]) -> str:
+    """Return a regular expression of the routes; `*` is any text. It needs no backslash, so no quoting."""
     return "|".join(re.sub(r"[^\w/*-]", r"[\g<0>]", route).replace("*", ".*") for route in routes)
 
 

@@ -317,13 +317,16 @@ FILES = {
 }
 
 
+WRITTEN = "Written by `python -m alerting.slo` from the table in slo.py: do not edit."
+
+
 def write(folder: Path = FOLDER) -> None:
     """Write the three files below the folder, which must exist with its alert folders."""
     for name, document in FILES.items():
         write_yaml(
             folder / name,
             document(classes()),
-            comment="Written by `python -m alerting.slo` from the table in slo.py: do not edit.",
+            comment=WRITTEN,
         )
 
 

@@ -49,6 +49,10 @@ def feature_of(metric: str) -> str:
     raise ValueError(message)
 
 
+def _one(feature: str) -> Ways:
+    return frozenset({frozenset({feature})})
+
+
 class Reader:
     """Reads expressions that may use recording rules: name → its rules."""
 
@@ -93,10 +97,12 @@ class Reader:
         name = str(node.name)
         codes = (*codes, *(item for item in node.matchers.matchers if item.name == "code"))
         if name in self._records:
-            return either(
+            found = either(
                 *(self.ways(promql.parse(rule["expr"]), codes) for rule in self._records[name])
             )
-        needed = frozenset({frozenset({feature_of(name)})})
+            asked_for = any(name in item.metrics for item in all_features().values())
+            return both(_one(feature_of(name)), found) if asked_for else found
+        needed = _one(feature_of(name))
         return both(needed, _with_codes(codes)) if name == "app_failures_total" else needed
 
 

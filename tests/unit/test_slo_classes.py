@@ -38,7 +38,7 @@ def claims(item: SloClass, route: str, *given: SloClass) -> bool:
     selector = promql.parse(f"x{{{text[1:]}}}")
     assert isinstance(selector, promql.VectorSelector)
     (found,) = selector.matchers.matchers
-    return (re.fullmatch(found.value, route) is not None) == (found.op == promql.MatchOp.Re)
+    return (re.fullmatch(found.value, route) is not None) is bool(found.op == promql.MatchOp.Re)
 
 
 @pytest.mark.parametrize(
