@@ -69,7 +69,7 @@ def _classes(slo: Table) -> tuple[SloClass, ...]:
         for name, about in own.items()
         for where in (f"slo.class.{name}",)
     ]
-    has_default = "objective" in slo or "fast_within" in slo
+    has_default = "objective" in slo
     return (*named, _class("default", slo, "slo", routes=None)) if has_default else tuple(named)
 
 
@@ -79,7 +79,7 @@ def _class(name: str, about: Table, where: str, *, routes: tuple[str, ...] | Non
         routes=routes,
         objective=_number(about, "objective", where),
         fast_within_seconds=_number(about, "fast_within", where),
-        pages=about.get("pages", True) is not False,
+        pages=about.get("page", True) is not False,
     )
 
 

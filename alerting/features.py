@@ -22,7 +22,7 @@ Needs = tuple[frozenset[str], ...]
 class Feature:
     """One family of metrics, or a part of what runs around the service.
 
-    has: always, core (any service that the kit instruments) or extra. how: what brings it, in one phrase.
+    has: always, core (any service that the kit instruments) or extra. how: to get it, one phrase.
     codes: failure codes that only a service with this feature counts.
     """
 

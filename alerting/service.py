@@ -54,19 +54,21 @@ def _quoted(text: str) -> str:
 
 
 def scope_of(pattern: str) -> str:
-    """Return a pattern such as `/api/v1/([^/]+)` as one that a whole route matches.
+    """Return a pattern such as `/api/v1/([^/]+)`, which is looked for, as one that a whole route matches.
 
+    One that begins with a slash is looked for at the start alone.
     Raises AlertSourceError, saying what a pattern must be.
     """
     try:
         groups = re.compile(pattern).groups
-    except re.error as error:
-        message = f"[scope] pattern is no regular expression: {error}"
-        raise AlertSourceError(message) from error
-    if groups != 1 or "(?" in pattern or not pattern.lstrip("(").startswith("/"):
-        message = "[scope] pattern must begin with / and have one group, such as /api/v1/([^/]+)"
+    except re.error:
+        groups = 0
+    if groups != 1:
+        message = '[scope] pattern must be a regular expression with one group: "/api/v1/([^/]+)"'
         raise AlertSourceError(message)
-    return pattern if pattern.endswith(".*") else f"{pattern}.*"
+    start = "" if pattern.lstrip("(").startswith("/") else ".*?"
+    end = "" if pattern.endswith(".*") else ".*"
+    return f"{start}{pattern}{end}"
 
 
 DEMO = Service(
