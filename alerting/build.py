@@ -134,8 +134,6 @@ def rendered_rule(
     labels = {name: service.fitted(text) for name, text in rule["labels"].items()}
     if "env" in labels:
         labels["env"] = service.environment
-    if labels.get("service") == DEMO.name:
-        labels["service"] = service.name
     if severity is not None and labels["severity"] != "none":
         labels["severity"] = severity
     annotations = dict(rule["annotations"])

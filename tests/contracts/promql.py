@@ -109,8 +109,11 @@ class Typing:
             return self.labels(node.args[0])
         if name == "label_replace":
             return self.labels(node.args[0]) | {node.args[1].val}
-        if name in {"time", "vector", "absent"}:
+        if name in {"time", "vector"}:
             return frozenset()
+        if name == "absent":
+            matchers = node.args[0].matchers.matchers
+            return frozenset(item.name for item in matchers if item.op == promql.MatchOp.Equal)
         message = f"{name}() is not understood here"
         raise TypeError(message)
 
