@@ -133,6 +133,22 @@ def test_the_command_line_says_what_is_wrong_in_one_line(
     assert capsys.readouterr().err.startswith("alerting.build: ")
 
 
+def test_a_wrong_description_of_a_service_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "firedrill.toml"
+    file.write_text('[service]\nname = "shop"\n[slo]\nobjective = 0.99\nfast_within = 0.3\n')
+
+    assert build.main(["--out", str(tmp_path / "out"), "--service", str(file)]) == 2
+
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert (
+        "fast_within is 0.3, must be a bucket of http_server_request_duration_seconds: 0.005,"
+        in said
+    )
+
+
 def test_a_folder_named_unlike_its_alert_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "service_down"
     folder.mkdir()
