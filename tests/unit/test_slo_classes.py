@@ -9,7 +9,7 @@ import pytest
 from alerting import slo
 from alerting.catalogue import AlertSourceError
 from alerting.classes import DEMO, LATENCY_BUCKETS, SloClass, checked, matcher
-from service.metrics import HTTP_REQUEST_SECONDS
+from firedrill_kit.metrics import HTTP_REQUEST_SECONDS
 
 OTHERS = SloClass(name="default", routes=None, objective=0.999, fast_within_seconds=0.25)
 SLOW = SloClass(

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from firedrill_kit import metrics
 from firedrill_kit.config import FILE, Config, Route, SloClass, parse, read
 from firedrill_kit.config.reference import examples
-from service import metrics
 from stack.demo import USERS
 from stack.settings import DEFAULT_PORTS, ROOT
 
