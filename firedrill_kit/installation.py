@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
 from firedrill_kit import endpoint, metrics
-from firedrill_kit.failures import FailureMarks
+from firedrill_kit.failures import FailureMarks, know
 from firedrill_kit.pool import PoolMeter, measure_pool
 from firedrill_kit.routes import RouteTable, path_of, routes_of
 from firedrill_kit.settings import Settings, host_name, is_disabled, settings_of
@@ -131,6 +131,7 @@ class Instrumentation:
             self.tracing.instrument_engine(engine)
         metrics.CLIENT_CALLERS.read = self._callers.counts
         metrics.BUILD_INFO.labels(self.settings.version, "").set(1)
+        self._routes()
         self._loop = LoopMonitor(metrics.EVENT_LOOP_LAG_SECONDS)
         self._loop.start()
 
@@ -163,13 +164,17 @@ class Instrumentation:
         )
 
     def _resolve(self, scope: Scope) -> "_Template":
-        # Routes may be added as long as nobody has asked for one that is missing.
+        return _Template(self._routes().resolve(scope["method"], path_of(scope)))
+
+    def _routes(self) -> RouteTable:
+        """The table, made again when routes were added since."""
         count = len(self._app.routes)
         known, table = self._table
         if known != count:
             table = RouteTable(routes_of(self._app))
             self._table = (count, table)
-        return _Template(table.resolve(scope["method"], path_of(scope)))
+            know(table.templates)
+        return table
 
     def _serve(self) -> endpoint.Endpoint | None:
         settings = self.settings
