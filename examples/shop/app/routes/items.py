@@ -1,7 +1,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from sqlmodel import func, select
+from sqlmodel import col, func, select
 
 from app.database import SessionDep
 from app.models import Item, ItemCreate, ItemPublic, ItemsPublic
@@ -19,7 +19,7 @@ def list_items(
 ) -> ItemsPublic:
     own = select(Item).where(Item.owner_id == user.id)
     count = session.exec(select(func.count()).select_from(own.subquery())).one()
-    items = session.exec(own.order_by(Item.id).offset(skip).limit(limit)).all()
+    items = session.exec(own.order_by(col(Item.id)).offset(skip).limit(limit)).all()
     return ItemsPublic(data=[ItemPublic.model_validate(item) for item in items], count=count)
 
 
