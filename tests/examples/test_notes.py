@@ -49,7 +49,7 @@ def test_a_note_is_created_listed_and_read(client: httpx.Client) -> None:
     assert (read.status_code, read.json()["text"]) == (200, "one two three")
 
 
-def test_words_are_counted_after_the_answer(notes: Example, client: httpx.Client) -> None:
+def test_the_words_of_a_note_come_to_be_counted(notes: Example, client: httpx.Client) -> None:
     note = client.post("/notes", json={"text": "four words and more"}).json()
 
     words = until(lambda: client.get(f"/notes/{note['id']}").json()["words"], "the count")
