@@ -17,14 +17,14 @@ SIGN_IN = "/api/v1/login/access-token"
 FORM = {"username": USER, "password": PASSWORD}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client(shop: Example, shop_process: psutil.Process) -> Iterator[httpx.Client]:
     """Not signed in."""
     with httpx.Client(base_url=shop.url, timeout=60) as opened:
         yield opened
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def headers(client: httpx.Client) -> dict[str, str]:
     token = client.post(SIGN_IN, data=FORM).json()["access_token"]
     return {"Authorization": f"Bearer {token}"}
