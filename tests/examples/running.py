@@ -18,7 +18,7 @@ import psutil
 from stack.postgres import Postgres
 from stack.serving import LOOPBACK, free_port
 from stack.waiting import until
-from tests.examples.environments import EXAMPLES, programs_of
+from tests.examples.environments import EXAMPLES, kit, programs_of
 
 USER = "ada@example.com"
 PASSWORD = "correct horse battery staple"
@@ -43,6 +43,11 @@ class Example:
         return tomllib.loads((self.folder / "firedrill.toml").read_text())
 
     @property
+    def metrics_port(self) -> int:
+        """Of the first worker: the ports that follow its own are free as well."""
+        return self.port + 1
+
+    @property
     def url(self) -> str:
         return f"http://{LOOPBACK}:{self.port}"
 
@@ -56,6 +61,9 @@ class Example:
             "SECRET_KEY": "s" * 32,
             "FIRST_USER": USER,
             "FIRST_PASSWORD": PASSWORD,
+            "PYTHONPATH": str(kit()),
+            "FIREDRILL_METRICS_PORT": str(self.metrics_port),
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "",
         }
 
     def prepare(

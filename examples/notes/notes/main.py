@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+import firedrill_kit
 from notes import about, errors, logs, notebook, sign_in
 from notes.database import engine
 
@@ -30,4 +31,4 @@ async def ping() -> str:
     return "pong"
 
 
-# Firedrill's lines go here; README.md has them.
+firedrill_kit.instrument(app, engine=engine)

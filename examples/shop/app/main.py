@@ -6,7 +6,9 @@ from contextlib import asynccontextmanager
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import APIRouter, FastAPI
 
+import firedrill_kit
 from app.config import settings
+from app.database import engine
 from app.routes import items, login, users, utils
 
 
@@ -22,4 +24,4 @@ for module in (login, users, items, utils):
 
 app = FastAPI(title="Shop", openapi_url="/api/v1/openapi.json", lifespan=lifespan)
 app.include_router(api)
-# Firedrill's lines go here; README.md has them.
+firedrill_kit.instrument(app, engine=engine)
