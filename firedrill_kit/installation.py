@@ -6,15 +6,16 @@ stack, before the first request, so that middlewares may be added after the call
 with the server's lifespan, or with the first request, and never at the import of the application.
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fastapi import FastAPI
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from sqlalchemy import Engine
-from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
@@ -36,7 +37,11 @@ from firedrill_kit.telemetry.redaction import mask
 from firedrill_kit.telemetry.traces import Tracing, start_tracing
 from firedrill_kit.validation import SeenErrors
 
-AnyEngine: TypeAlias = Engine | AsyncEngine
+if TYPE_CHECKING:
+    # Without greenlet, as a synchronous application has it, this cannot be imported.
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+AnyEngine: TypeAlias = "Engine | AsyncEngine"
 POOL = "app"
 """The name of the pool of an application with one engine."""
 LINES_MAX = 10_000
@@ -52,7 +57,7 @@ def instrument(
     *,
     engine: AnyEngine | Mapping[str, AnyEngine] | None = None,
     **settings: Any,
-) -> "Instrumentation":
+) -> Instrumentation:
     """Have an application say what it does; no answer of it is changed.
 
     engine: of SQLAlchemy; several by the names that their pools are shown under. settings: see
@@ -91,7 +96,7 @@ class Instrumentation:
         """Measure an engine that was not there yet at `instrument`, under the name of its pool."""
         if is_disabled():
             return
-        sync = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+        sync = engine if isinstance(engine, Engine) else engine.sync_engine
         if not measure_pool(sync, PoolMeter(name)):
             _log.warning("firedrill: the pool %s has no queue, so nobody can wait for it", name)
         measure_statements(sync)
@@ -163,7 +168,7 @@ class Instrumentation:
             log=self.log,
         )
 
-    def _resolve(self, scope: Scope) -> "_Template":
+    def _resolve(self, scope: Scope) -> _Template:
         return _Template(self._routes().resolve(scope["method"], path_of(scope)))
 
     def _routes(self) -> RouteTable:
