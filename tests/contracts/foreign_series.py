@@ -111,7 +111,7 @@ def _of_a_worker(worker: str, scrapes: int) -> Iterator[dict[str, str]]:
     yield _worker("db_client_connection_max", worker, steady(POOL_CONNECTIONS), **_POOL)
     for route in ("/items/", "/users/me", "/reports/{report_id}"):
         held = {**_POOL, "http_route": route}
-        yield _worker("db_client_connection_use_time_seconds_sum", worker, growing(0.3), **held)
+        yield _worker("db_client_connection_held", worker, steady(2), **held)
         yield _worker("db_client_connection_oldest_checkout_seconds", worker, steady(0.1), **held)
     yield _worker("telemetry_spans_total", worker, growing(80), result="exported")
     yield _worker("telemetry_queue_spans", worker, steady(40))
