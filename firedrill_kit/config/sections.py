@@ -59,9 +59,9 @@ class Scope(Section):
     ```
     """
 
-    pattern: ScopePattern = "/api/v[0-9]+/([^/]+)"
+    pattern: ScopePattern = "(?:/api/v[0-9]+)?/([^/]+)"
     """Regular expression (RE2) with one group, looked for in the route; what the group holds is the
-    scope. A route without it is its own scope."""
+    scope. A route without it is its own scope. The default is the first segment, after `/api/v1`."""
 
 
 class Links(Section):
