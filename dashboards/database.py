@@ -46,13 +46,13 @@ def dashboard() -> models.Dashboard:
 
 def held_by_route(of: str) -> tuple[Query, Query]:
     """Connections held by the routes chosen, and by work that no request asked for. of: matchers."""
-    used = "db_client_connection_use_time_seconds_sum"
+    held = "db_client_connection_held"
     return (
         Query(
-            f"sum by (http_route) (rate({used}{{{of},{ROUTE}}}[{RATE}]))",
+            f"sum by (http_route) (avg_over_time({held}{{{of},{ROUTE}}}[{RATE}]))",
             "{{http_route}}",
         ),
-        Query(f"sum(rate({used}{{{of},{BACKGROUND}}}[{RATE}]))", "background work"),
+        Query(f"sum(avg_over_time({held}{{{of},{BACKGROUND}}}[{RATE}]))", "background work"),
     )
 
 

@@ -5,7 +5,8 @@ named its exception (`failure`), or when nothing handled an exception: `internal
 of 5xx is `http_` and its status.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Literal
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,6 +24,20 @@ Blame = Literal["caller", "dependency", "us"]
 
 EXCEPTION_LABELS_MAX = 50
 
+CODES = (
+    *(
+        "db_pool_exhausted",
+        "db_unavailable",
+        "db_timeout",
+        "db_lock_timeout",
+        "db_connection_lost",
+    ),
+    *("tx_conflict", "constraint_violation", "reference_missing", "schema_mismatch"),
+    *("internal_error", "validation_failed"),
+)
+"""Those that the kit tells by itself; an application's own come on top (`failure`)."""
+ROUTES_KNOWN_MAX = 100
+
 _GUARD = guard("http")
 _exceptions = BoundedSet(EXCEPTION_LABELS_MAX, other="_other")
 _named: dict[type[BaseException], tuple[str, Blame]] = {}
@@ -34,6 +49,16 @@ def failure(error: type[BaseException], code: str, *, blame: Blame = "us") -> No
     code: a closed vocabulary, in snake_case; it labels `app_failures_total` and the span.
     """
     _named[error] = (code, blame)
+
+
+def know(routes: Iterable[str]) -> None:
+    """Create the counters of these routes at 0: one that is born at 1 is invisible to `increase()`.
+
+    At most ROUTES_KNOWN_MAX of them, 11 series each; the counters of others are born with their failure.
+    """
+    few = tuple(islice(routes, ROUTES_KNOWN_MAX))
+    codes = (*CODES, *(code for code, _ in _named.values()))
+    metrics.known((metrics.FAILURES, {"code": codes, "http_route": few}))
 
 
 class FailureMarks:

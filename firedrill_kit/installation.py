@@ -6,21 +6,22 @@ stack, before the first request, so that middlewares may be added after the call
 with the server's lifespan, or with the first request, and never at the import of the application.
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from fastapi import FastAPI
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from sqlalchemy import Engine
-from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
 from firedrill_kit import endpoint, metrics
-from firedrill_kit.failures import FailureMarks
+from firedrill_kit.failures import FailureMarks, know
 from firedrill_kit.pool import PoolMeter, measure_pool
 from firedrill_kit.routes import RouteTable, path_of, routes_of
 from firedrill_kit.settings import Settings, host_name, is_disabled, settings_of
@@ -36,7 +37,11 @@ from firedrill_kit.telemetry.redaction import mask
 from firedrill_kit.telemetry.traces import Tracing, start_tracing
 from firedrill_kit.validation import SeenErrors
 
-AnyEngine: TypeAlias = Engine | AsyncEngine
+if TYPE_CHECKING:
+    # Without greenlet, as a synchronous application has it, this cannot be imported.
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+AnyEngine: TypeAlias = "Engine | AsyncEngine"
 POOL = "app"
 """The name of the pool of an application with one engine."""
 LINES_MAX = 10_000
@@ -52,7 +57,7 @@ def instrument(
     *,
     engine: AnyEngine | Mapping[str, AnyEngine] | None = None,
     **settings: Any,
-) -> "Instrumentation":
+) -> Instrumentation:
     """Have an application say what it does; no answer of it is changed.
 
     engine: of SQLAlchemy; several by the names that their pools are shown under. settings: see
@@ -91,7 +96,7 @@ class Instrumentation:
         """Measure an engine that was not there yet at `instrument`, under the name of its pool."""
         if is_disabled():
             return
-        sync = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+        sync = engine if isinstance(engine, Engine) else engine.sync_engine
         if not measure_pool(sync, PoolMeter(name)):
             _log.warning("firedrill: the pool %s has no queue, so nobody can wait for it", name)
         measure_statements(sync)
@@ -131,6 +136,7 @@ class Instrumentation:
             self.tracing.instrument_engine(engine)
         metrics.CLIENT_CALLERS.read = self._callers.counts
         metrics.BUILD_INFO.labels(self.settings.version, "").set(1)
+        self._routes()
         self._loop = LoopMonitor(metrics.EVENT_LOOP_LAG_SECONDS)
         self._loop.start()
 
@@ -162,14 +168,18 @@ class Instrumentation:
             log=self.log,
         )
 
-    def _resolve(self, scope: Scope) -> "_Template":
-        # Routes may be added as long as nobody has asked for one that is missing.
+    def _resolve(self, scope: Scope) -> _Template:
+        return _Template(self._routes().resolve(scope["method"], path_of(scope)))
+
+    def _routes(self) -> RouteTable:
+        """The table, made again when routes were added since."""
         count = len(self._app.routes)
         known, table = self._table
         if known != count:
             table = RouteTable(routes_of(self._app))
             self._table = (count, table)
-        return _Template(table.resolve(scope["method"], path_of(scope)))
+            know(table.templates)
+        return table
 
     def _serve(self) -> endpoint.Endpoint | None:
         settings = self.settings

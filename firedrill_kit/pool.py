@@ -45,6 +45,8 @@ class PoolMeter:
     gate_until: float = float("-inf")
     gate_reason: str = ""
     held: dict[ConnectionPoolEntry, tuple[float, str]] = field(default_factory=dict)
+    holders: set[str] = field(default_factory=set)
+    """Routes that have held a connection: an average over time needs their zeros as well."""
 
     @property
     def waiting(self) -> int:
@@ -64,9 +66,9 @@ class PoolMeter:
             oldest[key] = max(oldest.get(key, 0.0), now - since)
         return oldest
 
-    def held_now(self) -> dict[tuple[str, ...], float]:
-        """Return how many connections each route holds; called at scrape, any thread."""
-        count: dict[tuple[str, ...], float] = {(self.name, ""): 0.0}
+    def held_now(self) -> dict[tuple[str, str], float]:
+        """Return how many connections each route holds that ever held one; called at scrape, any thread."""
+        count = dict.fromkeys(((self.name, route) for route in ("", *tuple(self.holders))), 0.0)
         for _, route in tuple(self.held.values()):
             key = (self.name, route)
             count[key] = count.get(key, 0.0) + 1
@@ -146,7 +148,9 @@ class MeasuredPool(QueuePool):
             meter.waiters.discard(waiter)
             with _GUARD:
                 self._note_wait(meter.clock() - started, record)
-        meter.held[entry] = (meter.clock(), record.route if record is not None else "")
+        route = record.route if record is not None else ""
+        meter.holders.add(route)
+        meter.held[entry] = (meter.clock(), route)
         if record is not None:
             record.stage = "database"
         return entry

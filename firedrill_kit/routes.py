@@ -40,6 +40,11 @@ class RouteTable:
             if "{" not in one.template
         }
 
+    @property
+    def templates(self) -> list[str]:
+        """Every template once, in the router's order."""
+        return list(dict.fromkeys(one.template for one in self._routes))
+
     def resolve(self, method: str, path: str) -> str:
         """Return the template that claims the path, else UNMATCHED.
 

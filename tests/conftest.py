@@ -11,7 +11,7 @@ from stack.postgres import Postgres
 from stack.serving import free_port
 
 TESTS = Path(__file__).parent
-_LONGEST_FIRST = ("stack", "integration", "contracts", "unit")
+_LONGEST_FIRST = ("stack", "integration", "examples", "contracts", "unit")
 
 settings.register_profile(
     "default", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -3,15 +3,18 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
 from prometheus_client import CollectorRegistry
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from firedrill_kit.metrics import REGISTRY
 from firedrill_kit.telemetry.traces import Tracing
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 
 class Samples:
@@ -69,7 +72,7 @@ def watched_spans(tracing: Tracing) -> Iterator[Spans]:
 
 
 @contextmanager
-def watched_transactions(engine: AsyncEngine) -> Iterator[list[str]]:
+def watched_transactions(engine: "AsyncEngine") -> Iterator[list[str]]:
     """Yield the trace of each transaction begun within a span, as 32 hexadecimal digits.
 
     The service's own chores (the probe of the database, the count of grants) begin theirs outside of

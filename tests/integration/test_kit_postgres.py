@@ -102,7 +102,7 @@ async def test_a_locked_table_names_who_holds_the_pool(
     assert [answer.status_code for answer in (refused, *answers)] == [500, 200, 200]
     assert before.grown("app_failures_total", code="db_pool_exhausted", http_route="/run") == 1
     assert before.grown("db_client_connection_timeouts_total", **POOL) == 1
-    assert metrics.REGISTRY.get_sample_value(HELD, labels) is None
+    assert metrics.REGISTRY.get_sample_value(HELD, labels) == 0
 
 
 async def test_a_database_that_is_away_is_unavailable(migrated: Postgres) -> None:

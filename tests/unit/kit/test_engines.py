@@ -60,7 +60,7 @@ def test_who_holds_connections_now_is_told_while_they_are_held(engine: Engine) -
         record.end(token)
 
     assert now(held, db_client_connection_pool_name="shop", http_route="") == 0
-    assert now(held, db_client_connection_pool_name="shop", http_route="/items") is None
+    assert now(held, db_client_connection_pool_name="shop", http_route="/items") == 0
 
 
 def test_a_wait_that_ends_without_a_connection_is_sqlalchemys_own_error(engine: Engine) -> None:

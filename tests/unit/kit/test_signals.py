@@ -19,7 +19,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import QueuePool
 
 import firedrill_kit
-from firedrill_kit import validation
+from firedrill_kit import metrics, validation
 from firedrill_kit.routes import RouteTable
 from firedrill_kit.telemetry import logs
 from firedrill_kit.telemetry.redaction import mask
@@ -170,6 +170,13 @@ async def test_an_application_names_its_own_failures(seen: Seen) -> None:
     assert before.grown("app_failures_total", code="out_of_stock") == 1
     assert before.grown("unhandled_exceptions_total") == 0
     assert seen.line("request_finished")["level"] == "warning"
+
+
+async def test_the_counters_of_every_route_are_there_before_its_first_failure(seen: Seen) -> None:
+    await seen.ask("/")
+
+    labels = {"code": "db_pool_exhausted", "http_route": "/sync/{number}"}
+    assert metrics.REGISTRY.get_sample_value("app_failures_total", labels) == 0
 
 
 async def test_a_bug_of_the_kit_reaches_nobody_and_is_counted(

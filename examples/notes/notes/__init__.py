@@ -1,0 +1,1 @@
+"""A notebook with async sessions; README.md says how to start it."""

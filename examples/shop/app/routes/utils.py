@@ -1,0 +1,9 @@
+from fastapi import APIRouter
+
+router = APIRouter(prefix="/utils", tags=["utils"])
+
+
+@router.get("/health-check/")
+async def health_check() -> bool:
+    """Whether the process answers; the database is not asked."""
+    return True
