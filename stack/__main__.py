@@ -71,7 +71,9 @@ def _parser() -> argparse.ArgumentParser:
 def _up(settings: Settings, _: argparse.Namespace) -> int:
     parts = lifecycle.up(settings)
     if not settings.service.is_started:
-        print(f"around {settings.service.name}: {', '.join(settings.service_targets)}")
+        first, *others = settings.service_targets
+        more = f" and the {len(others)} ports after it" if others else ""
+        print(f"around {settings.service.name}, whose metrics are at {first}{more}")
     if all(part.name != "collector" for part in parts):
         print("no collector: traces go straight to the viewer; `make tools` builds one")
     print(

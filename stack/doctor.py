@@ -79,11 +79,14 @@ def _service(settings: Settings) -> str:
 
 def _any_service(settings: Settings) -> str:
     """Any answer will do: what is healthy for this service, nobody has said."""
-    for url in settings.service_urls_for_others:
+    config = settings.service.config
+    unrelated = config.load.unrelated or ""
+    path = config.route(unrelated).path if unrelated.startswith("GET ") else "/"
+    for address in settings.service_urls_for_others:
         try:
-            httpx.get(url, timeout=ANSWER_SECONDS, trust_env=False)
+            httpx.get(f"{address}{path}", timeout=ANSWER_SECONDS, trust_env=False)
         except httpx.HTTPError as error:
-            return f"{url} does not answer: {type(error).__name__}"
+            return f"{address}{path} gives no answer: {type(error).__name__}"
     return ""
 
 
