@@ -35,7 +35,7 @@ def _collector(settings: Settings, programs: Programs) -> Part:
         name="collector",
         command=[programs[COLLECTOR], "--config", str(ROOT / "otel-collector.yaml")],
         is_ready=answers(settings.ports["collector_health"], "/"),
-        ports=[(variable(port), settings.ports[port]) for port in ports],
+        ports=[(settings.moved_by(port), settings.ports[port]) for port in ports],
         environment={
             **{variable(port): str(settings.ports[port]) for port in ports},
             "COLLECTOR_DATA": str(settings.local / "collector"),
@@ -61,7 +61,7 @@ def _viewer(settings: Settings, *, has_collector: bool) -> Part:
     ports = [(variable("viewer"), port)]
     if not has_collector:
         command += ["--otlp-port", otlp, "--logs", settings.logs]
-        ports.append((variable("otlp"), otlp))
+        ports.append((settings.moved_by("otlp"), otlp))
     return Part(
         name="viewer",
         command=python(*command),

@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
 from firedrill_kit.config import filled_text
@@ -31,7 +32,11 @@ def plan(settings: Settings, programs: Programs, environment: Environment) -> li
     after = tuple(part.name for part in services if not part.is_task)
     return [
         *(part for part in services if not part.is_task),
-        *watchers(settings, programs),
+        # What is not up yet is not down: nobody is paged while the service starts.
+        *(
+            replace(part, after=after) if part.name == "prometheus" else part
+            for part in watchers(settings, programs)
+        ),
         *([_exporter(settings, programs, environment)] if settings.service.has_exporter else []),
         prober(settings, after=after),
         log_rotation(settings),

@@ -98,6 +98,11 @@ class Settings:
         for name, first in self.ports.items():
             yield from ((name, first + index) for index in range(spans.get(name, 1)))
 
+    def moved_by(self, port: str) -> str:
+        """The variable that moves a port, or the key of a file that fixes it: spans go there already."""
+        is_fixed = port == "otlp" and not self.service.is_started
+        return "service.otlp" if is_fixed else variable(port)
+
     def url(self, port: str, path: str = "") -> str:
         return f"http://127.0.0.1:{self.ports[port]}{path}"
 
@@ -220,5 +225,7 @@ def _check_ports(settings: Settings) -> None:
                 f"{variable(name)} would be {port}, which browsers refuse to open: give another"
             )
         if port in used:
-            raise SettingsError(f"{variable(name)} and {used[port]} both ask for port {port}")
-        used[port] = variable(name)
+            raise SettingsError(
+                f"{settings.moved_by(name)} and {used[port]} both ask for port {port}"
+            )
+        used[port] = settings.moved_by(name)

@@ -8,8 +8,9 @@ import pytest
 
 from alerting.document import read_yaml
 from firedrill_kit.config import MissingVariableError
-from stack import discovery
+from stack import discovery, lifecycle
 from stack.__main__ import main
+from stack.described import Described
 from stack.lifecycle import StackError, settings_of_running
 from stack.part import Part
 from stack.parts import parts_of
@@ -185,7 +186,8 @@ def test_a_service_that_we_start_comes_after_what_prepares_it(tmp_path: Path) ->
 
     assert found["prepare-2"].after == ("prepare-1",)
     assert first.after == ("prepare-2",)
-    assert found["prober"].after == ("service-1", "service-2")
+    for watching in ("prober", "prometheus"):
+        assert found[watching].after == ("service-1", "service-2")
     assert first.command == ["sh", "-c", "serve it", "--port", "8700", "--key", "a b"]
     assert second.environment["FIREDRILL_METRICS_PORT"] == "19468"
     assert second.environment["METRICS"] == "19468"
@@ -260,3 +262,26 @@ def test_a_stack_of_another_file_is_not_taken_for_this_ones(tmp_path: Path) -> N
     for other in (changed, demo):
         with pytest.raises(StackError, match="run `make down` first"):
             settings_of_running(other, read_state(other))
+
+
+def test_clean_leaves_the_stacks_of_other_services(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("logs", "reports", "services/shop/logs"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.setattr(Described, "local", tmp_path)
+    monkeypatch.setattr("stack.postgres.remove", lambda _local: None)
+
+    lifecycle.clean(read_settings({}))
+
+    assert [path.name for path in tmp_path.iterdir()] == ["services"]
+    assert (tmp_path / "services/shop/logs").is_dir()
+
+
+def test_a_taken_port_of_the_spans_is_told_by_the_key_that_fixes_it(tmp_path: Path) -> None:
+    attached = settings_of(tmp_path, SERVICE)
+    started = settings_of(tmp_path, SERVICE + PROCESS)
+
+    told = [parts(one)["collector"].ports[0] for one in (attached, started)]
+
+    assert told == [("service.otlp", 14318), ("OTLP_PORT", 14318)]
