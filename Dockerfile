@@ -45,6 +45,7 @@ COPY deploy deploy
 COPY stack stack
 COPY firedrill_kit firedrill_kit
 COPY service service
+COPY firedrill.toml firedrill.toml
 RUN python -m compileall -q alerting deploy stack firedrill_kit service \
  # A new volume takes the owner of the folder that it is mounted over: these are Compose's.
  && for folder in collector configuration logs state secrets/service secrets/owner secrets/provider \

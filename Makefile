@@ -17,7 +17,7 @@ help:  ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: up down status doctor clean psql
-up: $(INSTALLED)  ## start the whole system here, without containers (REPLICAS=2: two services)
+up: $(INSTALLED)  ## start the whole system here (REPLICAS=2), or all around a service: SERVICE=shop/firedrill.toml
 	@$(PY) -m stack up
 
 down: $(INSTALLED)  ## stop it

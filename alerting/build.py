@@ -18,10 +18,10 @@ from typing import Any
 
 from alerting import slo
 from alerting.catalogue import FOLDER, Alert, AlertSourceError, load_alerts
-from alerting.described import described
 from alerting.document import read_yaml, write_yaml
 from alerting.features import can_fire
-from alerting.service import DEMO, Service
+from alerting.service import DEMO, Service, described
+from firedrill_kit.config import ConfigError
 
 VIEWER_URL = "http://127.0.0.1:3030"
 ENVIRONMENT = DEMO.environment
@@ -194,7 +194,7 @@ def main(arguments: list[str] | None = None) -> int:
             runbooks_url=options.runbooks_url and options.runbooks_url.rstrip("/"),
             environment=options.env,
         )
-    except (AlertSourceError, OSError, ValueError) as error:
+    except (AlertSourceError, ConfigError, OSError, ValueError) as error:
         sys.stderr.write(f"alerting.build: {error}\n")
         return 2
     sys.stdout.write(f"wrote {len(files)} rule files and prometheus.yml to {options.out}\n")

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from alerting.catalogue import FOLDER, Alert, AlertSourceError, load_alerts
-from alerting.described import described
 from alerting.features import Needs, all_features, chosen, missing
-from alerting.service import DEMO, Service
+from alerting.service import DEMO, Service, described
+from firedrill_kit.config import ConfigError
 
 DOCUMENTED = FOLDER.parent / "docs" / "drills.json"
 OWN_RECORD = Path(".local/records/drills.json")
@@ -142,7 +142,7 @@ def main(arguments: list[str] | None = None) -> int:
         service = described(options.file, features=features)
         proofs = proofs_of(options.record or _record_of(options.file), service)
         found = rows(service, proofs)
-    except (AlertSourceError, OSError, ValueError) as error:
+    except (AlertSourceError, ConfigError, OSError, ValueError) as error:
         sys.stderr.write(f"alerting.coverage: {error}\n")
         return 2
     width = min(max(shutil.get_terminal_size().columns, WIDTH_MIN), WIDTH_MAX)

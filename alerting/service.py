@@ -4,15 +4,14 @@ A source names the demo's service, environment, scopes and provider, so that it 
 stands; `Service.fitted` puts those of another service in their place.
 """
 
-import re
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from alerting.catalogue import AlertSourceError
-from alerting.classes import SloClass, checked, classes
-from alerting.features import every_feature
-
-ANY_SCOPE = "(/[^/]*).*"
-"""The scope of a route of a service that names no pattern: its first segment, with the slash."""
+from alerting.catalogue import FOLDER, AlertSourceError
+from alerting.classes import Classes, pattern_of
+from alerting.features import chosen, core_features
+from firedrill_kit.config import FILE, Config, ConfigError, read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,15 +26,13 @@ class Service:
 
     name: str
     environment: str
-    scope: str = ANY_SCOPE
-    provider_routes: str | None = None
-    classes: tuple[SloClass, ...]
+    scope: str
+    provider_routes: str | None
+    classes: Classes
     features: frozenset[str]
 
     def fitted(self, text: str) -> str:
         """Return a text of a source with what is the demo's replaced by what is this service's."""
-        if self is DEMO:
-            return text
         return (
             text.replace(DEMO.scope, _quoted(self.scope))
             .replace(_besides(DEMO.provider_routes), _besides(self.provider_routes))
@@ -53,29 +50,56 @@ def _quoted(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
-def scope_of(pattern: str) -> str:
+def service_of(config: Config) -> Service:
+    """Raises AlertSourceError for a feature that no alert knows."""
+    classes = config.slo_classes
+    derived = {
+        "objectives": any(item.objective is not None for item in classes),
+        "latency_objectives": any(item.fast_within_seconds is not None for item in classes),
+        "prober": bool(config.probe.routes),
+        "postgres_exporter": config.database is not None and config.database.admin_dsn is not None,
+    }
+    shown = (name for name in derived if derived[name])
+    return Service(
+        name=config.service.name,
+        environment=config.service.environment,
+        scope=_whole_route(config.scope.pattern),
+        provider_routes=pattern_of(config.probe.provider_routes) or None,
+        classes=classes,
+        features=chosen({*core_features(), *config.service.features, *shown}),
+    )
+
+
+def _whole_route(pattern: str) -> str:
     """Return a pattern such as `/api/v1/([^/]+)`, which is looked for, as one that a whole route matches.
 
     One that begins with a slash is looked for at the start alone.
-    Raises AlertSourceError, saying what a pattern must be.
     """
-    try:
-        groups = re.compile(pattern).groups
-    except re.error:
-        groups = 0
-    if groups != 1:
-        message = '[scope] pattern must be a regular expression with one group: "/api/v1/([^/]+)"'
-        raise AlertSourceError(message)
     start = "" if pattern.lstrip("(").startswith("/") else ".*?"
     end = "" if pattern.endswith(".*") else ".*"
     return f"{start}{pattern}{end}"
 
 
-DEMO = Service(
-    name="api",
-    environment="local",
-    scope=scope_of("/api/v1/([a-z]+)"),
-    provider_routes="/api/v1/calendar/.*",
-    classes=checked(classes()),
-    features=every_feature(),
-)
+def described(file: Path | None, *, features: frozenset[str] | None = None) -> Service:
+    """Return the service of the file, or the demo; features: instead of those that the file shows.
+
+    Raises ConfigError, and AlertSourceError in one line that names the file, the key and the remedy.
+    """
+    try:
+        found = DEMO if file is None else service_of(read(file))
+    except AlertSourceError as error:
+        message = f"{file}: service.features: {error}"
+        raise AlertSourceError(message) from error
+    return found if features is None else replace(found, features=features)
+
+
+def _demo() -> Service:
+    """The file is part of the repository: a program that needs it says what is wrong, and ends."""
+    try:
+        return service_of(read(FOLDER.parent / FILE))
+    except (ConfigError, AlertSourceError) as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(2) from None
+
+
+DEMO = _demo()

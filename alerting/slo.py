@@ -1,4 +1,4 @@
-"""The rules that follow from the service level objectives, which are the table in `classes.py`.
+"""The rules that follow from the service level objectives, which are [slo] of firedrill.toml.
 
 `python -m alerting.slo` writes three files, which are committed and never edited by hand: `slo.yaml`
 (recording rules) and the `rule.yaml` of `ApiErrorBudgetBurn` and `ApiLatencyBudgetBurn`. A test builds
@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alerting.classes import SloClass, classes, matcher, with_objective
+from alerting.classes import Classes, bucket, budget, matcher, with_objective
 from alerting.document import write_yaml
+from firedrill_kit.config import FILE, read
 
 FOLDER = Path(__file__).parent
 
@@ -87,7 +88,6 @@ when Prometheus does not scrape itself, the rule must still fire."""
 SCOPE = '{{ $labels.http_route | reReplaceAll "/api/v1/([a-z]+).*" "$1" }}'
 
 Rule = dict[str, Any]
-Classes = tuple[SloClass, ...]
 
 
 def recording_groups(given: Classes) -> dict[str, Any]:
@@ -123,21 +123,23 @@ def latency_budget_rules(given: Classes) -> dict[str, Any]:  # noqa: ARG001  (as
 
 def _budgets(given: Classes) -> list[Rule]:
     rules: list[Rule] = []
-    for objective in with_objective(given):
+    for item in given:
+        if item.objective is None:
+            continue
         # Over 5 m, because a budget that vanishes with one failed scrape would end every alert with it.
         routes = (
             f"group by ({KEYS}) (last_over_time("
-            f'{REQUESTS}_count{{job="service"{matcher(objective, given)}}}[5m]))'
+            f'{REQUESTS}_count{{job="service"{matcher(item, given)}}}[5m]))'
         )
-        labels = {"slo_class": objective.name}
+        labels = {"slo_class": item.name}
         rules.append(
             {
                 "record": ERROR_BUDGET,
-                "expr": f"{routes} * {objective.budget}",
+                "expr": f"{routes} * {budget(item.objective)}",
                 "labels": labels,
             }
         )
-        if objective.fast_within_seconds is not None:
+        if item.fast_within_seconds is not None:
             rules.append(
                 {
                     "record": "service_route:http_server_latency_budget:ratio",
@@ -209,7 +211,7 @@ def _latency_window_rules(window: str, given: Classes) -> list[Rule]:
     fast = " or ".join(
         f"sum by ({KEYS}) (increase("
         f'{REQUESTS}_bucket{{job="service"{matcher(item, given)},'
-        f'http_response_status_code!~"5..|{CALLERS_OWN}",le=~"{item.fast_within}"}}[{window}]))'
+        f'http_response_status_code!~"5..|{CALLERS_OWN}",le=~"{bucket(item.fast_within_seconds)}"}}[{window}]))'
         for item in given
         if item.fast_within_seconds is not None
     )
@@ -321,13 +323,10 @@ WRITTEN = "Written by `python -m alerting.slo` from the table in slo.py: do not 
 
 
 def write(folder: Path = FOLDER) -> None:
-    """Write the three files below the folder, which must exist with its alert folders."""
+    """Write the demo's three files below the folder, which must exist with its alert folders."""
+    classes = read(FOLDER.parent / FILE).slo_classes
     for name, document in FILES.items():
-        write_yaml(
-            folder / name,
-            document(classes()),
-            comment=WRITTEN,
-        )
+        write_yaml(folder / name, document(classes), comment=WRITTEN)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import functools
 import promql_parser as promql
 
 from alerting.catalogue import Alert, AlertSourceError, load_alerts
-from alerting.classes import classes
+from alerting.service import DEMO
 from alerting.slo import ERROR_TIERS
 from service.config import Config
 
@@ -50,13 +50,13 @@ def _squeezed(expression: str) -> str:
 def burn_ratio(tier: str, objective: str = "high") -> float:
     """Return the share of failed requests, 0-1, above which a tier of the error budget fires."""
     (factor,) = (float(item.factor) for item in ERROR_TIERS if item.name == tier)
-    (budget,) = (float(item.budget) for item in classes() if item.name == objective)
-    return round(factor * budget, 6)
+    (promised,) = (item.objective or 0 for item in DEMO.classes if item.name == objective)
+    return round(factor * (1 - promised), 6)
 
 
 def fast_within_seconds(objective: str = "high") -> float:
     """Return the latency that a class of routes is promised."""
-    (within,) = (item.fast_within_seconds for item in classes() if item.name == objective)
+    (within,) = (item.fast_within_seconds for item in DEMO.classes if item.name == objective)
     if within is None:
         message = f"{objective} has no latency objective"
         raise AlertSourceError(message)

@@ -1,5 +1,7 @@
 """`python -m stack up | down | status | doctor | clean | token`; `make` calls it.
 
+With the variable SERVICE the first five are about the stack around the service of that firedrill.toml.
+
 Exit codes: 0 done, 1 something is not as it should be, 2 a setting or argument that cannot be used,
 130 interrupted.
 """
@@ -11,12 +13,13 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from firedrill_kit.config import MissingVariableError
 from stack import lifecycle, postgres, tables
 from stack.command_line import Parser
 from stack.credentials import CredentialsError, load_credentials
 from stack.environment import service_environment
 from stack.lifecycle import StackError
-from stack.parts import plan
+from stack.parts import parts_of
 from stack.postgres import PostgresError
 from stack.programs import Programs, ProgramsMissing, find_programs, require_programs
 from stack.settings import Settings, SettingsError, read_settings
@@ -30,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         return int(given.run(read_settings(), given))
-    except SettingsError as error:
+    except (SettingsError, MissingVariableError) as error:
         return _say(error, 2)
     except (StackError, ProgramsMissing, CredentialsError, PostgresError) as error:
         return _say(error, 1)
@@ -67,6 +70,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _up(settings: Settings, _: argparse.Namespace) -> int:
     parts = lifecycle.up(settings)
+    if not settings.service.is_started:
+        first, *others = settings.service_targets
+        more = f" and the {len(others)} ports after it" if others else ""
+        print(f"around {settings.service.name}, whose metrics are at {first}{more}")
     if all(part.name != "collector" for part in parts):
         print("no collector: traces go straight to the viewer; `make tools` builds one")
     print(
@@ -90,7 +97,7 @@ def _status(settings: Settings, _: argparse.Namespace) -> int:
     # Names are enough here: a program that has gone since is seen as its part being down.
     programs: Programs = dict.fromkeys(("prometheus", "alertmanager", "postgres_exporter"), "")
     programs = lifecycle.programs_of_running({**programs, **find_programs()}, state)
-    parts = plan(running, load_credentials(settings.local), programs)
+    parts = parts_of(running, programs)
     print(tables.status_table(parts, state))
     everything = all(part.is_task or part.name in state.alive for part in parts)
     return 0 if everything else 1
@@ -117,6 +124,7 @@ def _programs(_settings: Settings, _: argparse.Namespace) -> int:
 
 
 def _psql(settings: Settings, _: argparse.Namespace) -> int:
+    _only_the_demo(settings)
     running, _state = lifecycle.running(settings)
     password = load_credentials(settings.local).postgres_owner
     environment = os.environ | {"PGPASSWORD": password}  # an argument would show in `ps`
@@ -152,9 +160,16 @@ def _service_config(settings: Settings) -> "Config":
     """The configuration of the running stack's service."""
     from service.config import read_config  # noqa: PLC0415 - as above
 
+    _only_the_demo(settings)
     running, _ = lifecycle.running(settings)
     os.environ.update(service_environment(running, load_credentials(settings.local)))
     return read_config()
+
+
+def _only_the_demo(settings: Settings) -> None:
+    """Raises SettingsError."""
+    if not settings.service.is_demo:
+        raise SettingsError("this command is of the demo's database: leave SERVICE out")
 
 
 def _say(message: object, exit_code: int) -> int:

@@ -6,30 +6,34 @@ The files in `alerting/` are the same everywhere; where things are comes from th
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from alerting import build, routing
+from alerting.service import DEMO, Service, service_of
 from stack.settings import Settings
-
-ENVIRONMENT = "local"
 
 
 def targets(settings: Settings, *, has_collector: bool) -> Iterator[tuple[str, dict[str, Any]]]:
     """(job, target group) of everything that is scraped, labelled as the metrics contract says."""
+    name, environment = settings.service.name, settings.service.environment
 
     def group(job: str, service: str, *ports: int, **labels: str) -> tuple[str, dict[str, Any]]:
         return job, {
             "targets": [f"127.0.0.1:{port}" for port in ports],
-            "labels": {"job": job, "service": service, "env": ENVIRONMENT, **labels},
+            "labels": {"job": job, "service": service, "env": environment, **labels},
         }
 
     ports = settings.ports
-    first = ports["service_internal"]
-    yield group("service", "api", *range(first, first + settings.replicas))
-    yield group("prober", "api", ports["prober"])
-    yield group("postgres", "api", ports["postgres_exporter"])
-    yield group("provider", "provider", ports["provider"])
+    job, of_service = group("service", name)
+    yield job, of_service | {"targets": settings.service_targets}
+    if settings.service.config.probe.routes:
+        yield group("prober", name, ports["prober"])
+    if settings.service.has_exporter:
+        yield group("postgres", name, ports["postgres_exporter"])
+    if settings.service.is_demo:
+        yield group("provider", "provider", ports["provider"])
     # The canary lives in the prober's process, and answers on a path of its own.
     yield group("canary", "monitoring", ports["prober"], __metrics_path__="/canary/metrics")
     yield group("prometheus", "monitoring", ports["prometheus"])
@@ -45,10 +49,30 @@ def write(settings: Settings, *, has_collector: bool) -> None:
     """Write what Prometheus reads. It picks up changed targets by itself."""
     directory = settings.prometheus
     (directory / "targets").mkdir(parents=True, exist_ok=True)
-    (directory / "targets" / "collector.json").unlink(missing_ok=True)
-    for job, group in targets(settings, has_collector=has_collector):
+    groups = dict(targets(settings, has_collector=has_collector))
+    for job in {"collector", "postgres", "prober"} - groups.keys():
+        (directory / "targets" / f"{job}.json").unlink(missing_ok=True)
+    for job, group in groups.items():
         _replace(directory / "targets" / f"{job}.json", json.dumps([group], indent=1))
-    build.render(directory, viewer_url=settings.url("viewer"), environment=ENVIRONMENT)
+    links = settings.service.config.links
+    own = "dashboards" in links.model_fields_set and not settings.service.is_demo
+    build.render(
+        directory,
+        viewer_url=links.dashboards if own else settings.url("viewer"),
+        runbooks_url=links.runbooks,
+        service=_ruled(settings, has_collector=has_collector),
+    )
+
+
+def _ruled(settings: Settings, *, has_collector: bool) -> Service:
+    """The service of the rules, without what this stack does not have around it."""
+    if settings.service.is_demo:
+        return DEMO
+    service = service_of(settings.service.config)
+    features = service.features | ({"collector"} if has_collector else set())
+    if not settings.service.has_exporter:
+        features -= {"postgres_exporter"}
+    return replace(service, features=features)
 
 
 def write_alertmanager(settings: Settings) -> None:

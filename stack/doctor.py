@@ -14,12 +14,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
+import httpx
+
 from stack.prober.canary import canary_span
 from stack.readiness import get, get_json
 from stack.settings import Settings
 
 FRESH_SECONDS = 20
 """A sample or a rule evaluation older than this is stale: four intervals of 5 s."""
+ANSWER_SECONDS = 5.0
 ROUND_TRIP_SECONDS = 15.0
 """For a span to be readable and an alert to arrive; both take under 2 s when all is well."""
 
@@ -60,6 +63,8 @@ def _settled(check: Callable[[Settings], str], settings: Settings, settled_at: f
 
 
 def _service(settings: Settings) -> str:
+    if not settings.service.is_demo:
+        return _any_service(settings)
     for index in range(settings.replicas):
         internal = settings.ports["service_internal"] + index
         public = settings.ports["service"] + index
@@ -69,6 +74,19 @@ def _service(settings: Settings) -> str:
             return f"replica {index + 1} is not ready: curl 127.0.0.1:{internal}/readyz says why"
         if get(public, "/openapi.json") is None:
             return f"replica {index + 1} answers nobody on port {public}"
+    return ""
+
+
+def _any_service(settings: Settings) -> str:
+    """Any answer will do: what is healthy for this service, nobody has said."""
+    config = settings.service.config
+    unrelated = config.load.unrelated or ""
+    path = config.route(unrelated).path if unrelated.startswith("GET ") else "/"
+    for address in settings.service_urls_for_others:
+        try:
+            httpx.get(f"{address}{path}", timeout=ANSWER_SECONDS, trust_env=False)
+        except httpx.HTTPError as error:
+            return f"{address}{path} gives no answer: {type(error).__name__}"
     return ""
 
 
@@ -84,7 +102,7 @@ def _collector(settings: Settings) -> str:
     )
     if failing:
         names = ", ".join(sorted(series["metric"]["exporter"] for series in failing))
-        return f"nothing leaves the queue of {names}: see .local/logs/collector.log"
+        return f"nothing leaves the queue of {names}: see {settings.logs / 'collector.log'}"
     return ""
 
 
@@ -104,9 +122,11 @@ def _prometheus(settings: Settings) -> str:
         return f"not ready on port {settings.ports['prometheus']}"
     series = 'up{job="service"}'
     ups = _query(settings, f"{series} == 1 and time() - timestamp({series}) < {FRESH_SECONDS}")
-    up = len(ups)
-    if up < settings.replicas:
-        return f"scrapes {up} of {settings.replicas} services: see /targets"
+    up, expected = len(ups), len(settings.service_targets)
+    if up < expected:
+        return f"scrapes {up} of {expected} workers: see /targets"
+    if not settings.service.config.probe.routes:
+        return ""
     if not _query(settings, "sum(increase(http_server_request_duration_seconds_count[1m])) > 0"):
         return "no request is counted although the prober sends some: see the prober's metrics"
     return ""

@@ -16,12 +16,12 @@ from types import FrameType
 from typing import NoReturn
 
 from stack import postgres, processes
-from stack.credentials import load_credentials
-from stack.parts import Part, plan
+from stack.part import Part
+from stack.parts import parts_of
 from stack.processes import Running
 from stack.programs import COLLECTOR, Programs, require_programs
 from stack.serving import is_taken
-from stack.settings import ROOT, Settings, SettingsError, read_settings, variable
+from stack.settings import Settings, SettingsError, read_settings, variable
 from stack.state import State, locked, read_state, write_state
 
 DISK_FREE_MEGABYTES = 500
@@ -62,6 +62,11 @@ def settings_of_running(settings: Settings, state: State) -> Settings:
     """
     if not state.alive:
         return settings
+    if state.fingerprint != settings.service.fingerprint:
+        raise StackError(
+            f"{settings.local} has the stack of another service, or of another"
+            f" {settings.service.file.name} than this one is now: run `make down` first"
+        )
     ports = {**settings.ports, **state.ports}
     for name in sorted(settings.explicit - {"replicas", "proxies"}):
         if settings.ports[name] != ports[name]:
@@ -76,7 +81,11 @@ def settings_of_running(settings: Settings, state: State) -> Settings:
         )
     replicas = settings.replicas if "replicas" in settings.explicit else state.replicas
     replicas = max(replicas, state.replicas)
-    return replace(settings, ports=ports, replicas=replicas, proxies=state.proxies)
+    has_exporter = settings.service.has_exporter or "postgres-exporter" in state.alive
+    service = replace(settings.service, has_exporter=has_exporter)
+    return replace(
+        settings, service=service, ports=ports, replicas=replicas, proxies=state.proxies
+    )
 
 
 def running(settings: Settings) -> tuple[Settings, State]:
@@ -105,9 +114,7 @@ def up(settings: Settings) -> list[Part]:
         state = read_state(settings)
         programs = programs_of_running(programs, state)
         settings = settings_of_running(settings, state)
-        has_data = postgres.is_initialised(postgres.home_of(settings.local))
-        credentials = load_credentials(settings.local, data_exists=has_data)
-        parts = plan(settings, credentials, programs)
+        parts = parts_of(settings, programs, os.environ)
         alive = state.alive
         missing = [part for part in parts if not part.is_task and part.name not in alive]
         if missing:
@@ -115,7 +122,7 @@ def up(settings: Settings) -> list[Part]:
             _check_ports(missing)
             settings.logs.mkdir(exist_ok=True)
         shape = (dict(settings.ports), settings.replicas, COLLECTOR in programs, settings.proxies)
-        state = State(alive, *shape)
+        state = State(alive, *shape, settings.service.fingerprint)
         with _all_or_nothing(settings, state) as attempt:
             _bring_up(settings, state, parts, attempt)
     return parts
@@ -131,14 +138,16 @@ def clean(settings: Settings) -> None:
     """Stop the stack and delete all it has written, the database included."""
     with locked(settings):
         _stop(settings)
-        postgres.remove(settings.local)
-        if settings.local == ROOT / ".local":
-            shutil.rmtree(settings.local)
-            return
-        # Somebody's own directory: what else is in it is not ours to delete.
-        for name in _WRITTEN:
+        if settings.service.is_demo:
+            postgres.remove(settings.local)
+        # In somebody's own directory, what else is in it is not ours to delete.
+        is_ours = settings.local == settings.service.local
+        names = [entry.name for entry in settings.local.iterdir()] if is_ours else _WRITTEN
+        for name in names:
             entry = settings.local / name
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
+            # Stacks around other services stand below the demo's directory.
+            if name != "services" or not settings.service.is_demo:
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             settings.local.rmdir()
 
@@ -266,7 +275,10 @@ def _all_or_nothing(settings: Settings, state: State) -> Iterator[_Attempt]:
 
 
 def _check_disk(settings: Settings) -> None:
-    for place in (settings.local, postgres.home_of(settings.local)):
+    places = {settings.local}
+    if settings.service.is_demo:
+        places.add(postgres.home_of(settings.local))
+    for place in places:
         free = shutil.disk_usage(place).free // 1_000_000
         if free < DISK_FREE_MEGABYTES:
             raise StackError(

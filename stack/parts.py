@@ -1,4 +1,4 @@
-"""What a stack is made of: every program, how it is started, when it is ready, what it shows.
+"""What the demo's stack is made of, and which parts any stack has.
 
 The list is data; `lifecycle` starts it. The order of the list is the order of the printed table,
 the order of starting follows from `after`.
@@ -8,78 +8,54 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 
-from stack import discovery, postgres
-from stack.credentials import Credentials
+from stack import attached, postgres
+from stack.around import log_rotation, postgres_exporter, prober, watchers
+from stack.credentials import Credentials, load_credentials
 from stack.environment import service_environment
-from stack.programs import COLLECTOR, Programs
-from stack.readiness import Check, answers
+from stack.part import Part, python
+from stack.programs import Programs
+from stack.readiness import answers
 from stack.settings import ROOT, Settings, variable
 
-LOG_MEGABYTES = 50
-"""All logs together; the rotation keeps it (architecture: the contract)."""
+PROBER = {
+    "PROBE_USER": "prober@example.com",  # of stack.demo, with a grant that is soon due
+    "PROBE_PASSWORD": "firedrill-demo-prober",
+}
 
 
-@dataclass(frozen=True)
-class Part:
-    """One program.
+def parts_of(
+    settings: Settings, programs: Programs, environment: Mapping[str, str] | None = None
+) -> list[Part]:
+    """Every part of the stack of the settings.
 
-    is_ready: None for a task that does its work and exits 0. ports: (variable that moves it, port).
-    after: parts that must be ready first. prepare: runs just before the start, and must be quick.
+    environment: what firedrill.toml names of secrets; None when nothing is to be started.
+    Raises SettingsError, MissingVariableError, CredentialsError.
     """
-
-    name: str
-    command: Sequence[str]
-    is_ready: Check | None
-    ports: Sequence[tuple[str, int]] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
-    after: Sequence[str] = ()
-    prepare: Callable[[], None] | None = None
-    url: str = ""
-    look_at: str = ""
-    user: str | None = None
-    directory: Path = ROOT
-    stop_signal: signal.Signals = signal.SIGTERM
-    log_suffix: str = "log"
-    ready_seconds: float = 60.0
-
-    @property
-    def is_task(self) -> bool:
-        return self.is_ready is None
-
-    def log(self, settings: Settings) -> Path:
-        return settings.logs / f"{self.name}.{self.log_suffix}"
+    if not settings.service.is_demo:
+        return attached.plan(settings, programs, environment)
+    has_data = postgres.is_initialised(postgres.home_of(settings.local))
+    return plan(settings, load_credentials(settings.local, data_exists=has_data), programs)
 
 
 def plan(settings: Settings, credentials: Credentials, programs: Programs) -> list[Part]:
-    """Every part of the stack."""
+    """Every part of the demo's stack."""
     services = [_service(settings, credentials, number) for number in range(settings.replicas)]
     names = [part.name for part in services]
     return [
         *services,
-        *([_collector(settings, programs)] if COLLECTOR in programs else []),
-        _viewer(settings, has_collector=COLLECTOR in programs),
-        _prometheus(settings, programs),
-        _alertmanager(settings, programs),
-        *_pagers(settings),
+        *watchers(settings, programs),
         _provider(settings),
         _postgres(settings, credentials),
-        _postgres_exporter(settings, credentials, programs),
+        _exporter(settings, credentials, programs),
         *(_proxy(settings, name) for name in settings.proxies),
-        _prober(settings, after=("seed", *names)),
-        _log_rotation(settings),
+        prober(settings, environment=PROBER, after=("seed", *names)),
+        log_rotation(settings),
         _migrations(settings, credentials),
         _seed(settings),
     ]
-
-
-def _python(*arguments: str | int | Path) -> list[str]:
-    return [sys.executable, "-m", *map(str, arguments)]
 
 
 def _service(settings: Settings, credentials: Credentials, index: int) -> Part:
@@ -87,7 +63,7 @@ def _service(settings: Settings, credentials: Credentials, index: int) -> Part:
     internal = settings.ports["service_internal"] + index
     return Part(
         name=f"service-{index + 1}",
-        command=_python("service"),
+        command=python("service"),
         is_ready=answers(internal, "/readyz"),
         ports=((variable("service"), port), (variable("service_internal"), internal)),
         environment=service_environment(settings, credentials)
@@ -103,127 +79,11 @@ def _service(settings: Settings, credentials: Credentials, index: int) -> Part:
     )
 
 
-def _collector(settings: Settings, programs: Programs) -> Part:
-    ports = (
-        *("otlp", "otlp_grpc"),
-        *("collector_metrics", "collector_span_metrics", "collector_health"),
-    )
-    return Part(
-        name="collector",
-        command=[programs[COLLECTOR], "--config", str(ROOT / "otel-collector.yaml")],
-        is_ready=answers(settings.ports["collector_health"], "/"),
-        ports=[(variable(port), settings.ports[port]) for port in ports],
-        environment={
-            **{variable(port): str(settings.ports[port]) for port in ports},
-            "COLLECTOR_DATA": str(settings.local / "collector"),
-            "LOG_FILES": str(settings.logs / "*.jsonl*"),
-            "TRACES_ENDPOINT": settings.url("viewer"),
-            "LOGS_ENDPOINT": settings.url("viewer"),
-            # The collector's own advice: a fifth above what its limiter lets it have.
-            "GOMEMLIMIT": "192MiB",
-        },
-        url=settings.url("collector_metrics", "/metrics"),
-        look_at="spans and log lines on their way to the viewer",
-    )
-
-
-def _viewer(settings: Settings, *, has_collector: bool) -> Part:
-    port, otlp = settings.ports["viewer"], settings.ports["otlp"]
-    command: list[str | int | Path] = ["stack.viewer", "--port", port]
-    command += ["--db", settings.local / "viewer" / "traces.db"]
-    command += ["--prometheus", settings.url("prometheus")]
-    command += ["--alertmanager", settings.url("alertmanager")]
-    ports = [(variable("viewer"), port)]
-    if not has_collector:
-        command += ["--otlp-port", otlp, "--logs", settings.logs]
-        ports.append((variable("otlp"), otlp))
-    return Part(
-        name="viewer",
-        command=_python(*command),
-        is_ready=answers(port, "/healthz"),
-        ports=ports,
-        url=settings.url("viewer", "/"),
-        look_at="dashboards, alerts with their runbooks, traces",
-        log_suffix="jsonl",
-    )
-
-
-def _prometheus(settings: Settings, programs: Programs) -> Part:
-    port = settings.ports["prometheus"]
-    return Part(
-        name="prometheus",
-        command=[
-            programs["prometheus"],
-            f"--config.file={settings.prometheus / 'prometheus.yml'}",
-            f"--storage.tsdb.path={settings.prometheus / 'data'}",
-            # The error budget looks back 30 days; the default of 15 makes it a lie.
-            "--storage.tsdb.retention.time=31d",
-            "--enable-feature=exemplar-storage",
-            "--web.enable-lifecycle",
-            # The dead-man's beat must arrive more often than the pager's 75 s.
-            "--rules.alert.resend-delay=20s",
-            f"--web.listen-address=127.0.0.1:{port}",
-            "--log.format=json",
-        ],
-        is_ready=answers(port, "/-/ready"),
-        ports=((variable("prometheus"), port),),
-        prepare=lambda: discovery.write(settings, has_collector=COLLECTOR in programs),
-        url=f"http://127.0.0.1:{port}/alerts",
-        look_at="alerts; try the query app_failures_total",
-        log_suffix="jsonl",
-    )
-
-
-def _alertmanager(settings: Settings, programs: Programs) -> Part:
-    port = settings.ports["alertmanager"]
-    return Part(
-        name="alertmanager",
-        command=[
-            programs["alertmanager"],
-            f"--config.file={settings.alertmanager / 'alertmanager.yml'}",
-            f"--storage.path={settings.alertmanager / 'data'}",
-            f"--web.listen-address=127.0.0.1:{port}",
-            "--cluster.listen-address=",  # one instance: nothing but loopback, no gossip
-            "--log.format=json",
-        ],
-        is_ready=answers(port, "/-/ready"),
-        ports=((variable("alertmanager"), port),),
-        prepare=lambda: discovery.write_alertmanager(settings),
-        url=f"http://127.0.0.1:{port}",
-        look_at="what fires, is silenced, is inhibited",
-        log_suffix="jsonl",
-    )
-
-
-def _pagers(settings: Settings) -> list[Part]:
-    look_at = {
-        "pager": "pages, newest first; /pages as JSON",
-        "second-channel": "pages when the pager cannot be reached",
-    }
-    ports = {"pager": "pager", "second-channel": "second_channel"}
-    return [
-        Part(
-            name=name,
-            command=_python(
-                *("stack.pager", "--port", str(settings.ports[port]), "--name", name),
-                *("--db", settings.local / "pager" / f"{name}.db"),
-            ),
-            is_ready=answers(settings.ports[port], "/healthz"),
-            ports=((variable(port), settings.ports[port]),),
-            prepare=partial(os.makedirs, settings.local / "pager", exist_ok=True),
-            url=settings.url(port),
-            look_at=look_at[name],
-            log_suffix="jsonl",
-        )
-        for name, port in ports.items()
-    ]
-
-
 def _provider(settings: Settings) -> Part:
     port = settings.ports["provider"]
     return Part(
         name="provider",
-        command=_python(
+        command=python(
             *("stack.provider", "--port", str(port)),
             *("--state", settings.local / "provider.json"),
         ),
@@ -252,56 +112,14 @@ def _postgres(settings: Settings, credentials: Credentials) -> Part:
     )
 
 
-def _postgres_exporter(settings: Settings, credentials: Credentials, programs: Programs) -> Part:
-    port = settings.ports["postgres_exporter"]
-    return Part(
-        name="postgres-exporter",
-        command=[
-            programs["postgres_exporter"],
-            f"--web.listen-address=127.0.0.1:{port}",
-            # Debian's 0.11 asks for columns that PostgreSQL 17 has moved.
-            "--no-collector.bgwriter",
-            f"--extend.query-path={ROOT / 'stack' / 'postgres_exporter.yaml'}",
-            "--log.format=json",
-        ],
-        is_ready=answers(port, "/metrics"),
-        ports=((variable("postgres_exporter"), port),),
-        environment={
-            "DATA_SOURCE_URI": (
-                f"127.0.0.1:{settings.ports['postgres']}/{postgres.DATABASE}?sslmode=disable"
-            ),
-            "DATA_SOURCE_USER": postgres.ROLES["monitor"],
-            "DATA_SOURCE_PASS": credentials.postgres_monitor,
-        },
-        after=("migrations",),
-        url=f"http://127.0.0.1:{port}/metrics",
-        look_at="the database server's own figures",
-        log_suffix="jsonl",
-    )
-
-
-def _prober(settings: Settings, *, after: Sequence[str]) -> Part:
-    port = settings.ports["prober"]
-    return Part(
-        name="prober",
-        command=_python("stack.prober", "--port", str(port)),
-        is_ready=answers(port, "/healthz"),
-        ports=((variable("prober"), port),),
-        environment={
-            "SERVICE_URLS": ",".join(
-                f"http://127.0.0.1:{port}" for port in settings.service_ports_for_others
-            ),
-            "OTLP_URL": settings.url("otlp"),
-            "VIEWER_URL": settings.url_for_others("viewer"),
-            "PROMETHEUS_URL": settings.url_for_others("prometheus"),
-            "PROBE_USER": "prober@example.com",  # of stack.demo, with a grant that is soon due
-            "PROBE_PASSWORD": "firedrill-demo-prober",
-        },
-        after=after,
-        url=f"http://127.0.0.1:{port}/metrics",
-        look_at="probes every replica, every 5 s",
-        log_suffix="jsonl",
-    )
+def _exporter(settings: Settings, credentials: Credentials, programs: Programs) -> Part:
+    address = f"127.0.0.1:{settings.ports['postgres']}/{postgres.DATABASE}?sslmode=disable"
+    environment = {
+        "DATA_SOURCE_URI": address,
+        "DATA_SOURCE_USER": postgres.ROLES["monitor"],
+        "DATA_SOURCE_PASS": credentials.postgres_monitor,
+    }
+    return postgres_exporter(settings, programs, environment=environment, after=("migrations",))
 
 
 def proxy_name(part: str) -> str:
@@ -315,7 +133,7 @@ def _proxy(settings: Settings, part: str) -> Part:
     target = f"127.0.0.1:{settings.ports[part]}"
     return Part(
         name=proxy_name(part),
-        command=_python(
+        command=python(
             *("stack.proxy", "--listen", port, "--target", target, "--control", control)
         ),
         is_ready=answers(control, "/"),
@@ -325,25 +143,13 @@ def _proxy(settings: Settings, part: str) -> Part:
     )
 
 
-def _log_rotation(settings: Settings) -> Part:
-    return Part(
-        name="log-rotation",
-        command=_python(
-            *("stack.logrotation", "--directory", settings.logs),
-            *("--megabytes", str(LOG_MEGABYTES)),
-        ),
-        is_ready=lambda: True,
-        look_at=f"keeps .local/logs under {LOG_MEGABYTES} MB",
-    )
-
-
 def _migrations(settings: Settings, credentials: Credentials) -> Part:
     def create_roles() -> None:
         asyncio.run(postgres.create_roles(settings.ports["postgres"], credentials.roles))
 
     return Part(
         name="migrations",
-        command=_python("service.migrations", "upgrade"),
+        command=python("service.migrations", "upgrade"),
         is_ready=None,
         environment=service_environment(settings, credentials)
         | {
@@ -359,7 +165,7 @@ def _migrations(settings: Settings, credentials: Credentials) -> Part:
 def _seed(settings: Settings) -> Part:
     return Part(
         name="seed",
-        command=_python("stack", "seed"),
+        command=python("stack", "seed"),
         is_ready=None,
         after=("migrations", "provider", *map(proxy_name, settings.proxies)),
     )

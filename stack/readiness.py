@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 from collections.abc import Callable
 
 Check = Callable[[], bool]
@@ -9,12 +10,25 @@ _PATIENCE_SECONDS = 2.0
 
 
 def answers(port: int, path: str) -> Check:
-    """A check: GET answers 200."""
+    """A check: GET answers 2xx."""
     return lambda: get(port, path) is not None
 
 
+def is_open(port: int) -> Check:
+    """A check: somebody listens there."""
+
+    def connects() -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=_PATIENCE_SECONDS):
+                return True
+        except OSError:
+            return False
+
+    return connects
+
+
 def get(port: int, path: str, *, timeout_seconds: float = _PATIENCE_SECONDS) -> bytes | None:
-    """The body of a GET on loopback that answers 200 within the time; None otherwise."""
+    """The body of a GET on loopback that answers 2xx within the time; None otherwise."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_seconds)
     try:
         connection.request("GET", path)
@@ -24,7 +38,7 @@ def get(port: int, path: str, *, timeout_seconds: float = _PATIENCE_SECONDS) -> 
         return None
     finally:
         connection.close()
-    return body if response.status == 200 else None
+    return body if 200 <= response.status < 300 else None
 
 
 def get_json(port: int, path: str) -> object | None:

@@ -1,8 +1,9 @@
 """Where one stack lives and on which ports, as the environment says.
 
-PORT_OFFSET moves every port, <PART>_PORT one, REPLICAS sets the number of service processes,
-FAULT_PROXIES says before which parts a fault proxy stands, and FIREDRILL_LOCAL the run-time directory,
-so that a second stack can run out of the same checkout.
+SERVICE names the firedrill.toml of the service that it stands around, without it the demo. PORT_OFFSET
+moves every port, <PART>_PORT one, REPLICAS sets the number of service processes, FAULT_PROXIES says before
+which parts a fault proxy stands, and FIREDRILL_LOCAL the run-time directory, so that a second stack can run
+out of the same checkout. The ports of a service that runs already are those of its file, and never moved.
 """
 
 import os
@@ -10,7 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from stack.described import ROOT, Described, SettingsError, read_described
+
+__all__ = ["ROOT", "Settings", "SettingsError", "read_settings", "variable"]
+
 REPLICAS_MAX = 8
 
 # No two of these agree in their last two digits, replicas and proxies included: stacks whose offsets are
@@ -34,6 +38,8 @@ DEFAULT_PORTS = {
     "viewer": 3030,
     "proxy": 9920,
 }
+OF_THE_SERVICE = ("service", "service_internal")
+OF_THE_DEMO = ("provider", "postgres")
 PROXIED = ("service", "postgres", "provider", "prometheus", "viewer")
 """What a fault proxy can stand before. Each has two ports of its own from `proxy` on: traffic, control."""
 NOT_FOR_BROWSERS = frozenset({"postgres", "otlp", "otlp_grpc", "proxy"})
@@ -46,17 +52,15 @@ BLOCKED_BY_BROWSERS = frozenset(
 """Those above 1023 of https://fetch.spec.whatwg.org/#port-blocking."""
 
 
-class SettingsError(Exception):
-    """A setting that cannot be used; the text names the variable and what to do."""
-
-
 @dataclass(frozen=True)
 class Settings:
-    """One stack. ports: by the names of DEFAULT_PORTS; replica n of the service adds n to its two.
+    """One stack. ports: by the names of DEFAULT_PORTS, without those that it does not take; replica n of
+    the service adds n to its first, and its workers to its second.
 
     proxies: those of PROXIED that others reach through a fault proxy.
     """
 
+    service: Described
     local: Path
     ports: Mapping[str, int]
     replicas: int
@@ -87,11 +91,17 @@ class Settings:
 
     def every_port(self) -> Iterator[tuple[str, int]]:
         """Each port that the stack may take, by the name whose variable moves it."""
-        spans = {"service": self.replicas, "service_internal": self.replicas}
+        workers = self.replicas * self.service.workers
+        spans = {"service": self.replicas, "service_internal": workers}
         if self.proxies:
             spans["proxy"] = 2 * len(PROXIED)
         for name, first in self.ports.items():
             yield from ((name, first + index) for index in range(spans.get(name, 1)))
+
+    def moved_by(self, port: str) -> str:
+        """The variable that moves a port, or the key of a file that fixes it: spans go there already."""
+        is_fixed = port == "otlp" and not self.service.is_started
+        return "service.otlp" if is_fixed else variable(port)
 
     def url(self, port: str, path: str = "") -> str:
         return f"http://127.0.0.1:{self.ports[port]}{path}"
@@ -103,6 +113,21 @@ class Settings:
     def port_for_others(self, part: str) -> int:
         """Where other parts and callers reach one: its own port, or that of the proxy before it."""
         return self.proxy_port(part) if part in self.proxies else self.ports[part]
+
+    @property
+    def service_urls_for_others(self) -> list[str]:
+        """Where the service is asked: every replica that we start, or the one address of its file."""
+        if not self.service.is_started:
+            return [self.service.config.service.address]
+        return [f"http://127.0.0.1:{port}" for port in self.service_ports_for_others]
+
+    @property
+    def service_targets(self) -> list[str]:
+        """Where each worker answers `/metrics`, as HOST:PORT."""
+        host = "127.0.0.1" if self.service.is_started else self.service.host
+        first = self.ports.get("service_internal", self.service.config.service.metrics_port)
+        count = self.replicas * self.service.workers
+        return [f"{host}:{port}" for port in range(first, first + count)]
 
     @property
     def service_ports_for_others(self) -> list[int]:
@@ -121,8 +146,12 @@ def variable(port: str) -> str:
 
 def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     """Raises SettingsError."""
+    service = read_described(environment)
+    _check_kind(service, environment)
     offset = _integer(environment, "PORT_OFFSET", 0, low=-1023, high=65535)
-    replicas = _integer(environment, "REPLICAS", 1, low=1, high=REPLICAS_MAX)
+    process = service.config.process
+    replicas = process.replicas if process else 1
+    replicas = _integer(environment, "REPLICAS", replicas, low=1, high=REPLICAS_MAX)
     proxies = _proxies(environment.get("FAULT_PROXIES", ""))
     explicit = {
         name
@@ -130,17 +159,35 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         if environment.get(text)
     }
     ports = {}
-    for name, default in DEFAULT_PORTS.items():
+    for name, default in _default_ports(service).items():
         if environment.get(variable(name)):
             ports[name] = _integer(environment, variable(name), default, low=1024, high=65535)
         else:
-            ports[name] = default + offset
+            is_fixed = name == "otlp" and not service.is_started
+            ports[name] = default if is_fixed else default + offset
         if environment.get(variable(name)) or environment.get("PORT_OFFSET"):
             explicit.add(name)
-    local = Path(environment.get("FIREDRILL_LOCAL") or ROOT / ".local").absolute()
-    settings = Settings(local, ports, replicas, frozenset(explicit), proxies)
+    local = Path(environment.get("FIREDRILL_LOCAL") or service.local).absolute()
+    settings = Settings(service, local, ports, replicas, frozenset(explicit), proxies)
     _check_ports(settings)
     return settings
+
+
+def _default_ports(service: Described) -> dict[str, int]:
+    ports = DEFAULT_PORTS | service.ports()
+    not_taken = () if service.is_demo else OF_THE_DEMO
+    not_ours = () if service.is_started else OF_THE_SERVICE
+    return {name: port for name, port in ports.items() if name not in (*not_taken, *not_ours)}
+
+
+def _check_kind(service: Described, environment: Mapping[str, str]) -> None:
+    """Raises SettingsError for a variable that says nothing to a stack of this kind."""
+    if environment.get("REPLICAS") and not service.is_started:
+        raise SettingsError(
+            f"REPLICAS: nothing here starts the service: add [process] to {service.file}"
+        )
+    if environment.get("FAULT_PROXIES") and not service.is_demo:
+        raise SettingsError("FAULT_PROXIES are of the demo's parts: leave it out, or SERVICE")
 
 
 def _proxies(text: str) -> tuple[str, ...]:
@@ -167,7 +214,7 @@ def _integer(
 
 
 def _check_ports(settings: Settings) -> None:
-    used: dict[int, str] = {}
+    used = {port: key for key, port in settings.service.taken()}
     for name, port in settings.every_port():
         if not 1024 <= port <= 65535:
             raise SettingsError(
@@ -179,6 +226,6 @@ def _check_ports(settings: Settings) -> None:
             )
         if port in used:
             raise SettingsError(
-                f"{variable(name)} and {variable(used[port])} both ask for port {port}"
+                f"{settings.moved_by(name)} and {used[port]} both ask for port {port}"
             )
-        used[port] = name
+        used[port] = settings.moved_by(name)

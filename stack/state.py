@@ -23,6 +23,8 @@ class State:
     """Decided at the first `up`: it has the ports on which the viewer receives otherwise."""
     proxies: tuple[str, ...] = ()
     """Decided then too: others were told their addresses."""
+    fingerprint: str = ""
+    """Of the firedrill.toml that it stands around; empty for the demo."""
 
     @property
     def alive(self) -> dict[str, Running]:
@@ -38,7 +40,8 @@ def read_state(settings: Settings) -> State:
         content = json.loads(settings.state_file.read_text())
         parts = {name: Running(**process) for name, process in content["parts"].items()}
         shape = (content["ports"], content["replicas"], content.get("has_collector", False))
-        return State(parts, *shape, tuple(content.get("proxies", ())))
+        proxies = tuple(content.get("proxies", ()))
+        return State(parts, *shape, proxies, content.get("fingerprint", ""))
     except FileNotFoundError:
         return State()
     except (ValueError, TypeError, KeyError, AttributeError):

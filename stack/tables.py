@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 
-from stack.parts import Part
+from stack.part import Part
 from stack.processes import memory_bytes
 from stack.state import State
 

@@ -14,8 +14,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from stack.prober.app import Surroundings, create_app
+from firedrill_kit.config import FILE, ConfigError, MissingVariableError, read
+from stack.prober.app import create_app, surroundings_of
+from stack.prober.asked import asked_of
 from stack.serving import configure_logs, serve
+from stack.settings import ROOT
 
 PORT = 9096
 ANSWER_SECONDS = 3.0
@@ -71,17 +74,9 @@ async def lines(client: httpx.AsyncClient, loki_url: str, trace_id: str) -> list
 
 
 def application(environment: dict[str, str], client: httpx.AsyncClient) -> Starlette:
-    """Raises KeyError naming the variable that is missing."""
-    app = create_app(
-        Surroundings(
-            service_urls=environment["SERVICE_URLS"].split(","),
-            otlp_url=environment["OTLP_URL"],
-            viewer_url=f"http://127.0.0.1:{PORT}",
-            prometheus_url=environment["PROMETHEUS_URL"],
-            username=environment["PROBE_USER"],
-            password=environment["PROBE_PASSWORD"],
-        )
-    )
+    """Raises KeyError naming the variable that is missing, or MissingVariableError."""
+    here = {"VIEWER_URL": f"http://127.0.0.1:{PORT}"}
+    app = create_app(surroundings_of(environment | here), asked_of(read(ROOT / FILE), environment))
     app.router.routes.append(
         trace_route(client, tempo_url=environment["TEMPO_URL"], loki_url=environment["LOKI_URL"])
     )
@@ -95,6 +90,9 @@ def main() -> int:
         app = application(dict(os.environ), client)
     except KeyError as missing:
         sys.stderr.write(f"prober: set {missing.args[0]}\n")
+        return 2
+    except (ConfigError, MissingVariableError) as error:
+        sys.stderr.write(f"prober: {error}\n")
         return 2
     serve(app, [PORT], host="0.0.0.0")  # noqa: S104 - the container's interface
     return 0

@@ -83,8 +83,8 @@ class SloClass:
     name: str
     routes: tuple[str, ...] | None
     objective: float | None
-    fast_within_seconds: float | None
-    pages: bool
+    fast_within_seconds: float | None = None
+    pages: bool = True
 
 
 def slo_classes(slo: Slo) -> tuple[SloClass, ...]:

@@ -42,7 +42,7 @@ class Service(Section):
     workers: int = Field(1, ge=1, le=64)
     """How many processes answer behind the address: `--workers` of uvicorn or gunicorn."""
     otlp: Address = "http://127.0.0.1:4318"
-    """Where the service sends its spans, OTLP over HTTP."""
+    """Where the service sends its spans, OTLP over HTTP: `make up` listens there."""
     logs: Literal["add", "take_over", "off"] = "add"
     """`add`: JSON lines beside those of the application. `take_over`: in their place. `off`: none."""
     features: Several[Name] = ()
@@ -59,9 +59,9 @@ class Scope(Section):
     ```
     """
 
-    pattern: ScopePattern = "/api/v[0-9]+/([^/]+)"
+    pattern: ScopePattern = "(?:/api/v[0-9]+)?/([^/]+)"
     """Regular expression (RE2) with one group, looked for in the route; what the group holds is the
-    scope. A route without it is its own scope."""
+    scope. A route without it is its own scope. The default is the first segment, after `/api/v1`."""
 
 
 class Links(Section):
@@ -145,7 +145,8 @@ class Upstream(Section):
 class Process(Section):
     """How Firedrill starts the service itself, for drills that stop it and stacks of their own. Commands
     are split as a shell would, and run without one. In them `{port}` is the replica's port, `{metrics_port}`
-    the one of its first worker's metrics, `{database_port}` that of the database or its proxy.
+    the one of its first worker's metrics, `{database_port}` that of the database or its proxy. What [service]
+    says to the kit (name, environment, metrics port, otlp, logs) they find in its variables.
 
     ```toml
     [process]

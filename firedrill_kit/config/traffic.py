@@ -15,6 +15,7 @@ from firedrill_kit.config.types import (
     Seconds,
     Section,
     Several,
+    Template,
     UrlPath,
     Version,
 )
@@ -56,12 +57,16 @@ class Probe(Section):
     ```toml
     [probe]
     routes = ["POST /api/v1/login/access-token", "GET /api/v1/users/me"]
+    provider_routes = ["/api/v1/payments/*"]
     ```
     """
 
     routes: Several[RouteName] = ()
     """They must change nothing that matters. The sign-in may be among them; path and body of a route are
     those of the mix."""
+    provider_routes: Several[Template] = ()
+    """Routes that an upstream breaks when it is down: they have an alert of their own, so that their probes
+    are no matter of the service's. `*` stands for any text."""
 
 
 class Request(Section):

@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from loadtests.world.description import DEMO
-from stack.discovery import ENVIRONMENT
 from stack.programs import require_programs
 from stack.settings import Settings
 
@@ -47,8 +46,9 @@ def _open_metrics(
     settings: Settings, rates: Mapping[str, float], *, end: float, seed: int
 ) -> Iterator[str]:
     """The text, a family after the other; `_count` and `_bucket` by themselves are gauges to it."""
+    service = settings.service
     target = (
-        f'job="service",service="api",env="{ENVIRONMENT}",'
+        f'job="service",service="{service.name}",env="{service.environment}",'
         f'instance="127.0.0.1:{settings.ports["service_internal"]}"'
     )
     durations = "http_server_request_duration_seconds"

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from stack.prober.asked import Asked
 from stack.prober.canary import Canary
 from stack.prober.probes import Prober, probing_client
 from stack.serving import metrics_route
@@ -18,17 +19,25 @@ from stack.serving import metrics_route
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Where the others are, and who the prober signs in as. URLs without a slash at the end."""
+    """Where the others are. URLs without a slash at the end."""
 
     service_urls: Sequence[str]
     otlp_url: str
     viewer_url: str
     prometheus_url: str
-    username: str
-    password: str
 
 
-def create_app(surroundings: Surroundings) -> Starlette:
+def surroundings_of(environment: Mapping[str, str]) -> Surroundings:
+    """Raises KeyError naming the variable that is missing."""
+    return Surroundings(
+        service_urls=environment["SERVICE_URLS"].split(","),
+        otlp_url=environment["OTLP_URL"],
+        viewer_url=environment["VIEWER_URL"],
+        prometheus_url=environment["PROMETHEUS_URL"],
+    )
+
+
+def create_app(surroundings: Surroundings, asked: Asked) -> Starlette:
     probes, canary = CollectorRegistry(), CollectorRegistry()
     tasks: list[asyncio.Task[None]] = []
 
@@ -39,8 +48,7 @@ def create_app(surroundings: Surroundings) -> Starlette:
                 probes,
                 client,
                 service_urls=surroundings.service_urls,
-                username=surroundings.username,
-                password=surroundings.password,
+                asked=asked,
             )
             bird = Canary(
                 canary,

@@ -1,17 +1,18 @@
 """Synthetic traffic: one request per critical route and replica every five seconds, judged from outside.
 
-It signs in as a demo user, as a client would, and calls the other routes with the token it got, so
-a hang, a blocked loop or an unreachable port shows although nobody else is calling. Each replica is
-counted for itself: in the sum of all, one that hangs looks like a few slow requests.
+It signs in as a client would, and calls the other routes with the token it got, so a hang, a blocked loop
+or an unreachable port shows although nobody else is calling. Each replica is counted for itself: in the sum
+of all, one that hangs looks like a few slow requests.
 """
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from stack.prober.asked import Asked, Probe
 
 EVERY_SECONDS = 5.0
 RESULTS = ("ok", "status", "timeout", "network")
@@ -21,27 +22,6 @@ MISSES_TO_DOWN = 3
 """Probes in a row without an answer: one alone is a lost packet or a restart that is over."""
 
 
-@dataclass(frozen=True)
-class Probe:
-    """One request that is repeated.
-
-    http_route: also the path, as no probed route has parameters. timeout_seconds: the route's
-    deadline (architecture: the contract) and half a second for the way there and back.
-    """
-
-    method: str
-    http_route: str
-    timeout_seconds: float
-
-
-SIGN_IN = Probe("POST", "/api/v1/auth/token", 5.5)
-PROBES = (
-    SIGN_IN,
-    Probe("GET", "/api/v1/profile", 2.5),
-    Probe("GET", "/api/v1/settings", 2.5),
-    Probe("GET", "/api/v1/calendar/events", 2.5),
-    Probe("POST", "/api/v1/calendar/sync/auto", 15.5),
-)
 HEADERS = {
     "X-Client-Version": "prober",
     # "alwayson" is how the OpenTelemetry instrumentation tells user_agent.synthetic.type=test.
@@ -52,7 +32,7 @@ HEADERS = {
 class Prober:
     """Probes every replica, each time on a new connection, as a balancer's clients would.
 
-    service_urls: one per replica. username, password: of a demo user with a calendar grant.
+    service_urls: one per replica.
     """
 
     def __init__(
@@ -61,14 +41,14 @@ class Prober:
         client: httpx.AsyncClient,
         *,
         service_urls: Sequence[str],
-        username: str,
-        password: str,
+        asked: Asked,
     ) -> None:
         self._client = client
         self._urls = service_urls
-        self._form = {"username": username, "password": password}
+        self._asked = asked
         self._token = ""
         self._signed_in = asyncio.Event()
+        self._sign_in_is_probed = any(probe.is_sign_in for probe in asked.probes)
         self._misses = dict.fromkeys(service_urls, 0)
         self._requests = Counter(
             "probe_requests",
@@ -91,14 +71,14 @@ class Prober:
         )
         for url in service_urls:
             self._up.labels(replica_of(url)).set(1)
-            for probe in PROBES:
+            for probe in asked.probes:
                 self._durations.labels(replica_of(url), probe.http_route)
                 for result in RESULTS:
                     self._requests.labels(replica_of(url), probe.http_route, result)
 
     async def run(self) -> None:
-        """Probe until cancelled. Routes with a caller wait for the first successful sign-in."""
-        all_probes = [(probe, url) for probe in PROBES for url in self._urls]
+        """Probe until cancelled. What is signed in waits for the first sign-in that is probed."""
+        all_probes = [(probe, url) for probe in self._asked.probes for url in self._urls]
         async with asyncio.TaskGroup() as tasks:
             for index, (probe, url) in enumerate(all_probes):
                 # One after the other: together they would measure each other.
@@ -108,7 +88,7 @@ class Prober:
     async def _repeat(self, probe: Probe, url: str, offset_seconds: float) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time() + offset_seconds
-        if probe is not SIGN_IN:
+        if probe.is_signed_in and self._sign_in_is_probed:
             await self._signed_in.wait()
         await asyncio.sleep(due - loop.time())
         while True:
@@ -125,14 +105,11 @@ class Prober:
             async with asyncio.timeout(probe.timeout_seconds):
                 answer = await self._send(probe, url)
             result = "ok" if answer.is_success else "status"
-            if probe is SIGN_IN and answer.is_success:
-                self._token = answer.json()["access_token"]
-                self._signed_in.set()
         except TimeoutError:
             result = "timeout"
         except httpx.HTTPError:
             result = "network"
-        except (ValueError, LookupError):  # 200 without a token in it
+        except (ValueError, LookupError, TypeError):  # 200 without a token in it
             result = "status"
         replica = replica_of(url)
         self._durations.labels(replica, probe.http_route).observe(loop.time() - began)
@@ -142,11 +119,29 @@ class Prober:
         return result
 
     async def _send(self, probe: Probe, url: str) -> httpx.Response:
-        target = f"{url}{probe.http_route}"
-        if probe is SIGN_IN:
-            return await self._client.post(target, data=self._form, headers=HEADERS)
-        headers = {**HEADERS, "Authorization": f"Bearer {self._token}"}
-        return await self._client.request(probe.method, target, headers=headers)
+        if not probe.is_signed_in:
+            return await self._request(probe, url, HEADERS)
+        sign_in = None if self._sign_in_is_probed else self._asked.sign_in
+        if sign_in and not self._token:
+            await self._request(sign_in, url, HEADERS)
+        answer = await self._request(probe, url, self._headers())
+        if sign_in and answer.status_code == httpx.codes.UNAUTHORIZED:
+            # The token has run out: nobody else signs in for it.
+            await self._request(sign_in, url, HEADERS)
+            answer = await self._request(probe, url, self._headers())
+        return answer
+
+    async def _request(self, probe: Probe, url: str, headers: Mapping[str, str]) -> httpx.Response:
+        answer = await self._client.request(
+            probe.method, f"{url}{probe.path}", headers=headers, **probe.content
+        )
+        if probe.is_sign_in and answer.is_success:
+            self._token = self._asked.token_of(answer.json())
+            self._signed_in.set()
+        return answer
+
+    def _headers(self) -> Mapping[str, str]:
+        return {**HEADERS, **self._asked.headers(self._token)}
 
 
 def replica_of(url: str) -> str:

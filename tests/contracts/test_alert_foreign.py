@@ -8,11 +8,12 @@ import promql_parser as promql
 import pytest
 
 from alerting.build import render
-from alerting.catalogue import FOLDER
-from alerting.described import described
+from alerting.catalogue import FOLDER, load_alerts
 from alerting.document import read_yaml
 from alerting.features import every_feature
 from alerting.rule_tests import Outcome, promtools, run
+from alerting.service import described
+from firedrill_kit.config import FILE
 from tests.contracts.foreign_series import document, exhausted, healthy
 from tests.contracts.promql import selectors
 from tests.contracts.test_alert_routes import CONFIG, Labels, matches
@@ -28,7 +29,7 @@ HEARD = (
 """All that is not a ticket: what pages, and what can mute a page."""
 
 _ITEMS = {"env": "local", "service": "shop", "http_route": "/items/"}
-_BURN = {**_ITEMS, "alertname": "ApiErrorBudgetBurn", "scope": "/items", "kind": "symptom",
+_BURN = {**_ITEMS, "alertname": "ApiErrorBudgetBurn", "scope": "items", "kind": "symptom",
          "severity": "page"}  # fmt: skip
 _RECOVERING = {**_ITEMS, "alertname": "FaultRecovering", "kind": "meta", "severity": "none"}
 CAUSE: Labels = {"alertname": "DbPoolExhausted", "kind": "cause", "severity": "page",
@@ -140,47 +141,11 @@ def test_what_an_alert_reads_is_recorded(shop: Path) -> None:
             assert ":" not in str(selector.name) or selector.name in recorded
 
 
-DEMO_FILE = """
-[service]
-name = "api"
-environment = "local"
-features = [{features}]
+def test_the_file_of_the_demo_renders_the_rules_of_the_demo(tmp_path: Path) -> None:
+    render(tmp_path, service=described(FOLDER.parent / FILE))
 
-[scope]
-pattern = "/api/v1/([a-z]+)"
-
-[probe]
-routes = ["GET /api/v1/profile"]
-provider_routes = ["/api/v1/calendar/*"]
-
-[database]
-admin_dsn = "$ADMIN_DSN"
-
-[slo.class.critical]
-routes = ["/api/v1/auth/token", "/api/v1/auth/logout", "/api/v1/auth/csrf"]
-objective = 0.999
-
-[slo.class.high]
-routes = ["/api/v1/profile", "/api/v1/settings", "/api/v1/calendar/events"]
-objective = 0.999
-fast_within = 0.25
-
-[slo.class.slow]
-routes = ["/api/v1/calendar/sync/auto", "/api/v1/calendar/connection"]
-objective = 0.99
-fast_within = 5
-"""
-
-
-def test_a_file_that_says_what_the_demo_is_renders_the_rules_of_the_demo(tmp_path: Path) -> None:
-    file = tmp_path / "firedrill.toml"
-    names = ", ".join(f'"{name}"' for name in sorted(every_feature()))
-    file.write_text(DEMO_FILE.format(features=names))
-
-    render(tmp_path / "demo")
-    render(tmp_path / "described", service=described(file))
-
-    for path in sorted((tmp_path / "demo" / "rules").iterdir()):
-        other = tmp_path / "described" / "rules" / path.name
-        assert other.read_text() == path.read_text(), path.name
-    assert (tmp_path / "demo/rules/slo.yaml").read_text() == (FOLDER / "slo.yaml").read_text()
+    assert (tmp_path / "rules/slo.yaml").read_text() == (FOLDER / "slo.yaml").read_text()
+    for alert in load_alerts():
+        (written,) = read_yaml(tmp_path / "rules" / f"{alert.snake_name}.yaml")["groups"]
+        for rule, source in zip(written["rules"], alert.rules, strict=True):
+            assert rule["expr"] == source["expr"], alert.name

@@ -22,6 +22,7 @@ from service.__main__ import LEAVE_SHARE
 from service.config import Config
 from stack import discovery, parts, postgres
 from stack.credentials import Credentials
+from stack.part import Part
 from stack.programs import Programs
 from stack.settings import ROOT, read_settings
 
@@ -227,7 +228,7 @@ def test_what_is_mounted_from_the_project_is_there() -> None:
 # ---- the same configuration as natively -------------------------------------------------------------
 
 
-def native_part(name: str) -> parts.Part:
+def native_part(name: str) -> Part:
     settings = read_settings({})
     credentials = Credentials(**dict.fromkeys(Credentials.__annotations__, "x"))
     programs: Programs = dict.fromkeys(("prometheus", "alertmanager", "postgres_exporter"), "x")

@@ -14,8 +14,9 @@ import orjson
 import psutil
 import pytest
 
-from stack.prober.probes import PROBES
+from firedrill_kit.config import FILE, read
 from stack.programs import COLLECTOR, find_programs
+from stack.settings import ROOT
 from stack.tables import WIDTH
 from stack.waiting import until
 from tests.stack.conftest import Stack
@@ -146,7 +147,7 @@ def test_every_target_is_scraped(stack: Stack, query: Query) -> None:
 
 
 def test_every_probed_route_answers_the_prober(stack: Stack, query: Query) -> None:
-    routes = {probe.http_route for probe in PROBES}
+    routes = {name.partition(" ")[2] for name in read(ROOT / FILE).probes}
 
     def answered() -> bool:
         ok = query('probe_requests_total{result="ok"} > 0')

@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from loadtests.costs.request import write_page
-from stack.settings import Settings
+from stack.settings import read_settings
 from tests.stack.conftest import Stack
 
 
 def test_the_page_shows_the_answer_the_spans_the_line_and_the_samples(
     stack: Stack, tmp_path: Path
 ) -> None:
-    settings = Settings(stack.local, stack.ports, replicas=1, explicit=frozenset())
+    settings = read_settings(stack.environment)
     page = tmp_path / "request.md"
 
     write_page(settings, stack.token("user05@example.com"), page)

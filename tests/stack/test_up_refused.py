@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stack import lifecycle, processes
+from stack import lifecycle, parts, processes
 from stack.__main__ import main
 from stack.settings import DEFAULT_PORTS, ROOT, variable
 from stack.waiting import until
@@ -120,7 +120,7 @@ def test_a_disk_that_fills_up_on_the_way_is_one_line(
 
     for name, text in new_stack.environment.items():
         monkeypatch.setenv(name, text)
-    monkeypatch.setattr(lifecycle, "load_credentials", full)
+    monkeypatch.setattr(parts, "load_credentials", full)
 
     exit_code = main(["up"])
 

@@ -2,34 +2,34 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client import CollectorRegistry
 
+from firedrill_kit.config import FILE, MissingVariableError, parse, read
 from firedrill_kit.telemetry.labels import PROBER, client_version_of
 from stack.prober import canary as canary_module
 from stack.prober import probes as probes_module
+from stack.prober.asked import Asked, Probe, asked_of
 from stack.prober.canary import Canary
-from stack.prober.probes import HEADERS, PROBES, RESULTS, SIGN_IN, Probe, Prober, probing_client
+from stack.prober.probes import HEADERS, RESULTS, Prober, probing_client
+from stack.settings import ROOT
 
-PROFILE = PROBES[1]
+ACCOUNT = {"PROBE_USER": "user01@example.com", "PROBE_PASSWORD": "secret", "API_KEY": "k"}
+DEMO = asked_of(read(ROOT / FILE), ACCOUNT)
+PROBES = DEMO.probes
+SIGN_IN, PROFILE = PROBES[:2]
 ONE, TWO = "http://one:8000", "http://two:8000"
 Handler = Callable[[httpx.Request], httpx.Response]
 
 
-def prober(handler: Handler) -> tuple[Prober, CollectorRegistry]:
+def prober(handler: Handler, asked: Asked = DEMO) -> tuple[Prober, CollectorRegistry]:
     registry = CollectorRegistry()
     client = httpx.AsyncClient(transport=httpx.MockTransport(handler))
-    made = Prober(
-        registry,
-        client,
-        service_urls=[ONE, TWO],
-        username="user01@example.com",
-        password="secret",
-    )
-    return made, registry
+    return Prober(registry, client, service_urls=[ONE, TWO], asked=asked), registry
 
 
 def counted(
@@ -85,9 +85,9 @@ async def test_an_answer_that_never_comes_is_a_timeout() -> None:
         raise AssertionError
 
     client = httpx.AsyncClient(transport=httpx.MockTransport(never))
-    probing = Prober(CollectorRegistry(), client, service_urls=[ONE], username="u", password="p")
+    probing = Prober(CollectorRegistry(), client, service_urls=[ONE], asked=DEMO)
 
-    assert await probing.probe(Probe("GET", PROFILE.http_route, 0.01), ONE) == "timeout"
+    assert await probing.probe(replace(PROFILE, timeout_seconds=0.01), ONE) == "timeout"
 
 
 async def test_probes_carry_the_token_of_the_last_sign_in_whichever_replica_gave_it() -> None:
@@ -172,6 +172,114 @@ async def test_a_sign_in_without_a_token_is_not_a_success() -> None:
     probing, _ = prober(lambda _: httpx.Response(200, json={}))
 
     assert await probing.probe(SIGN_IN, ONE) == "status"
+
+
+def test_the_demo_is_probed_as_its_file_says() -> None:
+    timeouts = {f"{one.method} {one.path}": one.timeout_seconds for one in PROBES}
+
+    assert timeouts == {
+        "POST /api/v1/auth/token": 5.5,
+        "GET /api/v1/profile": 2.5,
+        "GET /api/v1/settings": 2.5,
+        "GET /api/v1/calendar/events": 2.5,
+        "POST /api/v1/calendar/sync/auto": 15.5,
+    }
+    assert SIGN_IN.content == {"data": {"username": "user01@example.com", "password": "secret"}}
+
+
+def asked(text: str) -> Asked:
+    return asked_of(parse(f'[service]\nname = "shop"\n{text}'), ACCOUNT)
+
+
+JSON_SIGN_IN = """
+[client]
+sign_in = "POST /login"
+json = {user = {name = "$PROBE_USER"}, password = "$PROBE_PASSWORD"}
+token = "data.token"
+headers = {X-Token = "{token}"}
+[probe]
+routes = ["GET /me"]
+"""
+
+
+class Tokens:
+    """A service that signs in by JSON; only the last token is good. seen: what it was asked for."""
+
+    def __init__(self, *, nested: bool = True) -> None:
+        self.seen: list[tuple[str, bytes, str | None]] = []
+        self.token = "none"
+        self._nested = nested
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        sent = request.headers.get("x-token")
+        self.seen.append((request.url.path, request.content, sent))
+        if request.url.path == "/login":
+            self.token = f"token-{len(self.seen)}"
+            return httpx.Response(200, json={"data": {"token": self.token} if self._nested else 3})
+        return httpx.Response(200 if sent == self.token else 401)
+
+
+async def test_a_sign_in_that_is_no_probe_happens_when_a_token_is_needed() -> None:
+    service = Tokens()
+    given = asked(JSON_SIGN_IN)
+    probing, registry = prober(service, given)
+    (me,) = given.probes
+
+    results = [await probing.probe(me, ONE), await probing.probe(me, TWO)]
+    service.token = "another"
+    results.append(await probing.probe(me, ONE))
+
+    assert results == ["ok", "ok", "ok"]
+    paths = [path for path, *_ in service.seen]
+    assert paths == ["/login", "/me", "/me", "/me", "/login", "/me"]
+    body = b'{"user":{"name":"user01@example.com"},"password":"secret"}'
+    assert service.seen[0] == ("/login", body, None)
+    assert counted(registry, me, "ok") == 2
+    labels = {"replica": "one:8000", "http_route": "/login", "result": "ok"}
+    assert registry.get_sample_value("probe_requests_total", labels) is None
+
+
+async def test_without_a_token_in_the_answer_the_probe_fails() -> None:
+    given = asked(JSON_SIGN_IN)
+    probing, _ = prober(Tokens(nested=False), given)
+
+    assert await probing.probe(given.probes[0], ONE) == "status"
+
+
+FIXED_KEY = '[client]\nheaders = {X-Api-Key = "$API_KEY"}\n'
+
+
+@pytest.mark.parametrize(
+    ("client", "caller", "key"),
+    [("", "anybody", None), (FIXED_KEY, "account", "k"), (FIXED_KEY, "anybody", None)],
+    ids=["nobody signs in", "a fixed key", "one that needs no key"],
+)
+async def test_a_probe_is_sent_as_the_file_says(client: str, caller: str, key: str | None) -> None:
+    seen: list[httpx.Request] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200)
+
+    mix = f'[load.mix]\n"GET /items/{{id}}" = {{path = "/items/1", caller = "{caller}"}}\n'
+    given = asked(f'{client}{mix}[probe]\nroutes = ["GET /items/{{id}}"]')
+    probing, registry = prober(handler, given)
+
+    assert await probing.probe(given.probes[0], ONE) == "ok"
+
+    (request,) = seen
+    assert request.url.path == "/items/1"
+    assert (request.headers.get("x-api-key"), request.headers.get("authorization")) == (key, None)
+    labels = {"replica": "one:8000", "http_route": "/items/{id}", "result": "ok"}
+    assert registry.get_sample_value("probe_requests_total", labels) == 1
+
+
+@pytest.mark.parametrize("missing", ["PROBE_USER", "PROBE_PASSWORD"])
+def test_a_variable_that_is_missing_is_named_before_anything_is_sent(missing: str) -> None:
+    environment = {name: value for name, value in ACCOUNT.items() if name != missing}
+
+    with pytest.raises(MissingVariableError, match=f"{missing} is not set"):
+        asked_of(read(ROOT / FILE), environment)
 
 
 async def test_the_session_cookie_of_the_sign_in_is_not_sent_back() -> None:

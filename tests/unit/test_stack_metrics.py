@@ -7,10 +7,12 @@ import httpx
 import pytest
 from starlette.types import ASGIApp
 
+from firedrill_kit.config import parse
 from service.config import Config
 from service.health import Health, InternalServer
 from stack.prober.app import Surroundings
 from stack.prober.app import create_app as create_prober
+from stack.prober.asked import asked_of
 from stack.provider.app import Settings
 from stack.provider.app import create_app as create_provider
 from stack.viewer.app import create_app as create_viewer
@@ -30,7 +32,8 @@ def provider(_: Path) -> ASGIApp:
 
 
 def prober(_: Path) -> ASGIApp:
-    return create_prober(Surroundings((), "", "", "", "", ""))
+    asked = asked_of(parse('[service]\nname = "shop"\n'))
+    return create_prober(Surroundings((), "", "", ""), asked)
 
 
 def viewer(folder: Path) -> ASGIApp:

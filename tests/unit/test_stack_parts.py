@@ -14,7 +14,8 @@ from service.config import Config
 from stack import demo, discovery, programs
 from stack.credentials import Credentials, CredentialsError, load_credentials
 from stack.lifecycle import StackError, programs_of_running, settings_of_running
-from stack.parts import Part, plan
+from stack.part import Part
+from stack.parts import plan
 from stack.processes import Running, identity_of, is_alive, start, stop
 from stack.programs import COLLECTOR, SOURCES, ProgramsMissing, require_programs
 from stack.settings import PROXIED, ROOT, Settings, read_settings

@@ -1,0 +1,108 @@
+"""The service that a stack stands around: the demo, or the one whose firedrill.toml SERVICE names."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from firedrill_kit.config import FILE, Config, ConfigError, read
+
+ROOT = Path(__file__).resolve().parents[1]
+PORT_MIN = 1024
+_LOOPBACK = frozenset({"127.0.0.1", "localhost"})
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used; the text names the variable or the key and what to do."""
+
+
+@dataclass(frozen=True)
+class Described:
+    """has_exporter: whether its database is known, so that an exporter can be started. fingerprint: of the
+    file as it was read; empty for the demo.
+    """
+
+    config: Config = field(repr=False)
+    file: Path = ROOT / FILE
+    is_demo: bool = True
+    has_exporter: bool = True
+    fingerprint: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.config.service.name
+
+    @property
+    def environment(self) -> str:
+        return self.config.service.environment
+
+    @property
+    def is_started(self) -> bool:
+        """Whether we start it, and so give it its ports; else it runs already, on those of its file."""
+        return self.is_demo or self.config.process is not None
+
+    @property
+    def workers(self) -> int:
+        """Processes of one replica."""
+        return self.config.service.workers
+
+    @property
+    def host(self) -> str:
+        """Where it answers, as an address has it: IPv6 in brackets."""
+        return urlsplit(self.config.service.address).netloc.removesuffix(f":{self.port}")
+
+    @property
+    def port(self) -> int:
+        parts = urlsplit(self.config.service.address)
+        return parts.port or (443 if parts.scheme == "https" else 80)
+
+    @property
+    def local(self) -> Path:
+        """Run-time directory, unless FIREDRILL_LOCAL is set."""
+        own = ROOT / ".local"
+        return own if self.is_demo else own / "services" / self.name.replace("/", "_")
+
+    def ports(self) -> dict[str, int]:
+        """Ports of the file that we listen on, or have the service listen on, by their names in settings."""
+        if self.is_demo:
+            return {}
+        found = {"otlp": urlsplit(self.config.service.otlp).port or 80}
+        if self.is_started:
+            found |= {"service": self.port, "service_internal": self.config.service.metrics_port}
+        return found
+
+    def taken(self) -> Iterator[tuple[str, int]]:
+        """Ports on this machine that the running service has, by their keys."""
+        if not self.is_started and self.host in _LOOPBACK:
+            first = self.config.service.metrics_port
+            yield "service.address", self.port
+            yield from (("service.metrics_port", first + one) for one in range(self.workers))
+
+
+def read_described(environment: Mapping[str, str]) -> Described:
+    """Raises SettingsError."""
+    given = Path(environment.get("SERVICE") or ROOT / FILE).absolute()
+    file = given / FILE if given.is_dir() else given
+    try:
+        config = read(file)
+    except ConfigError as error:
+        raise SettingsError(str(error)) from None
+    if file.resolve() == ROOT / FILE:
+        return Described(config)
+    for key, address in (("otlp", config.service.otlp), ("address", config.service.address)):
+        parts = urlsplit(address)
+        is_ours = parts.hostname in _LOOPBACK and (parts.port or 0) >= PORT_MIN
+        if not is_ours and (key == "otlp" or config.process):
+            raise SettingsError(
+                f"{file}: service.{key}: nothing here listens on {address}; write"
+                ' "http://127.0.0.1:PORT"'
+            )
+    dsn = config.database.admin_dsn if config.database else None
+    return Described(
+        config,
+        file,
+        is_demo=False,
+        has_exporter=dsn is not None and bool(environment.get(dsn.name)),
+        fingerprint=hashlib.sha256(file.read_bytes()).hexdigest(),
+    )
