@@ -5,7 +5,7 @@ from pathlib import Path
 from firedrill_kit.config import Config, ConfigError, parse
 from firedrill_kit.init.application import load
 from firedrill_kit.init.document import text_of
-from firedrill_kit.init.errors import InitError, line_of
+from firedrill_kit.init.errors import InitError
 from firedrill_kit.init.guesses import Guesses, guesses_of
 
 
@@ -25,7 +25,7 @@ def init(target: str, into: Path, *, overwrite: bool) -> str:
     try:
         into.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise InitError(f"{into}: {line_of(error)}; name another file with --into") from None
+        raise InitError(f"{into}: {error.strerror}; name another file with --into") from None
     return _said(guesses, config, into)
 
 
@@ -34,5 +34,6 @@ def _said(guesses: Guesses, config: Config, into: Path) -> str:
     return (
         f"{into} is written: {config.service.name}, {len(guesses.mix)} routes in the mix and"
         f" {len(guesses.others)} to fill in, {len(guesses.tables)} tables, sign-in: {signs_in}\n"
-        "Read the lines that say guess; then `firedrill check` says which alerts can fire.\n"
+        "Read the lines that say guess; then `./firedrill check FILE`, in Firedrill's repository, says which"
+        " alerts can fire.\n"
     )

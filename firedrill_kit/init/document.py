@@ -38,9 +38,9 @@ def text_of(guesses: Guesses, file: Path) -> str:
 def _head(guesses: Guesses) -> Iterator[str]:
     target = one_line(guesses.application.target)
     yield f"# Written by `firedrill init {target}`; lines that say guess are guesses."
-    yield "# What follows a # without a space is TOML: take the # away. docs/firedrill-toml.md of Firedrill says"
-    yield "# what each key means. `python -m firedrill_kit.config` checks this file, and writes a schema for"
-    yield "# editors: `--schema > firedrill.schema.json`, and `#:schema ./firedrill.schema.json` as the first line."
+    yield "# What follows a # without a space is TOML: take the # away. docs/firedrill-toml.md of Firedrill"
+    yield "# says what each key means. `python -m firedrill_kit.config` checks this file, `--schema` prints a"
+    yield "# schema for editors: keep it beside this file, and name it in a first line `#:schema ./NAME`."
 
 
 def _service(guesses: Guesses) -> Iterator[str]:
@@ -60,8 +60,8 @@ def _service(guesses: Guesses) -> Iterator[str]:
 
 
 def _slo(guesses: Guesses) -> Iterator[str]:
-    yield "# Guess: of 1,000 requests one may end in a 5xx, and of 100 good answers 99 come within 0.25 s. Write"
-    yield "# what the callers are promised."
+    yield "# Guess: of 1,000 requests one may end in a 5xx, and of 100 good answers 99 come within 0.25 s."
+    yield "# Write what the callers are promised."
     yield "[slo]"
     yield "objective = 0.999"
     yield "fast_within = 0.25"
@@ -167,7 +167,7 @@ def _drill(guesses: Guesses) -> Iterator[str]:
     table = guesses.busiest_table
     if table is not None and table in guesses.named_by:
         count = len(guesses.named_by[table])
-        why = f"guess: {count} route{'s' if count > 1 else ''} name it, more than any other"
+        why = f"guess: {count} of the routes name it, no table more"
     else:
         why = "guess: no route was seen to name a table"
     yield "# The first drill: another session locks a table, as a forgotten migration does."

@@ -14,6 +14,7 @@ TOTAL_RATE = 10.0
 """Requests a second of the whole mix: enough for every rule to have data, little for any service."""
 SIGN_IN_RATE = 0.2
 OTHER_RATE = 0.5
+"""Of what is asked for by the way: checks of health, and the routes that are commented out."""
 
 
 def load(guesses: Guesses) -> Iterator[str]:
@@ -31,9 +32,13 @@ def load(guesses: Guesses) -> Iterator[str]:
     if sign_in is not None:
         asked = {"rate": SIGN_IN_RATE, "caller": SIGNING_IN}
         yield _line(sign_in.operation.name, asked)
-    for one, rate in zip(guesses.mix, shares(len(guesses.mix)), strict=True):
-        caller = {"caller": ANYBODY} if guesses.needs_nobody(one) else {}
-        yield _line(one.name, {"rate": rate, **caller} if caller else rate)
+    rates = iter(shares(len([one for one in guesses.mix if one not in guesses.health])))
+    for one in guesses.mix:
+        rate = OTHER_RATE if one in guesses.health else next(rates)
+        if guesses.needs_nobody(one):
+            yield _line(one.name, {"rate": rate, "caller": ANYBODY})
+        else:
+            yield _line(one.name, rate)
     if guesses.others:
         yield "# Guess: what these need, by their schemas. Fill it in before the # is taken away."
     for one in guesses.others:
@@ -56,7 +61,7 @@ def _other(operation: Operation, guesses: Guesses) -> str:
     """A line of TOML that is commented out, or prose about what the mix cannot send."""
     unsent = sorted({one["in"] for one in operation.required} & {"header", "cookie"})
     body = operation.body()
-    if unsent or (body is None and operation.described.get("requestBody", {}).get("required")):
+    if unsent or (body is None and operation.request_body.get("required")):
         what = f"a {unsent[0]} of its own" if unsent else "a body that is not JSON"
         return f"# {toml.quoted(operation.name)} needs {what}, which the mix cannot send."
     asked: dict[str, Any] = {"rate": OTHER_RATE}
@@ -75,7 +80,7 @@ def _other(operation: Operation, guesses: Guesses) -> str:
 def _path(operation: Operation) -> str:
     """What is asked for: parameters as their schemas have it, and the query that must be there."""
     path, query = operation.path, {}
-    for one in operation.described.get("parameters", ()):
+    for one in operation.parameters:
         value = one.get("example")
         if value is None:
             value = sample(one.get("schema", {}), operation.document)

@@ -34,13 +34,14 @@ class Operation:
         return f"{self.method} {self.path}"
 
     @cached_property
+    def parameters(self) -> tuple[Schema, ...]:
+        found = (resolved(one, self.document) for one in self.described.get("parameters", ()))
+        return tuple(one for one in found if "name" in one and "in" in one)
+
+    @property
     def required(self) -> tuple[Schema, ...]:
         """Parameters that every request must have, but the header of a token."""
-        return tuple(
-            one
-            for one in self.described.get("parameters", ())
-            if one.get("required") and not _is_token(one)
-        )
+        return tuple(one for one in self.parameters if one.get("required") and not _is_token(one))
 
     @property
     def is_plain(self) -> bool:
@@ -52,33 +53,30 @@ class Operation:
         required = self.described.get("security", self.document.get("security", ()))
         # An empty requirement among others: a caller may be signed in.
         by_scheme = bool(required) and all(required)
-        return by_scheme or any(map(_is_token, self.described.get("parameters", ())))
+        return by_scheme or any(map(_is_token, self.parameters))
+
+    @property
+    def request_body(self) -> Schema:
+        return resolved(self.described.get("requestBody", {}), self.document)
 
     def body(self, kind: str = JSON) -> Schema | None:
         """Return the schema of the body of a kind; None where it takes none."""
-        content = self.described.get("requestBody", {}).get("content", {})
+        content = self.request_body.get("content", {})
         found: Schema | None = content[kind].get("schema", {}) if kind in content else None
         return found
 
     @property
     def answer(self) -> Schema:
         """The schema of the good answer; empty where the document does not say."""
-        for status, answer in self.described.get("responses", {}).items():
+        for status, described in self.described.get("responses", {}).items():
             if status.startswith("2"):
-                schema = answer.get("content", {}).get(JSON, {}).get("schema", {})
-                return resolved(schema, self.document)
+                content = resolved(described, self.document).get("content", {})
+                return resolved(content.get(JSON, {}).get("schema", {}), self.document)
         return {}
-
-    @property
-    def kinds_of_answer(self) -> frozenset[str]:
-        answers = self.described.get("responses", {}).items()
-        return frozenset(
-            kind for status, one in answers if status[0] == "2" for kind in one.get("content", {})
-        )
 
 
 def _is_token(parameter: Schema) -> bool:
-    return parameter.get("in") == "header" and parameter["name"].lower() == HEADER_OF_TOKEN
+    return (parameter["in"], parameter["name"].lower()) == ("header", HEADER_OF_TOKEN)
 
 
 def operations_of(app: FastAPI, prefix: str = "") -> Iterator[Operation]:

@@ -6,7 +6,7 @@ import gc
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import CodeType, ModuleType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from sqlalchemy import Engine, MetaData, Table
@@ -14,6 +14,8 @@ from sqlalchemy import Engine, MetaData, Table
 from firedrill_kit.init.application import is_own
 
 DEPTH_MAX = 8
+_FUNCTIONS = (FunctionType, MethodType, classmethod, staticmethod)
+_OF_THE_SERVER = frozenset({"pg_catalog", "information_schema"})
 _SQL = re.compile(r"\b(?:from|join|into|update)\s+\"?([a-z_][a-z0-9_.]*)", re.IGNORECASE)
 
 
@@ -23,6 +25,8 @@ def tables_of_process() -> dict[str, Table]:
         name: table
         for metadata in _alive(MetaData)
         for name, table in sorted(metadata.tables.items())
+        # SQLAlchemy declares the catalogue of PostgreSQL by itself.
+        if table.schema not in _OF_THE_SERVER
     }
 
 
@@ -32,8 +36,12 @@ def dialects_of_process() -> frozenset[str]:
 
 
 def _alive(kind: type[Any]) -> Iterator[Any]:
-    # Not isinstance: it asks `__class__` of any object, which for a proxy may be code.
-    return (one for one in gc.get_objects() if issubclass(type(one), kind))
+    return (one for one in gc.get_objects() if _is(one, kind))
+
+
+def _is(thing: Any, *kinds: type[Any]) -> bool:
+    """Not isinstance: that asks an object for its `__class__`, which of a proxy runs code, and may raise."""
+    return issubclass(type(thing), kinds)
 
 
 def named_tables(calls: Iterable[Callable[..., Any]], tables: Mapping[str, Table]) -> set[str]:
@@ -56,22 +64,19 @@ class _Reading:
 
     def read(self, thing: Any, depth: int) -> None:
         """thing: whatever a name of the code stands for."""
-        if isinstance(thing, functools.partial):
-            thing = thing.func
-        table = thing if isinstance(thing, Table) else _table_of(thing)
+        table = thing if _is(thing, Table) else _table_of(thing)
         if table is not None:
             self.found |= {self._names[id(table)]} if id(table) in self._names else set()
             return
         function = _function_of(thing)
-        code = getattr(function, "__code__", None)
-        if not isinstance(code, CodeType) or not is_own(code.co_filename):
+        if function is None or not depth or id(function) in self._seen:
             return
-        if depth and id(function) not in self._seen:
+        if is_own(function.__code__.co_filename):
             self._seen.add(id(function))
-            self._read_code(function, code, depth - 1)
+            self._read_code(function, depth - 1)
 
-    def _read_code(self, function: Any, code: CodeType, depth: int) -> None:
-        codes = list(_all_of(code))
+    def _read_code(self, function: FunctionType, depth: int) -> None:
+        codes = list(_all_of(function.__code__))
         names = {name for one in codes for name in (*one.co_names, *one.co_freevars)}
         for text in (text for one in codes for text in one.co_consts if isinstance(text, str)):
             self.found |= set(_SQL.findall(text)) & set(self._names.values())
@@ -82,27 +87,30 @@ class _Reading:
 
     def _read_attributes(self, owner: Any, names: set[str], depth: int) -> None:
         """`crud.find_user` and `repository.find_user`: the attributes that the code names as well."""
-        kind = owner if isinstance(owner, ModuleType | type) else type(owner)
+        kind = owner if _is(owner, ModuleType, type) else type(owner)
         members = vars(kind)
         for name in names & set(members):
             self.read(members[name], depth)
 
 
-def _function_of(thing: Any) -> Any:
+def _function_of(thing: Any) -> FunctionType | None:
     """What is run when a thing is called: of a class its making, of an object its `__call__`."""
-    if isinstance(thing, type):
-        return vars(thing).get("__init__")
-    function = getattr(inspect.unwrap(thing) if callable(thing) else thing, "__func__", thing)
-    has_code = isinstance(inspect.getattr_static(function, "__code__", None), CodeType)
-    return function if has_code else vars(type(thing)).get("__call__")
+    if _is(thing, functools.partial):
+        thing = thing.func
+    if _is(thing, type):
+        thing = vars(thing).get("__init__")
+    elif not _is(thing, *_FUNCTIONS):
+        thing = vars(type(thing)).get("__call__")
+    found = inspect.unwrap(getattr(thing, "__func__", thing)) if callable(thing) else None
+    return found if isinstance(found, FunctionType) else None
 
 
 def _table_of(thing: Any) -> Table | None:
-    table = inspect.getattr_static(thing, "__table__", None) if isinstance(thing, type) else None
+    table = inspect.getattr_static(thing, "__table__", None) if _is(thing, type) else None
     return table if isinstance(table, Table) else None
 
 
-def _closure(function: Any) -> dict[str, Any]:
+def _closure(function: FunctionType) -> dict[str, Any]:
     """What a function of a function sees of it; a variable that has no value yet is left out."""
     found = {}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):

@@ -11,6 +11,8 @@ def value(given: object) -> str:
     """given: a tree of what JSON has, but None. Raises TypeError for anything else."""
     if isinstance(given, bool):
         return "true" if given else "false"
+    if isinstance(given, float) and given.is_integer():
+        return f"{given:.0f}"
     if isinstance(given, int | float):
         return repr(given)
     if isinstance(given, str):
