@@ -89,7 +89,7 @@ def guesses_of(application: Application) -> Guesses:
         others=tuple(one for one in asked if one not in mix),
         probes=tuple(_probes([one for one in mix if one not in health])),
         health=tuple(health),
-        unrelated=_unrelated(plain, health, named),
+        unrelated=_unrelated(asked, plain, health, named),
         tables=tuple(known),
         odd_tables=tuple(sorted(set(tables) - set(known))),
         named_by={name: routes for name, routes in named_by.items() if routes},
@@ -118,14 +118,23 @@ def _probes(candidates: Sequence[Operation]) -> list[Operation]:
 
 
 def _unrelated(
-    plain: Sequence[Operation], health: Sequence[Operation], named: Mapping[str, set[str]]
+    asked: Sequence[Operation],
+    plain: Sequence[Operation],
+    health: Sequence[Operation],
+    named: Mapping[str, set[str]],
 ) -> Operation | None:
     """A route that answers without the database: first of all one that looks like a check of health."""
-    free = [one for one in plain if not named[one.name]]
+    open_to_all = [
+        one
+        for one in asked
+        if one.method == "GET" and not one.needs_token and not _NOT_TWICE.search(one.path)
+    ]
+    free = [one for one in open_to_all if not named[one.name]]
     for candidates in (
-        [one for one in free if one in health],
-        [one for one in free if not one.needs_token and not _NOT_TWICE.search(one.path)],
-        [one for one in plain if one in health],
+        [one for one in free if one in health and one in plain],
+        [one for one in free if one in plain],
+        [one for one in health if one in plain],
+        [one for one in free if all(given["in"] == "path" for given in one.required)],
     ):
         if candidates:
             return candidates[0]

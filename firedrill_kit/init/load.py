@@ -8,7 +8,7 @@ from firedrill_kit.config.traffic import ANYBODY, SIGNING_IN
 from firedrill_kit.init import toml
 from firedrill_kit.init.guesses import Guesses
 from firedrill_kit.init.operations import Operation
-from firedrill_kit.init.samples import sample, sendable
+from firedrill_kit.init.samples import TEXT, sample, sendable
 
 TOTAL_RATE = 10.0
 """Requests a second of the whole mix: enough for every rule to have data, little for any service."""
@@ -20,10 +20,13 @@ OTHER_RATE = 0.5
 def load(guesses: Guesses) -> Iterator[str]:
     yield "[load]"
     unrelated = guesses.unrelated
-    if unrelated is not None:
+    if unrelated is None:
+        yield '#unrelated = "GET /health"  # none was found: a route that needs no connection to the database'
+    elif unrelated.is_plain:
         yield f"unrelated = {toml.value(unrelated.name)}  # guess: it needs no connection to the database"
     else:
-        yield '#unrelated = "GET /health"  # a route that needs no connection to the database; none was found'
+        yield "# Guess: it needs no connection to the database. Its line in the mix must be filled in first."
+        yield f"#unrelated = {toml.value(unrelated.name)}"
     yield "deadline = {read = 2, write = 3}  # guess"
     yield ""
     yield "[load.mix]"
@@ -84,7 +87,7 @@ def _path(operation: Operation) -> str:
         value = one.get("example")
         if value is None:
             value = sample(one.get("schema", {}), operation.document)
-        text = "1" if value == "text" else str(value)
+        text = "1" if value == TEXT else str(value)
         if one["in"] == "path":
             path = path.replace(f"{{{one['name']}}}", quote(text, safe=""))
         elif one["in"] == "query" and one.get("required"):

@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Mapping
-from itertools import islice
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -13,16 +12,20 @@ from firedrill_kit.config.variables import Json, is_sensitive
 Schema = Mapping[str, Any]
 
 DEPTH_MAX = 6
-TEXT_MAX = 60
+ITEMS_MAX = 10
+TEXT, TEXT_MAX = "text", 1000
 FORMATS = {
     "date": "2030-01-01",
     "date-time": "2030-01-01T00:00:00Z",
     "duration": "PT1H",
     "email": "user@example.com",
     "ipv4": "192.0.2.1",
+    "ipv6": "2001:db8::1",
+    "ipvanyaddress": "192.0.2.1",
     "time": "00:00:00Z",
     "uri": "https://example.com/",
     "uuid": "00000000-0000-4000-8000-000000000000",
+    "uuid4": "00000000-0000-4000-8000-000000000000",
 }
 _JSON: TypeAdapter[Any] = TypeAdapter(Json)
 
@@ -56,7 +59,9 @@ def sample(schema: Schema, document: Schema, depth: int = 0) -> Any:
     if kind == "object" or "properties" in schema:
         return _table(schema, document, depth)
     if kind == "array":
-        length = min(max(schema.get("minItems", 0), 1), schema.get("maxItems", 1))
+        length = min(
+            max(schema.get("minItems", 0), 1), schema.get("maxItems", ITEMS_MAX), ITEMS_MAX
+        )
         return [sample(schema.get("items", {}), document, depth + 1)] * length
     if kind in {"integer", "number"}:
         return _number(schema)
@@ -118,8 +123,9 @@ def _number(schema: Schema) -> int | float:
 
 
 def _text(schema: Schema) -> str:
-    text = FORMATS.get(schema.get("format", ""))
-    if text is None:
-        least, most = schema.get("minLength", 0), schema.get("maxLength", TEXT_MAX)
-        text = "".join(islice("text" * TEXT_MAX, min(max(least, min(4, most)), 4 * TEXT_MAX)))
-    return text
+    told = FORMATS.get(schema.get("format", ""))
+    if told is not None:
+        return told
+    most: int = schema.get("maxLength", TEXT_MAX)
+    length: int = min(max(schema.get("minLength", 0), min(len(TEXT), most)), TEXT_MAX)
+    return (TEXT * length)[:length]
