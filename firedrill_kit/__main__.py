@@ -1,7 +1,9 @@
 """`firedrill`: the commands that an application's own environment can run."""
 
 import argparse
+import os
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +14,16 @@ from firedrill_kit.settings import FILE
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return 0, or 2 after one line that says what is wrong and what to do."""
+    code = _run(arguments)
+    sys.stdout.flush()
+    is_program = arguments is None
+    if is_program and any(not one.daemon for one in threading.enumerate()[1:]):
+        # What the import of an application has started would be waited for, for ever.
+        os._exit(code)
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(prog="firedrill", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     of_init = commands.add_parser("init", help="write a first firedrill.toml for an application")

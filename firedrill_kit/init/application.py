@@ -83,6 +83,8 @@ def _raised(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [one for one in frames if is_own(one.filename)]
     where = f" at {Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
+    if isinstance(error, SystemExit):
+        return f"it ends the process{where}"
     return f"it raises {line_of(error)}{where}"
 
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from firedrill_kit.config import Config, ConfigError, parse
+from firedrill_kit.config import Config, parse
 from firedrill_kit.init.application import load
 from firedrill_kit.init.document import text_of
-from firedrill_kit.init.errors import InitError
+from firedrill_kit.init.errors import InitError, line_of
 from firedrill_kit.init.guesses import Guesses, guesses_of
 
 
@@ -13,15 +13,16 @@ def init(target: str, into: Path, *, overwrite: bool) -> str:
     """Write the file, and return what to say of it. Raises InitError; then nothing is written."""
     if into.exists() and not overwrite:
         raise InitError(f"{into}: it exists; --force overwrites it, --into FILE writes another")
-    guesses = guesses_of(load(target))
-    text = text_of(guesses, into)
+    application = load(target)
     try:
+        guesses = guesses_of(application)
+        text = text_of(guesses, into)
         config = parse(text, into)
-    except ConfigError as error:
-        # A guess that the reader refuses is a mistake of ours, which no user can mend.
-        raise InitError(
-            f"nothing is written, by a mistake of firedrill's own: {error.lines[0]}"
-        ) from None
+    except InitError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a document may be made by hand, and be of any shape
+        why = f"nothing is written, by a mistake of firedrill's own: {line_of(error)}"
+        raise InitError(f"{why}; report it with what GET /openapi.json answers") from None
     try:
         into.write_text(text, encoding="utf-8")
     except OSError as error:

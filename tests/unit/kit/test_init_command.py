@@ -139,6 +139,18 @@ def test_a_file_that_is_there_is_kept_unless_it_is_forced(folder: Path) -> None:
     assert read(folder).service.name == "the-shop"
 
 
+def test_a_thread_of_the_application_does_not_hold_the_command(folder: Path) -> None:
+    (folder / "busy.py").write_text(
+        "import threading\nfrom fastapi import FastAPI\napp = FastAPI()\n"
+        "threading.Thread(target=threading.Event().wait).start()\n"
+    )
+
+    result = run("init", "busy:app")
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("firedrill.toml is written: ")
+
+
 def test_a_file_elsewhere_says_where_the_commands_run(folder: Path) -> None:
     (folder / "made.py").write_text(
         "from fastapi import FastAPI\ndef make():\n return FastAPI()\n"
@@ -165,7 +177,7 @@ def test_a_file_elsewhere_says_where_the_commands_run(folder: Path) -> None:
         ("needs:app", "needs: it imports no_such_library, which is missing; start this with the"),
         ("raises:app", "raises: it raises ValueError: two lines at raises.py:1; set what it"),
         ("settings:app", "settings: it raises ValidationError: key: Field required at settings"),
-        ("exits:app", "exits: it raises SystemExit: 3 at exits.py:1; set what it needs, until"),
+        ("exits:app", "exits: it ends the process at exits.py:1; set what it needs, until"),
         ("wrong:app", "wrong: it raises SyntaxError: "),
         ("named:app", "named:app: named has no app; write named:api"),
         ("named:x.y", "named:x.y: named has no x.y; write named:api"),
@@ -174,6 +186,7 @@ def test_a_file_elsewhere_says_where_the_commands_run(folder: Path) -> None:
         ("named:nothing", "named:nothing: it is no FastAPI, but NoneType; write named:api"),
         ("named:asking", "named:asking: it raises TypeError: asking() missing 1 required"),
         ("package:app", "package:app: package has no app; name it as uvicorn does, as in"),
+        ("odd:app", "nothing is written, by a mistake of firedrill's own: "),
         ("document:app", "the OpenAPI document cannot be made: KeyError: 'x'; mend what GET"),
     ],
 )
@@ -191,6 +204,10 @@ def test_a_mistake_is_one_line(
         "named": (
             "from fastapi import FastAPI\napi = FastAPI()\nname = ''\nclass Shop: ...\n"
             "def nothing(): ...\ndef asking(config): ..."
+        ),
+        "odd": (
+            "from fastapi import FastAPI\napp = FastAPI()\n"
+            "app.openapi = lambda: {'paths': {'/x': {'get': 3}}}"
         ),
         "document": (
             "from fastapi import FastAPI\napp = FastAPI()\n"
