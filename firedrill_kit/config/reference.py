@@ -19,8 +19,8 @@ and broken. Only `[service]` with a name is needed; what a section is left out f
   `$NAME` is filled in too, and `$$` is a dollar.
 - **An error is one line**: the file, the key, what is wrong, what to write. Unknown keys are errors.
   `python -m firedrill_kit.config firedrill.toml` says them all and ends with 2.
-- **The service reads it too**: `firedrill_kit.instrument` takes from `[service]` what neither the call nor the
-  environment says, out of the file that `FIREDRILL_CONFIG` names or that is in the current directory.
+- **The service reads it too**: `firedrill_kit.instrument` takes from `[service]` what neither the call nor
+  the environment says, out of the file that `FIREDRILL_CONFIG` names, else of the current directory.
 - **Editors complete and check it**: `python -m firedrill_kit.config --schema > firedrill.schema.json`, and
   `#:schema ./firedrill.schema.json` as the first line of the file (Taplo, Even Better TOML, Tombi).
 
