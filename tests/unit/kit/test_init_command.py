@@ -12,6 +12,7 @@ from firedrill_kit.config import read
 from stack.settings import ROOT
 
 MODELS = """
+import sqlalchemy.dialects.postgresql.pg_catalog
 from sqlalchemy import ForeignKey, MetaData, Table, Column, Integer
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -137,6 +138,19 @@ def test_a_file_that_is_there_is_kept_unless_it_is_forced(folder: Path) -> None:
     forced = run("init", "shop:app", "--force")
     assert (forced.returncode, forced.stderr) == (0, "")
     assert read(folder).service.name == "the-shop"
+
+
+def test_a_database_that_drills_cannot_break_is_commented_out(folder: Path) -> None:
+    (folder / "models.py").write_text(MODELS)
+    engine = "from sqlalchemy import create_engine\nengine = create_engine('sqlite://')\n"
+    (folder / "shop.py").write_text(engine + SHOP)
+
+    result = run("init", "shop:app")
+
+    assert result.returncode == 0
+    assert read(folder).database is None
+    text = (folder / "firedrill.toml").read_text()
+    assert "# Drills break PostgreSQL only; the engine speaks sqlite.\n#[database]\n" in text
 
 
 def test_a_thread_of_the_application_does_not_hold_the_command(folder: Path) -> None:

@@ -7,7 +7,13 @@ from typing import Annotated
 from uuid import UUID
 
 import pytest
-from fastapi import FastAPI, File, Form, Header, Query
+from fastapi import Depends, FastAPI, File, Form, Header, Query
+from fastapi.security import (
+    APIKeyHeader,
+    HTTPBearer,
+    OAuth2PasswordBearer,
+    OAuth2PasswordRequestForm,
+)
 
 from firedrill_kit.config import parse
 from firedrill_kit.init.application import Application
@@ -153,6 +159,72 @@ def test_what_the_mix_cannot_send_is_said() -> None:
     assert '# "POST /forms" needs a body that is not JSON' in text
     assert '# "GET /own" needs a header of its own' in text
     assert parse(uncommented(text)).routes == {}
+
+
+def test_what_needs_a_token_is_probed_and_what_needs_nothing_is_unrelated() -> None:
+    app = FastAPI()
+    token = Depends(OAuth2PasswordBearer(tokenUrl="login"))
+
+    @app.post("/login")
+    def login(form: Annotated[OAuth2PasswordRequestForm, Depends()]) -> None: ...
+
+    @app.get("/a/users", dependencies=[token])
+    @app.get("/c/users", dependencies=[token])
+    @app.get("/logout", dependencies=[token])
+    @app.get("/a/open")
+    @app.get("/b/open")
+    def users() -> None: ...
+
+    config = parse(written(app))
+
+    assert list(config.probes) == ["POST /login", "GET /c/users", "GET /a/users", "GET /b/open"]
+    assert config.load.unrelated == "GET /b/open"
+    assert config.routes["GET /a/users"].caller == "account"
+    assert config.routes["GET /a/open"].caller == "anybody"
+    assert "GET /logout" not in config.routes
+
+
+def test_what_streams_or_ends_a_session_is_nothing_to_be_asked_again_and_again() -> None:
+    app = FastAPI()
+
+    @app.get("/about")
+    @app.get("/download")
+    def route() -> None: ...
+
+    @app.get("/export")
+    def export() -> None: ...
+
+    config = parse(written(app))
+
+    assert config.load.unrelated == "GET /about"
+    assert list(config.routes) == list(config.probes) == ["GET /about"]
+
+
+def test_a_fixed_key_is_sent_by_every_caller() -> None:
+    app = FastAPI()
+
+    @app.get("/me")
+    def me(key: Annotated[str, Depends(APIKeyHeader(name="X-Api-Key"))]) -> None: ...
+
+    config = parse(written(app))
+
+    assert config.client
+    assert config.client.headers == {"X-Api-Key": "$X_API_KEY"}
+    assert config.routes["GET /me"].caller == "account"
+
+
+def test_without_a_sign_in_what_needs_a_token_is_commented_out() -> None:
+    app = FastAPI()
+    token = Depends(HTTPBearer())
+
+    @app.get("/me", dependencies=[token])
+    @app.get("/open")
+    def route() -> None: ...
+
+    text = written(app)
+
+    assert list(parse(text).routes) == ["GET /open"]
+    assert '#"GET /me" = {rate = 0.5}' in text
 
 
 def test_a_path_is_filled_in_as_its_schema_says() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Header
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer, OAuth2PasswordRequestForm
 from fastapi.security import OAuth2PasswordRequestFormStrict as StrictForm
 from hypothesis import given
@@ -88,7 +88,7 @@ def test_a_json_request_that_takes_a_password_and_gives_a_token_is_the_sign_in()
     @app.post("/users")
     def create(new: Credentials) -> None: ...
 
-    @app.post("/register")
+    @app.post("/auth/register")
     def register(new: Credentials) -> Token:
         raise NotImplementedError
 
@@ -129,6 +129,33 @@ def test_a_fixed_key_is_a_header_with_a_variable() -> None:
     def me(key: Annotated[str, Depends(APIKeyHeader(name="X-Api-Key"))]) -> None: ...
 
     assert api_key_headers(operations_of(app)) == {"X-Api-Key": "$X_API_KEY"}
+
+
+def test_who_must_be_signed_in_is_told_by_scheme_or_header() -> None:
+    app = FastAPI()
+    bearer = Depends(OAuth2PasswordBearer(tokenUrl="login"))
+    optional: dict[str, Any] = {"security": [{"OAuth2PasswordBearer": []}, {}]}
+
+    @app.get("/by-scheme", dependencies=[bearer])
+    @app.get("/may", openapi_extra=optional)
+    @app.get("/open")
+    def routes() -> None: ...
+
+    @app.get("/by-header")
+    def by_header(authorization: Annotated[str, Header()]) -> None: ...
+
+    @app.get("/other-header")
+    def other_header(x_tenant: Annotated[str, Header()]) -> None: ...
+
+    told = {one.path: (one.needs_token, one.is_plain) for one in operations_of(app)}
+
+    assert told == {
+        "/by-scheme": (True, True),
+        "/may": (False, True),
+        "/open": (False, True),
+        "/by-header": (True, True),
+        "/other-header": (False, False),
+    }
 
 
 @pytest.mark.parametrize(
