@@ -57,6 +57,8 @@ ENVIRONMENT: Mapping[str, str] = {
 """Variable to setting; OpenTelemetry's own names where it has one."""
 
 
+MAY_BE_EMPTY = frozenset({"otlp_endpoint"})
+"""Empty says something: no span leaves, whatever the file says. Any other variable is then as if not set."""
 FILE, FILE_VARIABLE, DISABLED_VARIABLE = "firedrill.toml", "FIREDRILL_CONFIG", "FIREDRILL_DISABLED"
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -90,7 +92,7 @@ def settings_of(
     values |= {
         name: environment[variable]
         for variable, name in ENVIRONMENT.items()
-        if environment.get(variable)
+        if environment.get(variable) or (variable in environment and name in MAY_BE_EMPTY)
     }
     values |= given
     values["service"] = values["service"] or service_name("")

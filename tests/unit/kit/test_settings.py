@@ -108,6 +108,15 @@ def test_the_call_comes_before_the_environment_and_that_before_the_file() -> Non
     assert (found.service, found.environment, found.metrics_port) == ("file", "variable", 3)
 
 
+def test_an_empty_variable_says_nothing_but_that_no_span_leaves() -> None:
+    described = {"service": "file", "otlp_endpoint": "http://127.0.0.1:4318"}
+    environment = {"OTEL_SERVICE_NAME": "", "OTEL_EXPORTER_OTLP_ENDPOINT": ""}
+
+    found = settings_of("Title", {}, environment, described)
+
+    assert (found.service, found.otlp_endpoint) == ("file", "")
+
+
 def test_instrument_reads_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FIREDRILL_CONFIG")
     monkeypatch.chdir(tmp_path)
