@@ -24,7 +24,13 @@ from firedrill_kit import endpoint, metrics
 from firedrill_kit.failures import FailureMarks, know
 from firedrill_kit.pool import PoolMeter, measure_pool
 from firedrill_kit.routes import RouteTable, path_of, routes_of
-from firedrill_kit.settings import Settings, host_name, is_disabled, settings_of
+from firedrill_kit.settings import (
+    Settings,
+    described_settings,
+    host_name,
+    is_disabled,
+    settings_of,
+)
 from firedrill_kit.statements import count_transactions, measure_statements
 from firedrill_kit.telemetry import guard, logs
 from firedrill_kit.telemetry.callers import RecentCallers
@@ -61,13 +67,15 @@ def instrument(
     """Have an application say what it does; no answer of it is changed.
 
     engine: of SQLAlchemy; several by the names that their pools are shown under. settings: see
-    `Settings`; what is not given comes from the environment. With FIREDRILL_DISABLED=1 nothing is done.
-    Raises SettingsError; nothing of it raises later.
+    `Settings`; what is not given comes from the environment, then from [service] of firedrill.toml. With
+    FIREDRILL_DISABLED=1 nothing is done, and the file is not read. Raises SettingsError; nothing of it
+    raises later.
     """
     found = getattr(app.state, "firedrill", None)
     if isinstance(found, Instrumentation):
         return found
-    instrumentation = Instrumentation(app, settings_of(app.title, settings))
+    described = {} if is_disabled() else described_settings()
+    instrumentation = Instrumentation(app, settings_of(app.title, settings, described=described))
     app.state.firedrill = instrumentation
     if is_disabled():
         return instrumentation
@@ -197,7 +205,8 @@ class Instrumentation:
             _log.warning("firedrill: no metrics: %s", error)
         if served is None:
             _log.warning(
-                "firedrill: no metrics: all ports from %d to %d are taken, set FIREDRILL_METRICS_PORT",
+                "firedrill: no metrics: all ports from %d to %d are taken, set FIREDRILL_METRICS_PORT,"
+                " or service.workers in firedrill.toml",
                 settings.metrics_port,
                 settings.metrics_port + settings.workers_max - 1,
             )

@@ -70,7 +70,7 @@ def _route(path: str, methods: Iterable[str]) -> Route:
 def routes_of(app: Any, prefix: str = "") -> Iterator[tuple[str, frozenset[str]]]:
     """Yield path and methods of an application's HTTP routes, those of what it mounts included."""
     routes: Sequence[BaseRoute] = getattr(app, "routes", None) or ()
-    for route in _flat(routes):
+    for route in flat(routes):
         path = prefix + getattr(route, "path", "")
         # FastAPI's view of a route in an included router has the whole path, and the route.
         inner = getattr(route, "original_route", route)
@@ -81,8 +81,11 @@ def routes_of(app: Any, prefix: str = "") -> Iterator[tuple[str, frozenset[str]]
             yield path, frozenset(getattr(route, "methods", None) or ())
 
 
-def _flat(routes: Sequence[BaseRoute]) -> Iterable[Any]:
-    """Newer versions of FastAPI keep included routers nested, and have a reader that opens them."""
+def flat(routes: Sequence[BaseRoute]) -> Iterable[Any]:
+    """Return the routes, those of included routers among them, with the path that each has in the end.
+
+    Newer versions of FastAPI keep included routers nested, and have a reader that opens them.
+    """
     try:
         from fastapi.routing import iter_route_contexts  # noqa: PLC0415 - older ones have none
     except ImportError:

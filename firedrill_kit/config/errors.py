@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from firedrill_kit.config.nearest import nearest
-from firedrill_kit.config.schema import at_key, schema, table
+from firedrill_kit.config.schema import at_key, shipped, table
 from firedrill_kit.config.types import REMEDIES
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
@@ -105,7 +105,7 @@ def _described(where: tuple[str | int, ...]) -> str:
 
 def _schema_at(where: tuple[str | int, ...]) -> Mapping[str, Any]:
     """The part of the JSON schema that describes what stands at a key; empty where nothing does."""
-    document = schema()
+    document = shipped()
     node: Mapping[str, Any] = document
     for part in where:
         inner = node.get("items", {}) if isinstance(part, int) else at_key(node, part)

@@ -12,12 +12,15 @@ INTRODUCTION = """\
 
 One file describes one FastAPI service: what it is called, what it promises, and how it is asked, loaded
 and broken. Only `[service]` with a name is needed; what a section is left out for is said where it is.
+`firedrill init app.main:app` writes a first one, guessed from the application, for a person to edit.
 
 - **Secrets stand in it as `$NAME` only**: a variable of the environment, read when it is used. A field that
   takes a secret takes nothing else. In the text of `form`, `json`, `headers`, `environment` and commands
   `$NAME` is filled in too, and `$$` is a dollar.
 - **An error is one line**: the file, the key, what is wrong, what to write. Unknown keys are errors.
   `python -m firedrill_kit.config firedrill.toml` says them all and ends with 2.
+- **The service reads it too**: `firedrill_kit.instrument` takes from `[service]` what neither the call nor
+  the environment says, out of the file that `FIREDRILL_CONFIG` names, else of the current directory.
 - **Editors complete and check it**: `python -m firedrill_kit.config --schema > firedrill.schema.json`, and
   `#:schema ./firedrill.schema.json` as the first line of the file (Taplo, Even Better TOML, Tombi).
 

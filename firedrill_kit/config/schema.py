@@ -1,7 +1,9 @@
 """The JSON schema of the file, made from the sections, and the way through it."""
 
+import json
 from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from firedrill_kit.config.document import Config
@@ -22,6 +24,14 @@ def schema() -> Node:
         if "patternProperties" in node:
             node.setdefault("additionalProperties", False)
     return document
+
+
+@cache
+def shipped() -> Node:
+    """Return the schema as it stands in the package: the same, whatever version of pydantic is installed."""
+    file = Path(__file__).with_name("firedrill.schema.json")
+    found: Node = json.loads(file.read_text(encoding="utf-8"))
+    return found
 
 
 def at_key(node: Node, key: str) -> Node:

@@ -1,11 +1,13 @@
 """Who asks for what: how callers sign in, what the prober asks for, what the load is made of."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
 from firedrill_kit.config.types import (
+    ROUTE,
     AnswerKey,
     Label,
     Line,
@@ -168,3 +170,8 @@ class Load(Section):
     """What the clients call themselves in `X-Client-Version`: an equal share of the requests each."""
     caller: Mapping[Name, Caller] = Field(default_factory=dict)
     """Kinds of callers beyond `anybody`, `account` and `signing_in`."""
+
+
+def is_route(name: str) -> bool:
+    """Whether the file can name a route so."""
+    return bool(re.match(ROUTE, name))

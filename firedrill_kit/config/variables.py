@@ -70,6 +70,11 @@ def filled_text(text: str, environment: Mapping[str, str] = os.environ, **words:
     return _PLACES.sub(put, text)
 
 
+def is_sensitive(name: str) -> bool:
+    """Whether what is called so is taken for a secret."""
+    return bool(_SENSITIVE.search(name))
+
+
 def _variable(value: object) -> Variable:
     found = _WHOLE.fullmatch(value) if isinstance(value, str) else None
     if not found:
@@ -87,7 +92,7 @@ def _look_at(value: object, within: tuple[str, ...], *, is_secret: bool) -> None
     name = ".".join(within) or "the value"
     if isinstance(value, dict):
         for key, inner in value.items():
-            secret = is_secret or bool(_SENSITIVE.search(key))
+            secret = is_secret or is_sensitive(key)
             _look_at(inner, (*within, ascii(key)[1:-1]), is_secret=secret)
     elif isinstance(value, list):
         for inner in value:
@@ -109,7 +114,7 @@ def _look_at(value: object, within: tuple[str, ...], *, is_secret: bool) -> None
 def _header(headers: dict[str, str]) -> dict[str, str]:
     """Raise ValueError for a header that would carry a secret written out."""
     for name, value in headers.items():
-        if _SENSITIVE.search(name) and not _HEADER.fullmatch(value):
+        if is_sensitive(name) and not _HEADER.fullmatch(value):
             raise ValueError(
                 f"{ascii(name)[1:-1]} carries a secret, which has no place in this file;"
                 ' write "Bearer {token}" or "$NAME" and set the variable NAME'

@@ -1,5 +1,6 @@
 """One `/metrics` per worker, and nothing in it that is not known."""
 
+import os
 import subprocess
 import sys
 import urllib.request
@@ -39,7 +40,10 @@ app = fastapi.FastAPI()
 firedrill_kit.instrument(app, metrics_port={port})._serve()
 input()
 """
-    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE) as process:
+    environment = {**os.environ, "FIREDRILL_CONFIG": ""}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, env=environment
+    ) as process:
         body = ""
         while not body:
             try:

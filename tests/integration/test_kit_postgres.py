@@ -27,6 +27,12 @@ def engine_of(dsn: str) -> AsyncEngine:
     return create_async_engine(url, pool_size=1, max_overflow=1, pool_timeout=0.2)
 
 
+@pytest.fixture(autouse=True)
+def described_by_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The repository's own file describes the demo."""
+    monkeypatch.setenv("FIREDRILL_CONFIG", "")
+
+
 @pytest.fixture
 async def engine(migrated: Postgres) -> AsyncIterator[AsyncEngine]:
     found = engine_of(migrated.dsn("owner"))

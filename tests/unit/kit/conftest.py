@@ -17,6 +17,8 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(trace, "set_tracer_provider", lambda _provider: None)
     monkeypatch.setattr(guard, "_report", guard._report)
     monkeypatch.delenv("FIREDRILL_DISABLED", raising=False)
+    # The repository's own file describes the demo.
+    monkeypatch.setenv("FIREDRILL_CONFIG", "")
     with restored():
         yield
     logging.setLogRecordFactory(factory)

@@ -1,8 +1,32 @@
-"""What the kit is told: by the call, by the environment, else by the application."""
+"""What the kit is told: by the call, the environment, firedrill.toml, else by the application."""
+
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 
-from firedrill_kit.settings import Settings, SettingsError, settings_of
+import firedrill_kit
+from firedrill_kit import config
+from firedrill_kit.settings import (
+    FILE,
+    Settings,
+    SettingsError,
+    described_settings,
+    settings_of,
+)
+from stack.settings import ROOT
+
+DESCRIBED = """
+[service]
+name = "shop"
+environment = "staging"
+metrics_port = 9500
+workers = 4
+otlp = "http://10.0.0.1:4318"
+logs = "off"
+"""
 
 
 def test_an_application_that_says_nothing_is_called_by_its_title() -> None:
@@ -41,3 +65,108 @@ def test_a_setting_that_cannot_be_used_says_what_to_set(
 
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+def test_the_file_of_the_current_directory_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert described_settings({}) == {}
+    (tmp_path / FILE).write_text(DESCRIBED)
+
+    found = settings_of("Title", {}, {}, described_settings({}))
+
+    assert found == Settings(
+        service="shop",
+        environment="staging",
+        metrics_port=9500,
+        workers_max=4,
+        otlp_endpoint="http://10.0.0.1:4318",
+        logs="off",
+    )
+    assert described_settings({"FIREDRILL_CONFIG": ""}) == {}
+    assert config.FILE == FILE
+
+
+def test_what_the_file_leaves_out_is_as_its_reference_says(tmp_path: Path) -> None:
+    file = tmp_path / "shop.toml"
+    file.write_text('[service]\nname = "shop"\n')
+
+    described = described_settings({"FIREDRILL_CONFIG": str(file)})
+
+    assert settings_of("Title", {}, {}, described) == Settings(
+        service="shop", otlp_endpoint="http://127.0.0.1:4318", workers_max=1
+    )
+
+
+def test_the_call_comes_before_the_environment_and_that_before_the_file() -> None:
+    described = {"service": "file", "environment": "file", "logs": "off", "metrics_port": 1}
+    environment = {"FIREDRILL_ENVIRONMENT": "variable", "FIREDRILL_METRICS_PORT": "2"}
+
+    found = settings_of("Title", {"metrics_port": 3}, environment, described)
+
+    assert (found.service, found.environment, found.metrics_port) == ("file", "variable", 3)
+
+
+def test_an_empty_variable_says_nothing_but_that_no_span_leaves() -> None:
+    described = {"service": "file", "otlp_endpoint": "http://127.0.0.1:4318"}
+    environment = {"OTEL_SERVICE_NAME": "", "OTEL_EXPORTER_OTLP_ENDPOINT": ""}
+
+    found = settings_of("Title", {}, environment, described)
+
+    assert (found.service, found.otlp_endpoint) == ("file", "")
+
+
+def test_instrument_reads_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FIREDRILL_CONFIG")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / FILE).write_text(DESCRIBED)
+
+    instrumentation = firedrill_kit.instrument(FastAPI(), service="call")
+
+    assert instrumentation.settings.service == "call"
+    assert instrumentation.settings.workers_max == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name", "shop.toml: it is no TOML: "),
+        ("[service]\nname = 1", "shop.toml: service.name: it must be text; write it in quotes"),
+        (
+            '[service]\nname = "shop"\nport = 1\nlogs = "json"',
+            "shop.toml: service.logs: there is no such choice; write 'add', 'take_over' or 'off' (and 1 more",
+        ),
+        (None, "shop.toml: No such file or directory; `firedrill init` writes one"),
+    ],
+)
+def test_a_file_with_mistakes_is_one_line_and_not_read_where_the_kit_is_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FIREDRILL_CONFIG", "shop.toml")
+    if text is not None:
+        (tmp_path / "shop.toml").write_text(text)
+
+    with pytest.raises(SettingsError) as caught:
+        firedrill_kit.instrument(FastAPI())
+    monkeypatch.setenv("FIREDRILL_DISABLED", "1")
+    firedrill_kit.instrument(FastAPI())
+
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_models_of_the_file_are_loaded_only_where_there_is_one(tmp_path: Path) -> None:
+    program = (
+        "import sys, fastapi, firedrill_kit\n"
+        "firedrill_kit.instrument(fastapi.FastAPI())\n"
+        "sys.exit('firedrill_kit.config' in sys.modules)"
+    )
+    environment = {"PYTHONPATH": str(ROOT)}
+
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, check=False
+    )
+
+    assert result.returncode == 0
