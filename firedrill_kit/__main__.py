@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from firedrill_kit.config.errors import one_line
 from firedrill_kit.init.command import init
 from firedrill_kit.init.errors import InitError
 from firedrill_kit.settings import FILE
@@ -34,7 +35,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         said = init(given.application, given.into, overwrite=given.force)
     except InitError as error:
-        sys.stderr.write(f"firedrill: {error}\n")
+        sys.stderr.write(f"firedrill: {one_line(str(error))}\n")
         return 2
     sys.stdout.write(said)
     return 0

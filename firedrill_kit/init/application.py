@@ -1,5 +1,6 @@
 """The application that `MODULE:ATTRIBUTE` names, as uvicorn finds it."""
 
+import inspect
 import os
 import sys
 import traceback
@@ -46,7 +47,8 @@ def load(target: str) -> Application:
         found = getattr(found, part)
     if isinstance(found, FastAPI):
         return Application(found, target, is_made=False)
-    made = _made(found, target) if callable(found) and not isinstance(found, type) else found
+    is_factory = inspect.isroutine(found) and not inspect.iscoroutinefunction(found)
+    made = _made(found, target) if is_factory else found
     if not isinstance(made, FastAPI):
         kind = type(made).__name__
         raise InitError(f"{target}: it is no FastAPI, but {kind}; {_remedy(name, module)}")

@@ -67,7 +67,8 @@ class Guesses:
 
 def guesses_of(application: Application) -> Guesses:
     """Raises InitError."""
-    operations = list(operations_of(application.app))
+    # What is mounted twice is one route of the file.
+    operations = list({one.name: one for one in operations_of(application.app)}.values())
     sign_in, headers = sign_in_of(operations), api_key_headers(operations)
     asked = [one for one in operations if sign_in is None or one.name != sign_in.operation.name]
     may_ask = sign_in is not None or bool(headers)

@@ -26,7 +26,10 @@ COPIED = (
 RUN_PYTEST = (
     "import sys; sys.path.append({place!r}); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
 )
-OF_KIT = ("test_answers_unchanged.py", "test_signals.py", "test_engines.py", "test_settings.py")
+OF_KIT = (
+    *("test_answers_unchanged.py", "test_signals.py", "test_engines.py"),
+    *("test_settings.py", "test_init_command.py"),
+)
 
 
 @pytest.mark.parametrize("name", ["shop", "notes"])

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from firedrill_kit import init
 from firedrill_kit.__main__ import main
 from firedrill_kit.config import read
-from stack.settings import ROOT
+
+KIT = Path(init.__file__).parents[2]
+"""Where the package is, in the checkout or installed."""
 
 MODELS = """
 import sqlalchemy.dialects.postgresql.pg_catalog
@@ -87,7 +90,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """In a process of its own, which has no tables of other tests."""
     command = [sys.executable, "-m", "firedrill_kit", *arguments]
-    environment = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {"PYTHONPATH": str(KIT), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -197,6 +200,8 @@ def test_a_file_elsewhere_says_where_the_commands_run(folder: Path) -> None:
         ("named:x.y", "named:x.y: named has no x.y; write named:api"),
         ("named:name", "named:name: it is no FastAPI, but str; write named:api"),
         ("named:Shop", "named:Shop: it is no FastAPI, but type; write named:api"),
+        ("named:router", "named:router: it is no FastAPI, but APIRouter; write named:api"),
+        ("named:later", "named:later: it is no FastAPI, but function; write named:api"),
         ("named:nothing", "named:nothing: it is no FastAPI, but NoneType; write named:api"),
         ("named:asking", "named:asking: it raises TypeError: asking() missing 1 required"),
         ("package:app", "package:app: package has no app; name it as uvicorn does, as in"),
@@ -216,7 +221,8 @@ def test_a_mistake_is_one_line(
             "from pydantic import BaseModel\nclass S(BaseModel):\n key: str\nS(other='secret')"
         ),
         "named": (
-            "from fastapi import FastAPI\napi = FastAPI()\nname = ''\nclass Shop: ...\n"
+            "from fastapi import APIRouter, FastAPI\napi = FastAPI()\nrouter = APIRouter()\n"
+            "name = ''\nclass Shop: ...\nasync def later(): ...\n"
             "def nothing(): ...\ndef asking(config): ..."
         ),
         "odd": (
@@ -247,21 +253,3 @@ def test_a_file_that_cannot_be_written_is_one_line(
 
     assert said.startswith(f"{into}: ")
     assert said.endswith("; name another file with --into")
-
-
-def test_the_repository_has_the_command_for_init_and_check(folder: Path) -> None:
-    (folder / "fine.py").write_text("from fastapi import FastAPI\napp = FastAPI()\n")
-    command = str(ROOT / "firedrill")
-
-    written = subprocess.run([command, "init", "fine:app"], capture_output=True, check=False)
-    checked = subprocess.run(
-        [command, "check", "firedrill.toml"], capture_output=True, check=False
-    )
-    unknown = subprocess.run([command], capture_output=True, text=True, check=False)
-
-    assert written.returncode == 0
-    assert read(folder).service.name == folder.name.replace("_", "-")
-    assert (checked.returncode, checked.stderr) == (0, b"")
-    assert checked.stdout.startswith(b"can fire")
-    assert (unknown.returncode, unknown.stderr.count("\n")) == (2, 1)
-    assert "write init MODULE:ATTRIBUTE or check FILE" in unknown.stderr

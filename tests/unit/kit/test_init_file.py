@@ -200,6 +200,18 @@ def test_what_streams_or_ends_a_session_is_nothing_to_be_asked_again_and_again()
     assert list(config.routes) == list(config.probes) == ["GET /about"]
 
 
+def test_what_is_mounted_twice_is_one_route() -> None:
+    app, inner = FastAPI(), FastAPI()
+
+    @inner.get("/part")
+    def part() -> None: ...
+
+    for _ in range(2):
+        app.mount("/inner", inner)
+
+    assert list(parse(written(app)).routes) == ["GET /inner/part"]
+
+
 def test_a_fixed_key_is_sent_by_every_caller() -> None:
     app = FastAPI()
 

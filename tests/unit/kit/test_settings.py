@@ -16,7 +16,6 @@ from firedrill_kit.settings import (
     described_settings,
     settings_of,
 )
-from stack.settings import ROOT
 
 DESCRIBED = """
 [service]
@@ -163,7 +162,7 @@ def test_the_models_of_the_file_are_loaded_only_where_there_is_one(tmp_path: Pat
         "firedrill_kit.instrument(fastapi.FastAPI())\n"
         "sys.exit('firedrill_kit.config' in sys.modules)"
     )
-    environment = {"PYTHONPATH": str(ROOT)}
+    environment = {"PYTHONPATH": str(Path(config.__file__).parents[2])}
 
     result = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, env=environment, check=False
