@@ -3,6 +3,7 @@
 Nothing else names its routes, tables or users. Who the callers of the file are, `traffic.callers` knows.
 """
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -96,6 +97,9 @@ class Description:
 
 def _service() -> Config:
     """The file is part of the repository: a program that needs it says what is wrong, and ends."""
+    if os.environ.get("SERVICE"):
+        print("SERVICE is set, and load and drills know the demo alone: unset it", file=sys.stderr)
+        raise SystemExit(2)
     try:
         return read(ROOT / FILE)
     except ConfigError as error:

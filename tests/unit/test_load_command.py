@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 
 from loadtests.__main__ import parse
@@ -5,6 +9,7 @@ from loadtests.scenarios import SCENARIOS
 from loadtests.traffic import launch
 from loadtests.traffic.launch import Target
 from loadtests.world.description import DEMO, Release
+from stack.settings import ROOT
 
 
 @pytest.mark.parametrize(
@@ -28,6 +33,20 @@ def test_bad_input_is_one_line_and_exit_2(
     assert ended.value.code == 2
     assert said in error
     assert error.count("\n") == 1
+
+
+def test_another_service_than_the_demo_is_refused_in_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "loadtests", "steady"],
+        cwd=ROOT,
+        env={**os.environ, "SERVICE": "examples/shop/firedrill.toml"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert done.stderr == "SERVICE is set, and load and drills know the demo alone: unset it\n"
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
