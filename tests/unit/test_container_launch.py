@@ -59,7 +59,8 @@ def test_a_signal_reaches_the_program_and_its_answer_is_the_exit_code(tmp_path: 
     )
     log = tmp_path / "part.jsonl"
     program = start("--log", log, *python(code))
-    while not (log.exists() and "ready" in log.read_text()):
+    # The whole line: unbuffered, its end is written apart.
+    while not (log.exists() and "ready\n" in log.read_text()):
         time.sleep(0.01)
 
     program.send_signal(signal.SIGTERM)
