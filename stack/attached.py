@@ -152,7 +152,9 @@ def _environment(
     if environment is None:
         return {}
     service = settings.service.config.service
-    told = {
+    of_kit = {
+        # Else the kit takes the firedrill.toml of the directory that the service is started in.
+        "FIREDRILL_CONFIG": str(settings.service.file),
         "OTEL_SERVICE_NAME": service.name,
         "OTEL_EXPORTER_OTLP_ENDPOINT": settings.url("otlp"),
         "FIREDRILL_ENVIRONMENT": service.environment,
@@ -163,7 +165,7 @@ def _environment(
     own = {
         name: filled_text(text, environment, **words) for name, text in process.environment.items()
     }
-    return {**environment, **told, **own}
+    return {**environment, **of_kit, **own}
 
 
 def _exporter(settings: Settings, programs: Programs, environment: Environment) -> Part:

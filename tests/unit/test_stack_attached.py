@@ -195,6 +195,7 @@ def test_a_service_that_we_start_comes_after_what_prepares_it(tmp_path: Path) ->
         "shop/eu",
         "off",
     )
+    assert first.environment["FIREDRILL_CONFIG"] == str(settings.service.file)
     assert [port for _, port in first.ports] == [8700, 19464, 19465, 19466, 19467]
     assert second.log(settings).name == "shop_eu.2.jsonl"
     assert (first.directory, first.is_task, found["prepare-1"].is_task) == (tmp_path, False, True)
