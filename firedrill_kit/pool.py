@@ -82,10 +82,10 @@ class PoolMeter:
 
 
 class MeasuredPool(QueuePool):
-    """What `measured` puts before a pool's own class.
+    """What `measure_pool` puts before a pool's own class.
 
     Overrides `_do_get`, `_do_return_conn` and `_invoke_creator`, which are SQLAlchemy's own extension
-    points for its pool classes but not documented; `test_pool.py` fails if a release renames them.
+    points for its pool classes but not documented; `test_engines.py` fails if a release renames them.
     """
 
     meter: PoolMeter

@@ -37,12 +37,12 @@ def measure_statements(engine: Engine) -> None:
 
     def failed(context: ExceptionContext) -> None:
         with _GUARD:
-            _note_failure(context)
+            meaning = meaning_of(context.original_exception)
+            _note_failure(meaning)
             started = getattr(context.execution_context, "started_seconds", None)
             if started is None or context.statement is None:
                 return
             seconds = time.perf_counter() - started
-            meaning = meaning_of(context.original_exception)
             _observe((system, database), context.statement, seconds, meaning or _UNKNOWN)
 
     event.listen(engine, "before_cursor_execute", before)
@@ -72,10 +72,9 @@ def count_transactions(engine: Engine) -> None:
     )
 
 
-def _note_failure(context: ExceptionContext) -> None:
+def _note_failure(meaning: Meaning | None) -> None:
     """Leave with the request what its last database error means, should it end in a 5xx."""
     record = current()
-    meaning = meaning_of(context.original_exception) if record is not None else None
     if record is not None and meaning is not None:
         record.seen_failure = (meaning.code, meaning.error_type)
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from firedrill_kit import routes as kit_routes
@@ -121,7 +120,7 @@ def table_of(app: FastAPI) -> RouteTable:
     """Read the routes of an app, with the prefixes their routers carry."""
     return RouteTable(
         (method, context.path)
-        for context in iter_route_contexts(app.routes)
+        for context in kit_routes.flat(app.routes)
         if context.path is not None
         for method in sorted(context.methods or ())
     )

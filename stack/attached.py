@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 from firedrill_kit.config import filled_text
 from firedrill_kit.config.sections import Process
 from stack.around import log_rotation, postgres_exporter, prober, watchers
+from stack.described import LOOPBACK
 from stack.part import Part
 from stack.prober.asked import asked_of
 from stack.programs import Programs
@@ -175,7 +176,7 @@ def _exporter(settings: Settings, programs: Programs, environment: Environment) 
         dsn = database.admin_dsn.read(environment)
         told = {"DATA_SOURCE_NAME": dsn}
         parts = urlsplit(dsn)
-        if parts.hostname in {"127.0.0.1", "localhost"} and "sslmode" not in parse_qs(parts.query):
+        if parts.hostname in LOOPBACK and "sslmode" not in parse_qs(parts.query):
             # The exporter's driver insists on TLS unless told; on loopback there is none.
             told["PGSSLMODE"] = "disable"
     return postgres_exporter(settings, programs, environment=told)

@@ -10,7 +10,7 @@ from firedrill_kit.config import FILE, Config, ConfigError, read
 
 ROOT = Path(__file__).resolve().parents[1]
 PORT_MIN = 1024
-_LOOPBACK = frozenset({"127.0.0.1", "localhost"})
+LOOPBACK = frozenset({"127.0.0.1", "localhost"})
 
 
 class SettingsError(Exception):
@@ -74,7 +74,7 @@ class Described:
 
     def taken(self) -> Iterator[tuple[str, int]]:
         """Ports on this machine that the running service has, by their keys."""
-        if not self.is_started and self.host in _LOOPBACK:
+        if not self.is_started and self.host in LOOPBACK:
             first = self.config.service.metrics_port
             yield "service.address", self.port
             yield from (("service.metrics_port", first + one) for one in range(self.workers))
@@ -92,7 +92,7 @@ def read_described(environment: Mapping[str, str]) -> Described:
         return Described(config)
     for key, address in (("otlp", config.service.otlp), ("address", config.service.address)):
         parts = urlsplit(address)
-        is_ours = parts.hostname in _LOOPBACK and (parts.port or 0) >= PORT_MIN
+        is_ours = parts.hostname in LOOPBACK and (parts.port or 0) >= PORT_MIN
         if not is_ours and (key == "otlp" or config.process):
             raise SettingsError(
                 f"{file}: service.{key}: nothing here listens on {address}; write"

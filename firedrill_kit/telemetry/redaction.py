@@ -6,6 +6,7 @@ a new line of code adds; the collector's allow-list is the third.
 """
 
 import re
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
@@ -57,35 +58,19 @@ _STATEMENTS = frozenset({"db.query.text", "db.statement"})
 def redact(span: ReadableSpan) -> ReadableSpan:
     """Return the span itself when it may leave as it is, else a copy without the rest."""
     attributes = span.attributes or {}
-    description = span.status.description
     sql = attributes.get("db.query.text")
     if (
         all(map(_is_allowed, attributes))
-        and (description is None or _CODE.fullmatch(description))
+        and _is_code(span.status)
         and (sql is None or without_literals(str(sql)) == sql)
         and all(_is_allowed(key) for event in span.events for key in event.attributes or ())
         and not any(link.attributes or link.context.trace_state for link in span.links)
     ):
         return span
-    return ReadableSpan(
-        name=span.name,
-        context=span.context,
-        parent=span.parent,
-        resource=span.resource,
-        attributes=_allowed(attributes),
-        events=[
-            Event(event.name, _allowed(event.attributes), event.timestamp) for event in span.events
-        ],
-        # Ids are all that a link is for here. The collector cannot reach the rest, and the trace state
-        # of a caller who is not trusted is that caller's text.
-        links=[Link(_ids_of(link.context)) for link in span.links],
-        kind=span.kind,
-        status=span.status
-        if description is None or _CODE.fullmatch(description)
-        else Status(span.status.status_code),
-        start_time=span.start_time,
-        end_time=span.end_time,
-        instrumentation_scope=span.instrumentation_scope,
+    # Ids are all that a link is for here. The collector cannot reach the rest, and the trace state of a
+    # caller who is not trusted is that caller's text.
+    return _copy(
+        span, _allowed, links=[Link(_ids_of(link.context)) for link in span.links], instead=None
     )
 
 
@@ -97,26 +82,42 @@ def mask(span: ReadableSpan) -> ReadableSpan:
     """
     attributes = span.attributes or {}
     texts = [attributes, *(event.attributes or {} for event in span.events)]
-    description = span.status.description
-    is_code = description is None or _CODE.fullmatch(description)
-    if is_code and not any(_is_to_be_masked(key) for found in texts for key in found):
+    if _is_code(span.status) and not any(
+        _is_to_be_masked(key) for found in texts for key in found
+    ):
         return span
+    return _copy(span, _masked, links=span.links, instead=MASKED)
+
+
+def _copy(
+    span: ReadableSpan,
+    clean: Callable[[Attributes], dict[str, AttributeValue]],
+    *,
+    links: Sequence[Link],
+    instead: str | None,
+) -> ReadableSpan:
+    """clean: of the attributes of the span and its events. instead: of a description that is no code."""
+    status = span.status
     return ReadableSpan(
         name=span.name,
         context=span.context,
         parent=span.parent,
         resource=span.resource,
-        attributes=_masked(attributes),
+        attributes=clean(span.attributes),
         events=[
-            Event(event.name, _masked(event.attributes), event.timestamp) for event in span.events
+            Event(event.name, clean(event.attributes), event.timestamp) for event in span.events
         ],
-        links=span.links,
+        links=links,
         kind=span.kind,
-        status=span.status if is_code else Status(span.status.status_code, MASKED),
+        status=status if _is_code(status) else Status(status.status_code, instead),
         start_time=span.start_time,
         end_time=span.end_time,
         instrumentation_scope=span.instrumentation_scope,
     )
+
+
+def _is_code(status: Status) -> bool:
+    return status.description is None or _CODE.fullmatch(status.description) is not None
 
 
 @lru_cache(maxsize=512)
