@@ -95,7 +95,7 @@ def _drills() -> Iterator[Batch]:
     # Those of a length together, the longest first: a batch lasts as long as its longest.
     names = sorted((file.stem for file in files), key=lambda name: (-took.get(name, 0.0), name))
     seeded = [(name, 1) for name in names]
-    seeded += [(name, seed) for seed in SEEDS for name in names if name in WITH_MORE_SEEDS]
+    seeded += [(name, seed) for name in names if name in WITH_MORE_SEEDS for seed in SEEDS]
     for first in range(0, len(seeded), SIDE_BY_SIDE):
         yield [
             Run(
