@@ -62,6 +62,10 @@ reference: $(INSTALLED)  ## rebuild the schema and the reference of firedrill.to
 	@$(PY) -m firedrill_kit.config --schema > firedrill_kit/config/firedrill.schema.json
 	@$(PY) -m firedrill_kit.config --reference > docs/firedrill-toml.md
 
+.PHONY: architecture
+architecture: $(INSTALLED)  ## draw the rooms of docs/architecture.md from the imports and their contracts
+	@$(PY) -m tests.contracts.architecture
+
 .PHONY: dashboards prove-dashboards screenshots
 dashboards: $(INSTALLED)  ## rebuild the dashboards' JSON from their code
 	@$(PY) -m dashboards.build

@@ -1,0 +1,1 @@
+"""The laboratory: load and faults against a running service, and the judgement of what paged."""

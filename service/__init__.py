@@ -1,0 +1,1 @@
+"""The demo service: four domains behind deadlines, admission and one taxonomy of failures."""

@@ -1,7 +1,7 @@
 """The composition root: configuration in, a running service out.
 
 Everything that has a lifetime is made here and handed on; no module below reads the environment. The
-order of the middlewares is the life of a request (docs/request.md): the first to see it is the first
+order of the middlewares is the life of a request (docs/architecture.md): the first to see it is the first
 that can refuse it, and the cheapest.
 """
 

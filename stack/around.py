@@ -12,7 +12,7 @@ from stack.readiness import answers
 from stack.settings import ROOT, Settings, variable
 
 LOG_MEGABYTES = 50
-"""All logs together; the rotation keeps it (architecture: the contract)."""
+"""All logs together; the rotation keeps it (docs/architecture.md)."""
 
 
 def watchers(settings: Settings, programs: Programs) -> list[Part]:

@@ -2,8 +2,8 @@
 
 Rendered where it is logged, written by a thread (`writer.py`). Exceptions are described, never printed:
 see `describe.py`. A newcomer's usual mistake is `log.info(f"...")`: the event is a fixed past-tense
-name from the failure matrix, values are fields, and a value never comes from a body, a token, a
-query string or a driver's message. What a field is called in the line: see `field_names.py`.
+name, of a failure its code (docs/architecture.md), values are fields, and a value never comes from a
+body, a token, a query string or a driver's message. What a field is called in the line: see `field_names.py`.
 """
 
 from __future__ import annotations
