@@ -51,7 +51,7 @@ resilience: $(INSTALLED)  ## cause each fault under load: what the service answe
 
 .PHONY: compose-check manifests
 compose-check: $(INSTALLED)  ## start docker-compose.yml here, without a registry (root, docker.io)
-	@$(PY) -m deploy.compose.stand_in
+	@$(PY) -m tests.compose
 
 manifests: $(INSTALLED)  ## rebuild what deploy/ makes of the rules, dashboards, lock and collector
 	@$(PY) -m deploy.image.lock

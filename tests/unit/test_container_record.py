@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from deploy.compose import record
-from deploy.compose.signal_check import Missing, Stop
+from tests.compose import record
+from tests.compose.signal_check import Missing, Stop
 
 FIGURES: dict[str, Any] = {
     "machine": "a machine",

@@ -71,10 +71,10 @@ def page(record: dict[str, Any]) -> str:
     stop = record.get("stop", {})
     return f"""# docker-compose.yml, started
 
-Written by `{record["command"]}` (`python -m deploy.compose.stand_in`) from docs/compose.json:
+Written by `{record["command"]}` (`python -m tests.compose`) from docs/compose.json:
 {record["date"]}, {record["machine"]}, load average {record["load_average_at_start"]} at the start.
 It starts the file as it is on a machine without a registry, from images that it makes there
-(deploy/compose/stand_in_images.py): all parts were healthy after {record["healthy_seconds"]} s.
+(tests/compose/images.py): all parts were healthy after {record["healthy_seconds"]} s.
 {_sum(record)}
 
 | check | result | seconds |

@@ -12,9 +12,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from deploy.compose.engine import Unusable, run
 from stack.programs import COLLECTOR, find_programs
 from stack.settings import ROOT
+from tests.compose.engine import Unusable, run
 
 PREFIX = "firedrill-stand-in"
 SUITE = "bookworm"

@@ -7,10 +7,10 @@ from typing import Any
 
 import httpx
 
-from deploy.compose import stand_in_images
-from deploy.compose.engine import Unusable, await_that, run
-from deploy.compose.signal_check import Missing
-from deploy.compose.stand_in_stack import DURATION_SECONDS, PROJECT, RATE, WORKERS, Stack
+from tests.compose import images
+from tests.compose.engine import Unusable, await_that, run
+from tests.compose.signal_check import Missing
+from tests.compose.stack import DURATION_SECONDS, PROJECT, RATE, WORKERS, Stack
 
 LOGS = "/var/lib/firedrill/logs"
 VERSION = "0.1.0"
@@ -45,13 +45,13 @@ def inside(stack: Stack) -> str:
 
 
 def sizes(figures: dict[str, Any]) -> str:
-    images = {
+    named = {
         "service": f"firedrill/service:{VERSION}",
         "load": f"firedrill/load:{VERSION}",
-        "base": f"{stand_in_images.PREFIX}/python:latest",
+        "base": f"{images.PREFIX}/python:latest",
     }
     size = ("docker", "image", "inspect", "--format", "{{.Size}}")
-    megabytes = {name: round(int(run(*size, image)) / 1e6) for name, image in images.items()}
+    megabytes = {name: round(int(run(*size, image)) / 1e6) for name, image in named.items()}
     figures["image_megabytes"] = megabytes
     return (
         f"service {megabytes['service']} MB, load {megabytes['load']} MB, of which"

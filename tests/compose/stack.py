@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from deploy.compose import stand_in_images
-from deploy.compose.engine import Unusable, run
-from deploy.compose.signal_check import Addresses
 from stack.settings import ROOT
+from tests.compose import images
+from tests.compose.engine import Unusable, run
+from tests.compose.signal_check import Addresses
 
 PROJECT = "firedrill-stand-in"
 STARTED = (
@@ -41,7 +41,7 @@ VIEWER = "http://127.0.0.1:3000"
 """The native viewer listens on loopback: it shares the collector's network namespace."""
 RELAY_PORT = 3001
 """From outside the namespace: a relay, of which loopback alone is published."""
-_VIEWER_COMMAND = ("python", "-m", "stack.viewer", "--db", "/tmp/traces.db", "--port")  # noqa: S108
+_VIEWER_COMMAND = ("python", "-m", "stack.viewer", "--db", "/tmp/traces.db", "--port")
 _SINCE_ALERTMANAGER_0_30 = "--dispatch.start-delay=1m"
 
 
@@ -50,17 +50,17 @@ class Stack:
 
     def __init__(self, work: Path, *, offset: int) -> None:
         self.with_collector = (
-            stand_in_images.collector() is not None and (ROOT / "otel-collector.yaml").exists()
+            images.collector() is not None and (ROOT / "otel-collector.yaml").exists()
         )
         self._ports = {name: port + offset for name, port in PORTS.items()}
         self._file = work / "override.yml"
         self._file.write_text(yaml.safe_dump(self._override()))
         self._environment = {
             "COMPOSE_PROFILES": "load,drill",
-            "PYTHON_IMAGE": f"{stand_in_images.PREFIX}/python",
+            "PYTHON_IMAGE": f"{images.PREFIX}/python",
             **{
-                variable: f"{stand_in_images.PREFIX}/{image}"
-                for variable, image in stand_in_images.IMAGE_VARIABLES.items()
+                variable: f"{images.PREFIX}/{image}"
+                for variable, image in images.IMAGE_VARIABLES.items()
             },
             **{f"{name}_PORT": str(port) for name, port in self._ports.items()},
         }
@@ -96,17 +96,15 @@ class Stack:
         alertmanager = [
             flag for flag in compose["alertmanager"]["command"] if flag != _SINCE_ALERTMANAGER_0_30
         ]
-        build = {"args": {"BUILD_IMAGE": f"{stand_in_images.PREFIX}/build"}}
+        build = {"args": {"BUILD_IMAGE": f"{images.PREFIX}/build"}}
         beside_the_collector = {
             "image": compose["service-1"]["image"],
             "network_mode": "service:otel-collector",
             "read_only": True,
-            "tmpfs": ["/tmp"],  # noqa: S108 - of the container
+            "tmpfs": ["/tmp"],
         }
         # The viewer is no part of the image: its charts' library comes from this machine.
-        libraries = [
-            f"{folder}:/opt/{folder.name}:ro" for folder in stand_in_images.folders_of("plotly")
-        ]
+        libraries = [f"{folder}:/opt/{folder.name}:ro" for folder in images.folders_of("plotly")]
         relay = ("--listen", RELAY_PORT, "--control", RELAY_PORT + 1)
         return {
             "services": {

@@ -1,4 +1,4 @@
-"""`python -m deploy.compose.stand_in`: starts docker-compose.yml for real on a machine without a registry.
+"""`python -m tests.compose`: starts docker-compose.yml for real on a machine without a registry.
 
 An override names the stand-in images, and removes what their older generations do not know; nothing else
 changes. Grafana, Tempo and Loki cannot be made here and are left out, and so is the collector where
@@ -17,11 +17,11 @@ from typing import Any
 
 import httpx
 
-from deploy.compose import containers, record, stand_in_images
-from deploy.compose.engine import Unusable, await_that, engine, run
-from deploy.compose.signal_check import Missing, Seen
-from deploy.compose.stand_in_stack import Stack
 from stack.settings import ROOT
+from tests.compose import containers, images, record
+from tests.compose.engine import Unusable, await_that, engine, run
+from tests.compose.signal_check import Missing, Seen
+from tests.compose.stack import Stack
 
 HEALTHY_SECONDS = 600
 """Patience: how long it took is in the record."""
@@ -93,14 +93,14 @@ def versions(stack: Stack, seen: Seen, figures: dict[str, Any]) -> str:
     }
     for program, (metric, label) in asked.items():
         found[program] = seen.prometheus.query(metric)[0][0][label]
-    if collector := stand_in_images.collector():
+    if collector := images.collector():
         found["collector"] = run(collector, "--version").split()[-1]
     figures["versions"] = found
     return ", ".join(f"{program} {version}" for program, version in found.items())
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m deploy.compose.stand_in", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.compose", description=__doc__)
     parser.add_argument("--work", type=Path, default=ROOT / ".local" / "stand-in")
     parser.add_argument("--port-offset", type=int, default=12000)
     parser.add_argument("--keep", action="store_true", help="leave the containers running")
@@ -118,7 +118,7 @@ def main(arguments: list[str]) -> int:
     try:
         load_average = round(os.getloadavg()[0], 1)
         with engine(given.work):
-            stand_in_images.make(given.work, say=say)
+            images.make(given.work, say=say)
             stack = Stack(given.work, offset=given.port_offset)
             stack.compose("config", "--quiet")
             for image in ("secrets", "load-master"):

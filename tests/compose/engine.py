@@ -24,7 +24,7 @@ def run(
 
     The legacy builder is asked for: a distribution's engine has no other.
     """
-    done = subprocess.run(  # noqa: S603 - commands of this package
+    done = subprocess.run(
         [*map(str, command)],
         check=False,
         text=True,
@@ -72,7 +72,7 @@ def engine(work: Path) -> Iterator[None]:
     ]
     with (
         (work / "dockerd.log").open("w") as log,
-        subprocess.Popen([*map(str, command)], stdout=log, stderr=log) as daemon,  # noqa: S603
+        subprocess.Popen([*map(str, command)], stdout=log, stderr=log) as daemon,
     ):
         try:
             await_that(
@@ -89,7 +89,7 @@ def engine(work: Path) -> Iterator[None]:
 
 def _answers() -> bool:
     asked = subprocess.run(
-        ["docker", "info", "--format", "{{.ServerVersion}}"],  # noqa: S607 - the caller's PATH
+        ["docker", "info", "--format", "{{.ServerVersion}}"],
         check=False,
         capture_output=True,
         text=True,
