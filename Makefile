@@ -53,7 +53,7 @@ resilience: $(INSTALLED)  ## cause each fault under load: what the service answe
 compose-check: $(INSTALLED)  ## start docker-compose.yml here, without a registry (root, docker.io)
 	@$(PY) -m tests.compose
 
-manifests: $(INSTALLED)  ## rebuild what deploy/ makes of the rules, dashboards, lock and collector
+manifests: $(INSTALLED)  ## rebuild what deploy/ makes of the rules, lock and collector
 	@$(PY) -m deploy.image.lock
 	@$(PY) -m deploy.kubernetes.build
 

@@ -1,9 +1,9 @@
-"""Makes the manifests whose contents live elsewhere: rules, dashboards, the collectors' configurations.
+"""Makes the manifests whose contents live elsewhere: rules, and the collectors' configurations.
 
 `python -m deploy.kubernetes.build` writes `generated/`; a test rebuilds and compares. The rules are those
-that Prometheus loads natively, with the cluster's `env`; the dashboards are told where the runbooks are;
-otel-collector.yaml is the file as it is; the agents' configuration takes from it what both do alike.
-Committed, so that `kubectl apply -k` needs no Python.
+that Prometheus loads natively, with the cluster's `env`; otel-collector.yaml is the file as it is; the
+agents' configuration takes from it what both do alike. Committed, so that `kubectl apply -k` needs no
+Python. The dashboards are taken from `dashboards/` as they are; `--runbooks-url` is written into them.
 """
 
 import argparse
@@ -22,13 +22,12 @@ from stack.settings import ROOT
 
 GENERATED = Path(__file__).parent / "generated"
 COLLECTOR = ROOT / "otel-collector.yaml"
+DASHBOARDS = ROOT / "dashboards"
 AGENT = Path(__file__).parent / "telemetry" / "agent-config.yaml"
 ENVIRONMENT = "cluster"
 GRAFANA_URL = "https://grafana.example.com"
 RUNBOOKS_URL = "https://runbooks.example.com"
 """Where links of pages and dashboards lead; `--grafana-url` and `--runbooks-url` say yours."""
-CONFIG_MAP_BYTES_MAX = 1024 * 1024
-"""The API server refuses larger ones."""
 
 
 def rules(grafana_url: str, runbooks_url: str) -> list[dict[str, Any]]:
@@ -66,17 +65,9 @@ def agent() -> dict[str, Any]:
     return {"extensions": shared["extensions"], **own}
 
 
-def config_map(name: str, data: dict[str, str], labels: dict[str, str]) -> dict[str, Any]:
-    """Files by their names. Raises ValueError when they do not fit."""
-    if sum(map(len, data.values())) > CONFIG_MAP_BYTES_MAX:
-        message = f"{name}: more than {CONFIG_MAP_BYTES_MAX} bytes"
-        raise ValueError(message)
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": name, "labels": labels},
-        "data": data,
-    }
+def config_map(name: str, data: dict[str, str]) -> dict[str, Any]:
+    """Files by their names."""
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
 
 
 def ingress(runbooks_url: str) -> dict[str, Any]:
@@ -95,24 +86,21 @@ def ingress(runbooks_url: str) -> dict[str, Any]:
 
 
 def manifests(grafana_url: str, runbooks_url: str) -> dict[str, list[dict[str, Any]]]:
-    """File below `generated/` → its documents. Raises AlertSourceError, OSError, ValueError."""
+    """File below `generated/` → its documents. Raises AlertSourceError, OSError."""
     return {
         "rules.yaml": rules(grafana_url, runbooks_url),
         "runbooks.yaml": [ingress(runbooks_url)],
-        # A map each, as the sidecar of Grafana's chart wants them; together they would not fit one.
-        "dashboards.yaml": [
-            config_map(
-                f"dashboard-{file.stem}",
-                {file.name: with_runbooks(file.read_text(encoding="utf-8"), runbooks_url)},
-                {"grafana_dashboard": "1"},
-            )
-            for file in sorted((ROOT / "dashboards").glob("*.json"))
-        ],
         "collector.yaml": [
-            config_map("otel-collector", {COLLECTOR.name: COLLECTOR.read_text("utf-8")}, {}),
-            config_map("collector-agent", {"agent.yaml": yaml_of([agent()])}, {}),
+            config_map("otel-collector", {COLLECTOR.name: COLLECTOR.read_text("utf-8")}),
+            config_map("collector-agent", {"agent.yaml": yaml_of([agent()])}),
         ],
     }
+
+
+def tell_dashboards(runbooks_url: str) -> None:
+    """Write the address into the dashboards themselves: kustomize takes files as they are."""
+    for file in DASHBOARDS.glob("*.json"):
+        file.write_text(with_runbooks(file.read_text("utf-8"), runbooks_url), encoding="utf-8")
 
 
 def text_of(documents: list[dict[str, Any]]) -> str:
@@ -145,10 +133,12 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.kubernetes.build", description=__doc__)
     parser.add_argument("--out", type=Path, default=GENERATED)
     parser.add_argument("--grafana-url", default=GRAFANA_URL)
-    parser.add_argument("--runbooks-url", default=RUNBOOKS_URL)
+    parser.add_argument("--runbooks-url")
     given = parser.parse_args(arguments)
-    addresses = given.grafana_url.rstrip("/"), given.runbooks_url.rstrip("/")
+    addresses = given.grafana_url.rstrip("/"), (given.runbooks_url or RUNBOOKS_URL).rstrip("/")
     try:
+        if given.runbooks_url:
+            tell_dashboards(addresses[1])
         given.out.mkdir(parents=True, exist_ok=True)
         for name, documents in manifests(*addresses).items():
             (given.out / name).write_text(text_of(documents), encoding="utf-8")
