@@ -130,8 +130,8 @@ def _short(record: dict[str, Any]) -> str:
         f"| {program} | {ran.get(program, '-')} | {named(part)} |"
         for program, part in _IN_THE_FILE.items()
     )
-    return f"""- Not started: {unstarted}. No package client has them; their files are
-  held to the keys that their references name (tests/contracts/test_compose.py). The native viewer stands
+    return f"""- Not started: {unstarted}. No package client has them; the keys of
+  their files were looked up in their references, and no test does that again. The native viewer stands
   where Tempo and Loki are, on loopback, through a relay.
 - Started by Compose {ran.get("Compose", "-")} and Docker {ran.get("Docker", "-")}. {_v2(v2)}
 - Other generations than the file names have run:
