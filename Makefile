@@ -123,9 +123,10 @@ drills-quick: $(INSTALLED)  ## the two that are part of `make test`
 	@$(PY) -m loadtests.drills --quick
 
 .PHONY: lint check test
-lint: $(INSTALLED)  # style, format, types
+lint: $(INSTALLED)  ## style, format, words, types
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m ruff format --check --quiet .
+	@$(PY) -m tests.contracts.plain_english
 	@$(PY) -m mypy --no-error-summary $(CODE)
 
 check: lint  ## the fast part of the tests: under a minute

@@ -1,6 +1,6 @@
 """Classes of routes in PromQL: what selects them, and what they are promised; `slo.py` makes the rules.
 
-Which classes there are is said by [slo] of firedrill.toml. The usual mistake is a route in no class: it has
+Which classes there are stands in [slo] of firedrill.toml. The usual mistake is a route in no class: it has
 no budget, and no page.
 """
 

@@ -122,7 +122,7 @@ def lines(found: list[Row], *, width: int = WIDTH_MIN) -> Iterator[str]:
 def _proven(row: Row) -> str:
     if row.proof is not None:
         return f"{row.proof.drill}, {row.proof.seconds:.0f} s"
-    return "no drill yet" if row.is_heard else "told to nobody: it only holds others back"
+    return "no drill yet" if row.is_heard else "sent to nobody: it only holds others back"
 
 
 def _waits(need: frozenset[str]) -> str:

@@ -94,7 +94,7 @@ def _pool() -> list[Panel]:
         ),
         graph(
             "Callers that got no connection",
-            "Good: zero. timeout: waited in vain. waiter_limit: the queue was full. connect_gate: connecting "
+            "Good: zero. timeout: waited too long. waiter_limit: a queue was full. connect_gate: connecting "
             "failed a moment ago, so nobody tries. The first two are a full pool, the third a server that is "
             "not there.",
             Query(f"sum(rate(db_client_connection_timeouts_total{{{HERE}}}[{RATE}]))", "timeout"),
@@ -256,7 +256,7 @@ def _server() -> list[Panel]:
         ),
         graph(
             "Longest transaction at the server",
-            "Good: under a second. Whoever holds a lock shows here as a line that rises by a second per "
+            "Good: under a second. The holder of a lock shows here as a line that rises by a second per "
             "second, whether it is ours or somebody at a prompt.",
             Query(
                 f"max by (state) (pg_stat_activity_max_tx_duration{{{_SERVER}}})",

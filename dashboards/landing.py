@@ -49,7 +49,7 @@ def _symptoms() -> list[Panel]:
     return [
         rows(
             "Pages firing",
-            "Good: empty. What the pager is told. The alert's name opens its runbook; "
+            "Good: empty. What the pager is sent. The alert's name opens its runbook; "
             "scope says which routes it covers.",
             Query(
                 "max by (alertname, scope, http_route) "
@@ -235,7 +235,7 @@ def _promises() -> list[Panel]:
         rejected_fields(
             "Fields behind the 422s",
             "Good: a few callers' mistakes. One field at the top with one type of error is a contract that "
-            "moved: `missing` after a release of a client, `extra_forbidden` after one of ours.",
+            "moved: `missing` after a release of a client, `extra_forbidden` after our own.",
             to_route="Contract",
         ),
         number(

@@ -1,7 +1,7 @@
 """What a colour means, the same on every chart: by the pattern of a series' name.
 
 Green is success, blue what is neither, orange the caller's or the user's doing, purple the provider's or the
-database's, red ours. Classes of one meaning are its shades, so that two of them are told apart.
+database's, red ours. Classes of one meaning are its shades, so that two of them can be distinguished.
 """
 
 from collections.abc import Iterable, Mapping

@@ -31,7 +31,7 @@ def dashboard() -> models.Dashboard:
     return framed(
         UID,
         "Firedrill / OAuth and calendar",
-        "One refresh per grant, whoever asks and however many replicas; and whose fault it is when it fails.",
+        "One refresh per grant, for all callers and all replicas; and whose fault it is when it fails.",
         [
             ("Refreshes", _refreshes()),
             ("Under concurrency", _concurrency()),
@@ -48,7 +48,7 @@ def _refreshes() -> list[Panel]:
         graph(
             "Refreshes by outcome",
             "Good: success; superseded is a replica that came second and used what the first one got. "
-            "Everything else is told apart on the right by who has to act.",
+            "Everything else is split on the right by who has to act.",
             Query(f"sum by (outcome) (rate({_REFRESHES}[{RATE}]))", "{{outcome}}"),
             unit="ops",
             stacked=True,

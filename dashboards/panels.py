@@ -1,4 +1,4 @@
-"""A thin layer over the SDK's panel builders: what every panel of ours has, said once.
+"""A thin layer over the SDK's panel builders: what each of our panels has, written once.
 
 A panel here has a title, a description that says what good looks like and what to do, a unit, the templated
 data source, and queries with a legend. Only the types that the viewer draws too are offered. Threshold

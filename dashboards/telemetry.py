@@ -196,7 +196,7 @@ def _exports() -> list[Panel]:
         ),
         graph(
             "Log lines, written and dropped",
-            "Good: written, none dropped. Lines are dropped when whoever reads our output stands still, "
+            "Good: written, none dropped. Lines are dropped when the reader of our output stands still, "
             "instead of the service standing still with it.",
             Query(
                 f"sum by (level, result) (rate(log_records_total{{{HERE}}}[{RATE}])) > 0",

@@ -1,4 +1,4 @@
-"""The committed dashboards, told where the runbooks of an installation are."""
+"""The committed dashboards, with the address of an installation's runbooks."""
 
 import json
 

@@ -28,7 +28,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(prog="firedrill", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     of_init = commands.add_parser("init", help="write a first firedrill.toml for an application")
-    of_init.add_argument("application", help="MODULE:ATTRIBUTE, as uvicorn is told: app.main:app")
+    of_init.add_argument("application", help="MODULE:ATTRIBUTE, as for uvicorn: app.main:app")
     of_init.add_argument("--into", type=Path, default=Path(FILE), metavar="FILE", help=f"({FILE})")
     of_init.add_argument("--force", action="store_true", help="overwrite the file")
     given = parser.parse_args(arguments)

@@ -1,7 +1,7 @@
 """`python -m loadtests SCENARIO [--host URL] [--rate 40] [--duration S] [--seed 1] [--workers 1] [--web]`
 
 Without --host it loads the stack of this checkout, all replicas of it. Exit codes: 0 every limit held,
-1 one is broken (each is said with its figure), 2 could not run, or the generator was late and the result
+1 one is broken (each is printed with its figure), 2 could not run, or the generator was late and the result
 is void, 130 interrupted, and mended.
 """
 

@@ -1,7 +1,7 @@
 """Locust's side of the load tests: options, the conductor that breaks and mends, the verdict at the end.
 
 `make load SCENARIO=steady` calls it; `locust -f loadtests/locustfile.py --host URL` opens the web page, and
-`--master`, `--worker` distribute it. Exit codes: 0 every limit held, 1 one is broken (each is said with its
+`--master`, `--worker` distribute it. Exit codes: 0 every limit held, 1 one is broken (printed with its
 figure), 2 it could not run, or the generator was late and the result is void.
 """
 
@@ -88,7 +88,7 @@ def _course_of(options: Any) -> Course:
 
 
 def _begin(environment: Any, **_: Any) -> None:
-    # A worker may be told to start while Locust still makes its runner.
+    # A worker may be asked to start while Locust still makes its runner.
     _prepared.wait()
     options = environment.parsed_options
     is_worker = isinstance(environment.runner, WorkerRunner)

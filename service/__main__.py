@@ -1,6 +1,6 @@
 """`python -m service`: one service process.
 
-Exit 0 after a stop, 1 when it cannot run or would run blind, 2 when it is told nonsense.
+Exit 0 after a stop, 1 when it cannot run or would run blind, 2 when its configuration is wrong.
 """
 
 import asyncio

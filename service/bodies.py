@@ -13,7 +13,7 @@ from service.failures import Failure
 from service.routes import FORM, RouteSpec
 
 FORM_BYTES_MAX = 16 * 1024
-"""Whoever signs in is not known yet, and a form of 1 MiB of `&` takes 0.3 s of the event loop to parse."""
+"""Who signs in is not known yet, and a form of 1 MiB of `&` takes 0.3 s of the event loop to parse."""
 CLOSE = {"Connection": "close"}
 """Sent where the rest of a body is still to come: it must not be taken for the next request."""
 

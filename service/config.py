@@ -20,7 +20,7 @@ Seconds = Annotated[float, Field(gt=0)]
 
 
 class Config(BaseSettings):
-    """What one service process is told.
+    """The configuration of one service process.
 
     Environment variables are the field names in upper case: `SERVICE_PORT=8001`.
     """

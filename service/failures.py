@@ -284,7 +284,7 @@ CSRF_FAILED = _declare(
     "csrf_failed",
     403,
     CALLER,
-    "The request cannot be told from a forged one",
+    "The request cannot be distinguished from a forged one",
     "Fetch a token from `GET /api/v1/auth/csrf` in the same session and send it in `X-CSRF-Token`, from our own pages.",
     alert="CsrfRejectionSpike",
     explanation="A request that changes something and is authenticated by a cookie must prove that our own page sent it.",
@@ -455,7 +455,7 @@ CALENDAR_FORBIDDEN = _declare(
     409,
     CALLER,
     "Google does not let this account use a calendar",
-    "Ask whoever administers the Google account to allow Google Calendar, or connect another account; `reauth_url` says where.",
+    "Ask the administrator of the Google account to allow Google Calendar, or connect another account; `reauth_url` says where.",
     explanation="The Google account has no calendar, is disabled, or its administrator does not allow this service. Trying again changes nothing.",
 )
 PROVIDER_UNAVAILABLE = _declare(

@@ -53,7 +53,7 @@ class CatchAll:
     """ASGI middleware: nothing leaves it but an answer.
 
     Cancellation passes: it is the deadline's or the server's way to end the work.
-    on_failure: told of each failure that is answered.
+    on_failure: called with each failure that is answered.
     """
 
     def __init__(

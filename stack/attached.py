@@ -177,6 +177,6 @@ def _exporter(settings: Settings, programs: Programs, environment: Environment) 
         told = {"DATA_SOURCE_NAME": dsn}
         parts = urlsplit(dsn)
         if parts.hostname in LOOPBACK and "sslmode" not in parse_qs(parts.query):
-            # The exporter's driver insists on TLS unless told; on loopback there is none.
+            # The exporter's driver insists on TLS by default; on loopback there is none.
             told["PGSSLMODE"] = "disable"
     return postgres_exporter(settings, programs, environment=told)

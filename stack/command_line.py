@@ -1,4 +1,4 @@
-"""How our commands refuse what they are told: one line that says what to do, exit code 2."""
+"""How our commands refuse wrong arguments: one line that says what to do, exit code 2."""
 
 import argparse
 from typing import NoReturn

@@ -1,6 +1,6 @@
 """Walks the chain from the service to the pager and says for each hop whether it is alive.
 
-Each hop is asked by itself, so a dead one does not hide the next; what is said is what a person
+Each hop is asked by itself, so a dead one does not hide the next; its line says what a person
 would look at first. The last hop sends a synthetic alert, which the routing keeps from paging.
 """
 

@@ -7,7 +7,7 @@ from stack.settings import Settings
 
 
 def service_environment(settings: Settings, credentials: Credentials) -> dict[str, str]:
-    """What every program that uses the service's own code is told."""
+    """What every program that uses the service's own code gets."""
     return {
         "DATABASE_PORT": str(settings.port_for_others("postgres")),
         "DATABASE_PASSWORD": credentials.postgres_app,

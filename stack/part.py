@@ -44,5 +44,5 @@ class Part:
 
 
 def python(*arguments: str | int | Path) -> list[str]:
-    """The command of a module of ours."""
+    """The command of one of our modules."""
     return [sys.executable, "-m", *map(str, arguments)]

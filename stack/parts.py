@@ -127,7 +127,7 @@ def proxy_name(part: str) -> str:
 
 
 def _proxy(settings: Settings, part: str) -> Part:
-    """The fault proxy that others reach a part through. It lets all pass until it is told otherwise."""
+    """The fault proxy that others reach a part through. It lets all pass until it is set otherwise."""
     port = settings.proxy_port(part)
     control = port + 1
     target = f"127.0.0.1:{settings.ports[part]}"

@@ -49,7 +49,7 @@ _SETTINGS = {
     "max_wal_size": "256MB",
     "log_line_prefix": "%m [%p] %q%u@%d ",
     "log_lock_waits": "on",
-    # Below the service's lock_timeout of 500 ms: a deadlock is told from a lock that lasts.
+    # Below the service's lock_timeout of 500 ms: a deadlock is distinguished from a lock that lasts.
     "deadlock_timeout": "250ms",
     "log_min_duration_statement": "500ms",
     # No values in the log: neither parameters, nor the DETAIL line, nor the failing statement.

@@ -135,7 +135,7 @@ def _gone_within(process: Running, seconds: float) -> bool:
 
 
 def _reap(pid: int) -> None:
-    """Collect a child of ours; a process of an earlier run is not, and needs nothing."""
+    """Collect our child; a process of an earlier run is not, and needs nothing."""
     try:
         os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:

@@ -44,7 +44,7 @@ def free_port() -> int:
 def _own_ports() -> Iterator[int]:
     """Every tenth port of a thousand that this process alone gives away, again and again.
 
-    Whoever holds the first one has the thousand; the kernel lets go of it when the process ends.
+    The process that holds the first one has the thousand; the kernel lets go of it when the process ends.
     """
     claim = socket.socket()
     for first in range(20_000, 32_000, 1_000):

@@ -22,7 +22,7 @@ class State:
     has_collector: bool = False
     """Decided at the first `up`: it has the ports on which the viewer receives otherwise."""
     proxies: tuple[str, ...] = ()
-    """Decided then too: others were told their addresses."""
+    """Decided then too: others have their addresses."""
     fingerprint: str = ""
     """Of the firedrill.toml that it stands around; empty for the demo."""
 

@@ -1,4 +1,4 @@
-"""Chromium, and a server of ours for it to look at."""
+"""Chromium, and one of our servers for it to look at."""
 
 import shutil
 import socket
@@ -58,7 +58,7 @@ def opened(browser: Browser, url: str, width: int = 1280, theme: str = "dark") -
 
 @contextmanager
 def served(make: Callable[[], ASGIApp]) -> Iterator[str]:
-    """The address of an application of ours. It is made and served in one thread, as SQLite wants it."""
+    """The address of one of our applications. It is made and served in one thread, as SQLite wants it."""
     running: list[uvicorn.Server] = []
 
     def serve(listener: socket.socket) -> None:

@@ -50,7 +50,7 @@ ROLES: Mapping[postgres.Role, str] = {
 
 
 def make_secrets(home: Path) -> None:
-    """Make what is missing. Files are readable by whoever the volume is mounted for, and by nobody else.
+    """Make what is missing. Only a container that mounts the volume can read the files.
 
     The images of PostgreSQL, Grafana and the exporter each run as an account of their own.
     """

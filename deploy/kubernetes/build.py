@@ -115,7 +115,7 @@ def yaml_of(documents: list[dict[str, Any]]) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Several lines stay several lines; nothing is said by reference."""
+    """Several lines stay several lines; no anchors and aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - of the base class
         return True

@@ -74,7 +74,7 @@ class Break(Section):
     kill_connections: Seconds | None = None
     """Every connection of the service to the database is ended, again and again after so many seconds."""
     blackhole: Name | None = None
-    """Nothing moves on the way to the `database` or an upstream, and nobody is told; needs its `proxy`."""
+    """Nothing moves on the way to the `database` or an upstream, and nobody notices; needs its `proxy`."""
     refuse: Name | None = None
     """The way to it refuses connections and resets those that are open; needs its `proxy`."""
     latency: Latency | None = None

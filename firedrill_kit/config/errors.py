@@ -36,7 +36,7 @@ _TEXTS = {
     "less_than_equal": "it must be at most {le:g}; write a smaller number",
     "literal_error": "there is no such choice; write {expected}",
 }
-"""Every other kind is told in pydantic's words; a test asks that none is left."""
+"""Every other kind is reported in pydantic's words; a test asks that none is left."""
 
 
 class ConfigError(Exception):
@@ -72,7 +72,7 @@ def lines_of(error: ValidationError, file: Path) -> list[str]:
 
 
 def _line_of(error: ErrorDetails, file: Path) -> str:
-    # What a validator of a table's names finds is told with this at the end.
+    # What a validator of a table's names finds is reported with this at the end.
     is_name = error["loc"][-1:] == ("[key]",)
     where = error["loc"][:-1] if is_name else error["loc"]
     key = [part + 1 if isinstance(part, int) else part for part in where]

@@ -11,7 +11,7 @@ INTRODUCTION = """\
 # firedrill.toml
 
 One file describes one FastAPI service: what it is called, what it promises, and how it is asked, loaded
-and broken. Only `[service]` with a name is needed; what a section is left out for is said where it is.
+and broken. Only `[service]` with a name is needed; each section says what is missing without it.
 `firedrill init app.main:app` writes a first one, guessed from the application, for a person to edit.
 
 - **Secrets stand in it as `$NAME` only**: a variable of the environment, read when it is used. A field that

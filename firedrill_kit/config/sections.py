@@ -80,7 +80,7 @@ class Links(Section):
 
 
 class Runbooks(Section):
-    """Commands that the runbooks tell whoever is on call to run. Without one, they say it in words.
+    """Commands that the runbooks give to the person on call. Without one, they say it in words.
 
     ```toml
     [runbooks]

@@ -1,6 +1,6 @@
 """`$NAME` in a file: a variable of the environment that stands where a secret would.
 
-The file holds the name only. The value is read when it is used, handed to whoever uses it, and part of
+The file holds the name only. The value is read when it is used, handed to its user, and part of
 no message. `{word}` is filled in the same way, by Firedrill itself: `{token}`, `{n}`, `{port}`.
 """
 
@@ -108,7 +108,7 @@ def _look_at(value: object, within: tuple[str, ...], *, is_secret: bool) -> None
         if not math.isfinite(value):
             raise ValueError(f"{name} is no number that JSON can carry; write a finite one")
     else:
-        raise ValueError(f"{name} is a date or time, which JSON cannot carry; write it in quotes")  # noqa: TRY004 - told as every wrong value
+        raise ValueError(f"{name} is a date or time, which JSON cannot carry; write it in quotes")  # noqa: TRY004 - reported as every wrong value
 
 
 def _header(headers: dict[str, str]) -> dict[str, str]:

@@ -29,7 +29,7 @@ _NOT_TWICE = re.compile(
 
 @dataclass(frozen=True)
 class Guesses:
-    """One application, as far as it can be told from outside.
+    """One application, as far as it can be seen from outside.
 
     mix: routes that can be asked for as they stand. others: those that need something filled in.
     tables: by name, those that drills may lock. named_by: table to the routes whose code names it.

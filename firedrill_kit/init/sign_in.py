@@ -110,7 +110,7 @@ def _fields(operation: Operation, kind: str) -> dict[str, Any] | None:
 
 
 def _token(operation: Operation) -> str | None:
-    """The key of the answer; where the document says nothing of it, what most services call it."""
+    """The key of the answer; where the document does not say it, what most services call it."""
     answer = operation.answer
     properties = answer.get("properties", {})
     if not properties:

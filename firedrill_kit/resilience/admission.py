@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 IN_VAIN_SECONDS = 5.0
-"""How long nobody waits for a place after one waited in vain: a line is for what comes at once. Under three
+"""How long nobody waits for a place after one waited too long: a line is for what comes at once. Under three
 times the capacity the p99 of a refusal is 0.8 s with it and with `_Class.coming`, 6.0 s without: each had
 cost its span and its authentication."""
 
@@ -83,7 +83,7 @@ class Admission:
         self._clock = clock
 
     def check(self, name: str) -> None:
-        """Raise OverloadedError when nobody can get a place of the class, whoever it may be.
+        """Raise OverloadedError when no caller can get a place of the class.
 
         What has no body takes its place two rounds of the event loop later, since `Deadline` makes a task
         of it. Until then it counts as coming: a slow round lets in many at once.
@@ -175,7 +175,7 @@ class Admission:
 
 
 class Door:
-    """ASGI middleware: refuses what cannot be admitted, whoever calls.
+    """ASGI middleware: refuses what cannot be admitted, for every caller.
 
     class_of: the class of a scope, None: always admitted. Raises OverloadedError.
     """

@@ -1,6 +1,6 @@
 """What may lie here of bodies that are still arriving: for each caller, and for all together.
 
-Waiting for a body takes no place at admission, so its bound is here. Whoever holds too much loses what has
+Waiting for a body takes no place at admission, so its bound is here. Who holds too much loses what has
 been arriving longest: a caller whose bodies come at once is never in the way of one whose bodies do not
 come, even if both have the same address.
 """
@@ -39,7 +39,7 @@ class Arrivals:
 
     @contextmanager
     def arriving(self, caller: str, limit: asyncio.Timeout) -> Iterator[Callable[[int], None]]:
-        """Hold what arrives; gives a function that is told of each number of bytes.
+        """Hold what arrives; gives a function to call with each number of bytes.
 
         limit: of the time it may take; it ends at once when the caller holds too much.
         """

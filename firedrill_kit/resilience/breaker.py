@@ -1,7 +1,7 @@
 """A circuit breaker for asyncio: at most one probe while half-open, and no verdict from the past.
 
 None of the five asyncio breakers tried limits half-open probes (50 of 50 callers went through), so this
-one is our own. One breaker watches one peer in one process: four processes are four breakers. It is told
+one is our own. One breaker watches one peer in one process: four processes are four breakers. It hears
 about *attempts*, not about logical calls, so retries inside it count. A newcomer's usual mistake is to
 count a cancelled caller or a refused request (4xx) as a failure of the peer: those are NEUTRAL.
 """
@@ -38,7 +38,7 @@ class CircuitOpenError(Exception):
 
 @dataclass(slots=True)
 class Attempt:
-    """One call under way. Whoever made it sets `outcome`; what raises or is cancelled stays NEUTRAL."""
+    """One call under way. Its caller sets `outcome`; what raises or is cancelled stays NEUTRAL."""
 
     generation: int
     outcome: Outcome = Outcome.NEUTRAL
@@ -51,7 +51,7 @@ class Breaker:
     While only one subject's attempts fail and others' succeed, it is that subject that has trouble, not the
     peer: it stays closed.
 
-    clock: seconds of any origin, never running backwards. on_transition: told (old, new) at once; it
+    clock: seconds of any origin, never running backwards. on_transition: called with (old, new) at once; it
     must not raise.
     """
 

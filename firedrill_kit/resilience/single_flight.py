@@ -1,6 +1,6 @@
 """Single flight: many callers with the same key share one piece of work and its result.
 
-The work runs in a task of its own, detached from whoever asked first: a caller that is cancelled or
+The work runs in a task of its own, detached from the caller that came first: a caller that is cancelled or
 runs out of time leaves, the work goes on. The task starts with an empty context, so it inherits neither
 a deadline, a trace nor a request record. A newcomer's usual mistake is to remove the entry in the
 caller's `finally`: a cancelled caller then lets a second flight start beside the first.

@@ -1,6 +1,6 @@
-"""How many callers were answered how, lately: counts of distinct ones, by what they were told last.
+"""How many callers were answered how, lately: counts of distinct ones, by their last answer.
 
-A share of requests is made by whoever sends most of them; a share of callers is not. Who they are stays
+A share of requests is made by the callers that send most; a share of callers is not. Who they are stays
 in here: labels hold counts only. The newcomer's mistake is to add up replicas and to believe the number:
 a caller of two replicas is counted by both.
 """
@@ -27,7 +27,7 @@ class RecentCallers:
         self._seen: dict[tuple[str, str], dict[str, tuple[float, str, str]]] = {}
 
     def note(self, route: str, method: str, caller: str, client_version: str, status: int) -> None:
-        """Remember the answer; 422 rejects, below 400 serves, the rest says nothing of the contract."""
+        """Remember the answer; 422 rejects, below 400 serves, the rest says nothing about the contract."""
         if client_version == PROBER or not caller:
             return
         if status != 422 and status >= 400:

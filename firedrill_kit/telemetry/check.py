@@ -41,7 +41,7 @@ async def verify_statement(
 ) -> list[str]:
     """Return what is wrong with the span of one statement; call it when a database is there.
 
-    Statements of other tasks meanwhile are told apart by their trace.
+    Statements of other tasks meanwhile are distinguished by their trace.
     """
     with (
         _ended(tracing, SpanKind.CLIENT) as clients,

@@ -33,7 +33,7 @@ class SpanQueue(SpanProcessor):
     """The processor that exports.
 
     spans: counter by result (exported, failed, dropped_queue_full). queued, capacity_gauge: set here.
-    clean: what leaves of a span. log: where losses are told.
+    clean: what leaves of a span. log: where losses are reported.
     A full queue drops the newest: the first spans of an incident are the ones that explain it.
     """
 

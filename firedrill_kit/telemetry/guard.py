@@ -10,7 +10,7 @@ from functools import cache
 from types import TracebackType
 
 Report = Callable[[str, Exception], None]
-"""Told where the bug was and what it raised."""
+"""Called with where the bug was and what it raised."""
 
 
 def _say_nothing(where: str, error: Exception) -> None:

@@ -2,7 +2,7 @@
 
 `Edge` turns what the layers inside wrote into the request's record into the histogram sample, the
 canonical log line and the counters. `SpanMarks` exists because the server span ends inside `send` of
-the last body part: what it shall carry must be set when the answer starts, and not by whoever comes
+the last body part: what it shall carry must be set when the answer starts, and not by the code that comes
 back from `await app()`.
 """
 
@@ -55,7 +55,7 @@ def mark_disconnected(scope: Mapping[str, Any]) -> None:
     """Note that the connection of this request was lost; call it before the answer is complete.
 
     For the server's protocol: an application that does not read from a caller who has left is not
-    told by ASGI.
+    notified by ASGI.
     """
     record = scope.get("firedrill.record")
     if record is not None:
@@ -68,7 +68,7 @@ class Edge:
     resolve: scope to the route, never raising; unmatched paths share one template.
     scheme: of the address that callers use, for `url_scheme`; None: as the server says.
     names_requests: whether `X-Request-Id` is added to every answer. log: where its lines go.
-    is_outermost: whether no other tracing may have begun; a span that runs is then none of ours.
+    is_outermost: whether no other tracing may have begun; a span that runs is then not our own.
     duration: by method, scheme, route, status, error type. active: by method, scheme, route.
     client_requests: by route, version, method, status. callers: who was answered how.
     Puts "firedrill.record" and "firedrill.route" into the scope. To be made after `logs.configure`.

@@ -25,7 +25,7 @@ def bounded_method(method: str) -> str:
 
 
 def error_type_of(status: int) -> str:
-    """Return `error.type` of an answer: its status when that is an error of ours, else empty."""
+    """Return `error.type` of an answer: its status when that is our error, else empty."""
     return str(status) if status >= 500 else ""
 
 

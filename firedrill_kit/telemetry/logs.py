@@ -48,7 +48,7 @@ log: FilteringBoundLogger = structlog.get_logger()
 
 # Loggers whose messages are known to hold no values of callers; of others only the template is kept.
 _QUOTED_LOGGERS = ("uvicorn.", "alembic.")
-# Their failures are counted and told by the span queue, in words that quote nobody.
+# Their failures are counted and reported by the span queue, in words that quote nobody.
 _MUTED_LOGGERS = ("opentelemetry", "urllib3")
 _LEVELS = {"warn": "warning", "critical": "error", "exception": "error", "fatal": "error"}
 _GUARD = guard("logs")

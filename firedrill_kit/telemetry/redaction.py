@@ -75,7 +75,7 @@ def redact(span: ReadableSpan) -> ReadableSpan:
 
 
 def mask(span: ReadableSpan) -> ReadableSpan:
-    """Return the span without what must not leave, all other attributes of whoever set them kept.
+    """Return the span without what must not leave, all other attributes kept.
 
     For an application whose own attributes nobody has listed. Values under names of secrets and texts of
     exceptions are masked, literals in statements replaced.

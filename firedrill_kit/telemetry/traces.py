@@ -1,6 +1,6 @@
 """Tracing: the provider, what is instrumented, and the helpers for our own spans.
 
-Every span is recorded and sent; which traces are kept is said by the attribute `firedrill.trace.keep`
+Every span is recorded and sent; which traces are kept stands in the attribute `firedrill.trace.keep`
 and done by the collector. Exceptions are recorded by type, never by text. A newcomer's usual mistake is the
 SDK's own `start_as_current_span`, which records the message and the stack: use `span`.
 """
@@ -131,7 +131,7 @@ def start_tracing(
     targets of the metrics call it. queue_spans: how many may wait. timeout_seconds: of one export,
     retries included. error_type: names an exception for `error.type`, from a closed set. provider: one
     that takes spans already and gets ours as well. clean: what leaves of a span. log: where losses are
-    told.
+    reported.
     Raises ValueError for a network that is none.
     """
     global _current  # noqa: PLW0603 - a process has one tracing, as it has one stdout

@@ -1,7 +1,7 @@
 """Writes lines from a thread of its own, behind a bounded queue.
 
 A reader of stdout that stops reading must not stop the event loop (measured: it froze for 3.95 s), so
-`put` only appends. What does not fit, or cannot be written, is counted by level and told in one
+`put` only appends. What does not fit, or cannot be written, is counted by level and reported in one
 line, `telemetry_dropped`, when writing works again. Every line ends up written or dropped: the two
 counters add up to the lines put, less those still queued.
 """

@@ -6,7 +6,7 @@ from loadtests.judge.drill import Drill
 DRILL = Drill(
     name="collector_down",
     what="The receiver of traces is killed: a ticket, no page, and no request fails.",
-    # Whoever takes them: the collector where it is built, the viewer where it is not.
+    # What takes them: the collector where it is built, the viewer where it is not.
     breaks=(kill("collector", "viewer"),),
     expects=(),
     tickets=frozenset({"TelemetryExportFailing"}),

@@ -1,4 +1,4 @@
-"""Our secret at the provider was rotated and nobody told the service."""
+"""Our secret at the provider was rotated and the service still has the old one."""
 
 from loadtests.faults.provider import provider
 from loadtests.judge.drill import Drill

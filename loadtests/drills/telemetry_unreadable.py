@@ -1,4 +1,4 @@
-"""Signals are written and nobody can read them: whoever is paged by something else finds nothing."""
+"""Signals are written and nobody can read them: a person who is paged by something else finds nothing."""
 
 from loadtests.faults.network import cut
 from loadtests.judge.drill import Drill

@@ -10,7 +10,7 @@ from loadtests.world.interface import Mend, World
 class Fault:
     """One thing that is broken by real means.
 
-    what: as it is told. cause: breaks it. mends: what undoes it, as data that can be written down
+    what: as it is printed. cause: breaks it. mends: what undoes it, as data that can be written down
     before anything is broken, so that another process can do it when this one is killed.
     after_seconds: from the start of a drill's first fault. lasts_seconds: then it is mended before the
     others are; None: it lasts until all are.

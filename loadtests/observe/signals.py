@@ -30,7 +30,7 @@ async def signals(
 ) -> dict[str, Any]:
     """What was found behind the panels and the exemplars between two times (seconds since 1970).
 
-    The panels that this drill is said to fill must have data too. empty_before: of `empty_now`; what had
+    The panels that this drill is declared to fill must have data too. empty_before: of `empty_now`; what had
     data then, such as the page itself, needs none once all is mended.
     """
     give_up = time.monotonic() + RULES_SECONDS

@@ -45,7 +45,7 @@ def page(record: Mapping[str, Mapping[str, Any]]) -> str:
         if name in plain:
             told = (
                 "Plain: SQLAlchemy's pool as it comes (5 + 10 connections, 30 s), no deadline, no"
-                " admission, no breaker, and whoever finds a token expired refreshes it."
+                " admission, no breaker, and each request that finds a token expired refreshes it."
             )
             lines += _beside(
                 f"{name}: beside a plain configuration", told, rows[name], plain[name], "plain"
@@ -82,7 +82,7 @@ def _beside(
     beside: Mapping[str, Any],
     column: str,
 ) -> list[str]:
-    """Two configurations side by side; a figure that only one of them has is told as well."""
+    """Two configurations side by side; a figure that only one of them has is shown as well."""
     theirs = {limit["name"]: limit for limit in beside["limits"]}
     ours = {limit["name"]: limit for limit in row["limits"]}
     names = [*ours, *(one for one in theirs if one not in ours)]

@@ -17,7 +17,7 @@ from stack.settings import ROOT, read_settings
 
 DOCS = ROOT / "docs"
 WRITTEN = ("docs/**", "README.md", "alerting/alerts/*/runbook.md")
-"""By `make record`: that these differ from the commit says nothing of what is measured."""
+"""By `make record`: that these differ from the commit says nothing about what is measured."""
 LINE_CHARACTERS = 4000
 """What is longer is spread over several lines: a run stays one row, one line."""
 _LOAD_AT_START = os.getloadavg()[0]
@@ -44,7 +44,7 @@ def read(file: Path) -> dict[str, Any]:
 
 
 def write(file: Path, record: object) -> None:
-    """Put a record in place of its predecessor: whoever reads meanwhile sees one of the two."""
+    """Put a record in place of its predecessor: a reader meanwhile sees one of the two."""
     replace(file, f"{_spread(record)}\n")
 
 

@@ -118,7 +118,7 @@ it broken, a quarter mended.
 - **normal after**: from the mend until no request fails or is late any more and {NORMAL_SHARE:.0%} of a
   second's answers take less than {SLOW_SECONDS * 1000:g} ms. Promised: {RECOVERY_SECONDS_MAX:g} s.
 - **connections left**: checked out or idle in a transaction, after the last answer. Promised: 0.
-- **`/readyz`**: what a balancer was told while it lasted. A database that every replica shares is no reason
+- **`/readyz`**: what a balancer saw while it lasted. A database that every replica shares is no reason
   to take all of them away; a schema object that this version needs is.
 
 The plain configuration is the same code without its pool limits, statement limits, deadlines, admission,

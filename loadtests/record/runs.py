@@ -1,4 +1,4 @@
-"""The record of a load test: what `docs/load.md` and whoever compares two runs read."""
+"""The record of a load test: what `docs/load.md` is made of, and what a comparison of two runs reads."""
 
 from collections import Counter
 from collections.abc import Sequence

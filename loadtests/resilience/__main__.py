@@ -2,7 +2,7 @@
 
 Each fault that was measured replaces its row in the record; a void one does not.
 
-Exit codes: 0 every promise kept, 1 one broken (each is said), 2 could not run, or the generator was late
+Exit codes: 0 every promise kept, 1 one broken (each is printed), 2 could not run, or the generator was late
 and the result is void. `--plain` measures the plain configuration, which promises nothing.
 """
 

@@ -48,7 +48,7 @@ def judge(run: Run) -> list[Limit]:
         *(Limit(f"{code} in hold", count) for code, count in codes.items()),
         Limit("p99 of a refusal", p99(refused), "s", most=REFUSED_SECONDS_MAX),
         Limit("p99 of a refusal of a sync", p99(refused_later), "s"),
-        # Whoever has a connection waits for the lock as long as `lock_timeout` lets it.
+        # A request that has a connection waits for the lock as long as `lock_timeout` lets it.
         Limit("p99 of db_lock_timeout", p99(waited), "s"),
         slower(run, "p99 of unrelated", UNRELATED, during="hold"),
         Limit("p99 of others in the pool", ratio(p99(shared), p99(shared_calm)), "x calm"),

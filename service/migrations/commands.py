@@ -46,7 +46,7 @@ def head() -> str:
 async def upgrade(config: Config, *, revision: str = "head", say: Say = print) -> None:
     """Bring the database to the revision, one transaction a revision, as the schema's owner.
 
-    say: told each step in one line. Raises Refused.
+    say: called with each step, one line. Raises Refused.
     """
     _known(revision)
     async with _connected(config, config.migration_user, config.migration_password) as connection:

@@ -105,7 +105,7 @@ class Authentication:
             )
         except CsrfRejected as rejected:
             raise refuse_forgery(rejected) from rejected
-        # The signature proves that the session is one of ours, whoever's it is.
+        # The signature proves that we made the session, not whose it is.
         self._note(TokenFormat.SESSION, own_session_id.hex())
 
     def _note(self, token_format: TokenFormat, name: str) -> None:

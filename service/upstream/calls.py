@@ -296,7 +296,7 @@ class Calls:
                     raise _BodyTooLargeError
 
     def _url_of(self, call: Call) -> str:
-        """Return the address of the call; of its query only what says nothing of anybody's calendar."""
+        """Return the address of the call; of its query only what says nothing about a user's calendar."""
         query = {
             name: value if name in SHOWN_PARAMETERS else "REDACTED"
             for name, value in (call.query or {}).items()

@@ -162,7 +162,7 @@ class CalendarProvider:
 def open_http(
     config: Config, *, transport: httpx.AsyncBaseTransport | None = None
 ) -> httpx.AsyncClient:
-    """Return the connections to the provider; whoever opens them closes them.
+    """Return the connections to the provider; the opener closes them.
 
     transport: in place of the network.
     """

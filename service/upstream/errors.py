@@ -86,7 +86,7 @@ BY_TRANSPORT_ERROR: Mapping[type[Exception], Meaning] = {
     httpx.ReadTimeout: _TIMEOUT,
     httpx.WriteTimeout: _TIMEOUT,
     httpx.ConnectTimeout: replace(_TIMEOUT, is_unanswered=False),
-    # No connection of ours was free: says nothing about the provider.
+    # None of our connections was free: says nothing about the provider.
     httpx.PoolTimeout: replace(_TIMEOUT, is_unanswered=False, outcome=Outcome.NEUTRAL),
     httpx.ConnectError: _NEVER_SENT,  # refused, unreachable, no such name
     httpx.ProxyError: _NEVER_SENT,

@@ -1,4 +1,4 @@
-"""The dead-man: whether Prometheus is alive, told from the stamps it puts on Watchdog. Pure; time comes in.
+"""The dead-man: whether Prometheus is alive, judged by the stamps it puts on Watchdog. Pure; time comes in.
 
 The newcomer's mistake: counting notifications as beats. Alertmanager repeats Watchdog from memory for minutes
 after Prometheus has stopped (204 s measured), so only the stamp that the rule wrote counts, and a resolved

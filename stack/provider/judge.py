@@ -72,7 +72,7 @@ class Tally:
 
 
 class TokenCall:
-    """A call being judged. outcome: set by whoever knows; `unfinished` if nobody could say."""
+    """A call being judged. outcome: set by the code that knows; `unfinished` if nobody could say."""
 
     outcome = "unfinished"
 
@@ -102,7 +102,7 @@ class Judge:
                 tally.token.leave(call.outcome)
 
     def calendar_call(self, grant: Grant | None) -> Callable[[str], None]:
-        """Count one call at the calendar; the function returned is told what became of it."""
+        """Count one call at the calendar; the function returned takes what became of it."""
         now = self._monotonic()
         tallies = self._tallies(grant)
         for tally in tallies:

@@ -3,7 +3,7 @@ Calendar v3.
 
 Only shapes live here, no decision. A newcomer would get two things wrong: the token endpoint
 speaks RFC 6749 errors (`{"error": "invalid_grant"}`) while the Calendar API speaks Google's own
-error object, and the Calendar API uses 403 both for quota and for permission, told apart by
+error object, and the Calendar API uses 403 both for quota and for permission, distinguished by
 `errors[].reason` alone.
 """
 

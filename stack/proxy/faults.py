@@ -100,7 +100,7 @@ class FaultProxy:
             self._listen()
         if mode in {"refuse", "reset"}:
             self.reset_connections()
-        # Whoever waits holds the old event; whoever waits next finds the new one.
+        # A task that waits holds the old event; one that waits next finds the new one.
         self._changed.set()
         self._changed = asyncio.Event()
 

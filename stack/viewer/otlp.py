@@ -23,7 +23,7 @@ REASONS = {
     "times": "no start, or an end before it",
     "too_large": "larger than is kept",
 }
-"""Why one span or log line of a batch is refused, and what its sender is told."""
+"""Why one span or log line of a batch is refused, as its sender gets it."""
 Refused = Counter[str]
 """How many items of a batch were refused, by a key of REASONS."""
 

@@ -56,7 +56,7 @@ _POLICY = (
 
 
 class SafeHeaders:
-    """Middleware: what a browser may do with an answer of ours."""
+    """Middleware: what a browser may do with our answers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -109,7 +109,7 @@ async def _shell(_: Request) -> Response:
 
 
 async def _static(request: Request) -> Response:
-    """A file of ours, by name: only those that were there at the start, so no path leads out."""
+    """One of our files, by name: only those that were there at the start, so no path leads out."""
     file = _static_files().get(request.path_params["name"])
     if file is None:
         return PlainTextResponse("not here\n", 404)

@@ -23,13 +23,13 @@ GIVEN_UP = 100_000
 
 
 class Whereabouts(Enum):
-    """Why a trace is not among the kept ones, as it is said to who asks for it."""
+    """Why a trace is not among the kept ones, as the page shows it."""
 
     DROPPED = "not kept: there was no room for it while it waited to be decided"
     NOT_KEPT = "not kept: no failure, not slow, not in the sample"
     WAITING = "not here yet: something of it has arrived, its root has not; known within 30 s"
     UNKNOWN = (
-        "nothing of it is here: not arrived yet, older than two hours, or not a trace of ours"
+        "nothing of it is here: not arrived yet, older than two hours, or not one of our traces"
     )
 
 

@@ -109,7 +109,7 @@ def log_is_rotated(stack: Stack) -> str:
 
 
 def fault_proxy(stack: Stack) -> str:
-    """Healthy; lets PostgreSQL through, and does not when it is told so."""
+    """Healthy; lets PostgreSQL through, and does not when it is asked to block."""
     stack.compose("up", "-d", "fault-proxy")
 
     def is_healthy() -> bool:
@@ -129,7 +129,7 @@ def fault_proxy(stack: Stack) -> str:
     httpx.post(stack.url("FAULT_PROXY"), json={"mode": "blackhole"}, timeout=10).raise_for_status()
     if reaches_postgres():
         raise Missing("PostgreSQL answers through a black hole")
-    return f"healthy after {seconds:.0f} s; PostgreSQL answers through it, and not when told so"
+    return f"healthy after {seconds:.0f} s; PostgreSQL answers through it, and not when asked to block"
 
 
 def load(stack: Stack) -> str:

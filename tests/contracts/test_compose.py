@@ -86,7 +86,7 @@ def test_memory_limits_add_up_to_what_the_readme_says() -> None:
 
 @pytest.mark.parametrize("name", sorted(SERVICES.keys() - TASKS - {"load-master", "load-worker"}))
 def test_wait_means_ready(name: str) -> None:
-    """Each part has a check, or the prober vouches for it."""
+    """Each part has a check, or the prober checks it."""
     if name in WITHOUT_A_SHELL:
         vouched = SERVICES["prober"]["healthcheck"]["test"]
         assert any(f"//{name}:{WITHOUT_A_SHELL[name]}/" in word for word in vouched)

@@ -93,7 +93,7 @@ def test_legends_and_columns_name_labels_of_the_result(dashboard: dict[str, Any]
 def test_a_fixed_colour_or_link_belongs_to_a_series_of_the_panel(
     dashboard: dict[str, Any],
 ) -> None:
-    """An override that matches nothing is a line in the wrong colour, and nobody is told."""
+    """An override that matches nothing is a line in the wrong colour, and nobody notices."""
     for panel in panels(dashboard):
         legends = {target["legendFormat"] for target in panel["targets"]}
         headings = {

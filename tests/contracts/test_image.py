@@ -114,7 +114,7 @@ def test_the_locks_of_the_images_are_up_to_date(name: str) -> None:
 
 @pytest.mark.parametrize("name", lock.IMAGES)
 def test_what_a_distribution_of_an_image_needs_is_in_the_image(name: str) -> None:
-    """No import of ours tells: pip is told to take nothing but what the lock names."""
+    """No import of our own shows it: pip takes nothing but what the lock names."""
     everything = lock.read_lock(lock.LOCK.read_text())
     inside = lock.read_lock((lock.FOLDER / name).read_text()).keys()
 
@@ -172,7 +172,7 @@ def _missing(files: Collection[Path], locked_in: str) -> set[str]:
 
 
 def _reached(files: set[Path]) -> set[Path]:
-    """These modules of ours, and all of ours that they import, directly or not."""
+    """These modules, and all of this repository that they import, directly or not."""
     while True:
         modules = {module for file in files for module in _imported(file)}
         places = {ROOT / module.replace(".", "/") for module in modules}

@@ -1,4 +1,4 @@
-"""The manifests for a cluster: valid by the published schemas, and at one with the rest of the project.
+"""The manifests for a cluster: valid by the published schemas, and consistent with the rest of the project.
 
 Of the Prometheus operator's objects there is no published schema in the packages used here: a field of
 theirs is checked by its name alone.

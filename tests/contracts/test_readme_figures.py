@@ -13,14 +13,16 @@ from stack.settings import ROOT
 README = ROOT / "README.md"
 
 
-@pytest.mark.parametrize(("record", "told"), [("drills", drill_figures), ("load", load_figures)])
+@pytest.mark.parametrize(
+    ("record", "rewritten"), [("drills", drill_figures), ("load", load_figures)]
+)
 def test_the_readme_quotes_the_record(
-    record: str, told: Callable[[str, dict[str, Any]], str]
+    record: str, rewritten: Callable[[str, dict[str, Any]], str]
 ) -> None:
     text = README.read_text()
     content = json.loads((DOCS / f"{record}.json").read_text())
 
-    assert told(text, content) == text, "written by make record and never by hand"
+    assert rewritten(text, content) == text, "written by make record and never by hand"
 
 
 def test_other_figures_would_be_another_readme() -> None:

@@ -53,7 +53,7 @@ class Example:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Of its processes: nothing else of ours reaches them."""
+        """Of its processes: nothing else in this repository reaches them."""
         programs = programs_of(self.folder / "requirements.txt")
         return {
             "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}",

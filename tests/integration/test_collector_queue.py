@@ -70,7 +70,7 @@ def test_a_back_end_that_was_away_gets_each_span_that_the_queue_held(tmp_path: P
     with running_collector(tmp_path) as collector:
         collector.back_end.stop()
         send_all(collector, spans)
-        # It is away for as long as it takes to be tried in vain.
+        # It is away for as long as a failed try takes.
         log = tmp_path / "collector.log"
         until(lambda: "Exporting failed" in log.read_text(), "an export that failed")
         assert collector.back_end.spans == []

@@ -144,7 +144,7 @@ async def test_a_stall_is_in_the_samples_of_the_loop_on_asyncio_as_well() -> Non
 
 
 async def test_nothing_is_broken_where_nobody_has_said_what(tmp_path: Path) -> None:
-    """The stack of this checkout must not be broken while another host is met."""
+    """The stack of this checkout must not be broken while another host is loaded."""
     record = await record_of(StallingServer(), tmp_path, "pool_exhaustion")
 
     assert "LOADTEST_OWNER_DSN" in record["void"]

@@ -219,7 +219,7 @@ async def test_a_database_that_cannot_be_asked_is_no_drift(config: Config) -> No
 async def test_a_change_behind_a_locked_table_is_looked_at_later(
     watch: SchemaWatch, execute: Execute
 ) -> None:
-    """Reading a definition waits for its table; whoever holds it is no drift."""
+    """Reading a definition waits for its table; a holder of its lock is no drift."""
     await watch.check()
     await execute("CREATE TABLE notes (id int)")
     await execute("BEGIN; LOCK TABLE settings IN ACCESS EXCLUSIVE MODE")

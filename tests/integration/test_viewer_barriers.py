@@ -119,7 +119,7 @@ def test_alerts_are_read_pages_first_and_one_card_each(page: Page) -> None:
     page.goto("/alerts")
 
     expect(page.locator(".alerts h2")).to_have_text(
-        ["Pages 1", "Tickets 1", "Pending 1", "Held back 2", "Told to nobody 1"]
+        ["Pages 1", "Tickets 1", "Pending 1", "Held back 2", "Sent to nobody 1"]
     )
     expect(page.locator(".alert header a")).to_have_text(
         [

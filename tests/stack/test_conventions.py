@@ -75,7 +75,7 @@ def test_spans(stack: Stack, caused: str) -> None:
 def lines(stack: Stack) -> Iterator[dict[str, Any]]:
     for part in ("service-*", "prober", "provider", "pager", "second-channel", "viewer"):
         for file in (stack.local / "logs").glob(f"{part}.jsonl"):
-            # The first line of some is for whoever started it by hand.
+            # The first line of some is for a person who started it by hand.
             said = file.read_text().splitlines()
             yield from (json.loads(line) for line in said if line.startswith("{"))
 

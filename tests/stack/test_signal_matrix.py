@@ -1,4 +1,4 @@
-"""Each signal of each part, as it stands in the back ends: of a stack of ours, or of one elsewhere.
+"""Each signal of each part, as it stands in the back ends: of our own stack, or of one elsewhere.
 
 With MATRIX_SERVICE_URL, MATRIX_PROMETHEUS_URL, MATRIX_TRACES_URL and MATRIX_PROVIDER_URL set (all
 four), the same questions go to that stack: the containers', for one (`make compose-check`). What

@@ -32,7 +32,7 @@ class Clock:
 
 
 class Watched:
-    """A breaker with its clock and the transitions it told."""
+    """A breaker with its clock and the transitions it reported."""
 
     def __init__(self) -> None:
         self.clock = Clock()

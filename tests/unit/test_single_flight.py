@@ -10,7 +10,7 @@ _trace = contextvars.ContextVar("trace", default="none")
 
 
 class Work:
-    """Counts its runs and ends when it is told to."""
+    """Counts its runs and ends when the test lets it."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.runs = 0

@@ -1,4 +1,4 @@
-"""`/metrics` of the servers of ours, as a scraper with odd headers meets it."""
+"""`/metrics` of our servers, as a scraper with odd headers meets it."""
 
 from collections.abc import Callable
 from pathlib import Path

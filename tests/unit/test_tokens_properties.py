@@ -1,4 +1,4 @@
-"""What must hold for every set of claims, whoever made it.
+"""What must hold for every set of claims.
 
 `HYPOTHESIS_PROFILE=thorough` tries 50,000 examples of each.
 """

@@ -1,6 +1,6 @@
 """`python -m loadtests.drills.runner.demo`: three minutes from nothing to a page and back, as it happens.
 
-Exit codes: 0 all went as it should, 1 something did not (it is said), 2 could not run, 130 interrupted.
+Exit codes: 0 all went as it should, 1 something did not (it is printed), 2 could not run, 130 interrupted.
 """
 
 import asyncio

@@ -88,7 +88,7 @@ async def _credentials(session: AsyncSession, email: str) -> _Credentials | None
 async def _open_session(
     session: AsyncSession, account_id: int, secret: str, *, lifetime: timedelta
 ) -> None:
-    # Whoever signs in clears up after themselves, so that the table needs no sweeper.
+    # Each sign-in clears up after its account, so that the table needs no sweeper.
     await session.execute(
         delete(LoginSession).where(
             LoginSession.account_id == account_id, LoginSession.expires_at <= func.now()

@@ -1,4 +1,4 @@
-"""An access token, or the reason why there is none, as the caller is told and as it is counted."""
+"""An access token, or the reason why there is none, as it is answered and as it is counted."""
 
 from dataclasses import dataclass, field
 

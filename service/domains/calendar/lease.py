@@ -159,7 +159,7 @@ async def store(
 ) -> bool:
     """Store new tokens if the version is still the one claimed; say whether it was.
 
-    None keeps what is there. Whoever took the lease over meanwhile keeps it: their call is under way.
+    None keeps what is there. A holder that took the lease over meanwhile keeps it: their call is under way.
     """
     is_mine = Grant.lease_owner == held.owner
     statement = (

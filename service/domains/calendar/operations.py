@@ -93,7 +93,7 @@ async def events_page(
 ) -> tuple[Sequence[Event], str | None]:
     """Return the caller's events from the cursor on, earliest first, and the next page's cursor.
 
-    Raises Failure(VALIDATION_FAILED) for a cursor that is not one of ours.
+    Raises Failure(VALIDATION_FAILED) for a cursor that this service did not give.
     """
     statement = select(Event).where(Event.account_id == caller.account_id)
     if cursor is not None:

@@ -51,7 +51,7 @@ class Renewal:
         self._clock = clock
 
     async def lead(self, held: Claim, asked_at: float) -> AccessToken | None:
-        """Refresh with the lease in hand; None when another's result stands instead of ours."""
+        """Refresh with the lease in hand; None when another's result stands instead of our own."""
         if held.abandoned_by is not None:
             metrics.OAUTH_LEASE_TAKEOVERS.labels(PROVIDER).inc()
             _log.warning("oauth_lease_takeover", attempt=held.attempt.hex)

@@ -6,12 +6,12 @@ import { ago } from "./format.js";
 const REFRESH_SECONDS = 5;
 const ALIKE = ["alertname", "severity", "service", "env"]; // what the alerts of one card have in common
 const LABELS = ["scope", "http_route", "instance", "tier"];
-const SECTIONS = ["Pages", "Tickets", "Pending", "Held back", "Told to nobody"]; // as they are read
+const SECTIONS = ["Pages", "Tickets", "Pending", "Held back", "Sent to nobody"]; // as they are read
 const RANK = { page: 0, ticket: 1 };
 
 // A severity that we do not know is taken for a page.
 function section({ state, labels }) {
-  if (labels.severity === "none") return "Told to nobody";
+  if (labels.severity === "none") return "Sent to nobody";
   if (state === "pending") return "Pending";
   if (state !== "firing") return "Held back";
   return labels.severity === "ticket" ? "Tickets" : "Pages";
@@ -32,7 +32,7 @@ export async function alerts(name, bar, main) {
   const book = el("article", { className: "runbook", tabIndex: 0, role: "region", ariaLabel: "Runbook" },
     el("p", { className: "none" }, "Choose an alert: its runbook opens here."));
   const page = { keys: {}, close: () => clearTimeout(page.timer) };
-  bar.replaceChildren(el("h1", {}, "What the pager is told, and what is held back"));
+  bar.replaceChildren(el("h1", {}, "What the pager is sent, and what is held back"));
   main.replaceChildren(el("div", { className: "beside" }, list, book));
   document.title = "Alerts";
 

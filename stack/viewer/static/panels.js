@@ -32,7 +32,7 @@ export class Panel {
     this.node.dataset.state = "waiting";
   }
 
-  // Ask and draw. What was drawn stays until the new is there; an error is said over it and mends itself.
+  // Ask and draw. What was drawn stays until the new is there; an error is shown over it and mends itself.
   async refresh() {
     const { variables, range } = this.board;
     this.asking?.abort();

@@ -10,12 +10,12 @@ const MOST = 200;
 const DEEPEST_INDENT = 12;
 const LONG = 2000; // characters; a longer value scrolls in a box of its own
 
-// Grafana's address of a search, with TraceQL or LogQL in it, as one of ours.
+// Grafana's address of a search, with TraceQL or LogQL in it, as one in this viewer.
 export function fromExplore(query) {
   let pane = {};
   try {
     [pane] = Object.values(JSON.parse(query.get("panes") || "{}"));
-  } catch { /* not an address of ours: all traces */ }
+  } catch { /* not one of our addresses: all traces */ }
   const asked = pane?.queries?.[0] || {};
   const text = asked.query || asked.expr || "";
   const found = {};

@@ -440,7 +440,7 @@ async def test_callers_cancelled_at_any_moment_leave_a_stored_refresh(
 
 
 class ScriptedProvider(CalendarProvider):
-    """Answers a refresh when it is told to; stands for a process that is paused in the middle."""
+    """Answers a refresh when the test lets it; stands for a process that is paused in the middle."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(httpx.AsyncClient(), config)

@@ -1,4 +1,4 @@
-"""What a caller's own deadline ends is nobody else's business, and no failure of ours."""
+"""What a caller's own deadline ends is nobody else's business, and no failure of the service."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -155,7 +155,7 @@ async def test_a_limit_of_the_project_stops_everybody_at_once(
     odd: Connected,
     honest: list[Connected],
 ) -> None:
-    """The other way round: told apart, not let off."""
+    """The other way round: distinguished, not let off."""
     limit = {"mode": "rate_limit_exceeded_429", "retry_after_seconds": 30}
     await google.behave(grant=odd.grant, calendar=limit)
     first = await client.post(SYNC, headers=odd.headers)

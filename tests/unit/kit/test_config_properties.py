@@ -1,4 +1,4 @@
-"""What must hold for every file, whoever wrote it: a Config, or lines that say why not.
+"""What must hold for every file: a Config, or lines that say why not.
 
 `HYPOTHESIS_PROFILE=thorough` tries 50,000 examples of each.
 """

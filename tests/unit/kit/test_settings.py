@@ -1,4 +1,4 @@
-"""What the kit is told: by the call, the environment, firedrill.toml, else by the application."""
+"""Where the kit's settings come from: the call, the environment, firedrill.toml, else the application."""
 
 import subprocess
 import sys
