@@ -18,12 +18,12 @@ from service.upstream import CalendarProvider
 routes = router("/api/v1/calendar", "calendar")
 
 
-def _provider(request: Request) -> CalendarProvider:
+async def _provider(request: Request) -> CalendarProvider:
     provider: CalendarProvider = request.app.state.provider
     return provider
 
 
-def _grants(request: Request) -> Grants:
+async def _grants(request: Request) -> Grants:
     grants: Grants = request.app.state.grants
     return grants
 
