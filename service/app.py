@@ -229,7 +229,7 @@ class Service:
         self._chores.append(asyncio.create_task(work, name=name))
 
     async def _count_grants(self) -> None:
-        counts = await self.database.run(calendar.count_grants, idempotent=True)
+        counts = await calendar.count_grants(self.database)
         for status, count in counts.items():
             metrics.OAUTH_GRANTS.labels(metrics.PROVIDER, status).set(count)
 
@@ -237,7 +237,7 @@ class Service:
         """None when the database does not answer: then nothing is known yet."""
 
         async def one_statement() -> None:
-            await self.database.run(calendar.count_grants, idempotent=True)
+            await calendar.count_grants(self.database)
 
         try:
             return await check.verify_statement(self.tracing, one_statement)

@@ -5,18 +5,18 @@ found. The tokens' rules are in `tokens` and `claims`, the cookie's in `sessions
 """
 
 from service.security.authentication import Authentication, Identity
-from service.security.callers import Caller, UnitOfWork, Work, resolve
+from service.security.callers import Caller, CallerQuery, UnitOfWork, Work
 from service.security.composition import Security
 from service.security.tokens import TokenIssuer, TokenVerifier
 
 __all__ = [
     "Authentication",
     "Caller",
+    "CallerQuery",
     "Identity",
     "Security",
     "TokenIssuer",
     "TokenVerifier",
     "UnitOfWork",
     "Work",
-    "resolve",
 ]

@@ -2,7 +2,7 @@
 
 FastAPI parses the body before it runs dependencies: an anonymous `{bad` would be answered 422, and
 anybody could have a megabyte parsed. Whether account or session still exist is asked later, by
-`callers.resolve`, in the same transaction as the work.
+`callers`, together with the work.
 """
 
 from collections.abc import Iterable

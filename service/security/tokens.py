@@ -3,7 +3,7 @@
 joserfc does the cryptography and the parsing; what stands here is our policy: size before parsing,
 one algorithm, keys by id out of a dict, whole seconds only, a longest lifetime, exact claims.
 Every refusal is a `TokenRejected` with a reason out of a closed set. Asking whether the account
-exists is `callers.resolve`'s.
+exists is `callers`'.
 """
 
 import json

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from service.accounts import Role
 from service.app import Service
-from service.security import Caller, Identity, resolve
+from service.security import Caller, Identity, UnitOfWork
 from service.security.claims import TokenFormat
 from service.security.tokens import TokenIssuer
 from tests.integration.conftest import NewAccount, Someone
@@ -105,7 +105,7 @@ async def test_the_role_is_the_databases_whatever_the_token_says(
     await owner.execute("UPDATE accounts SET role = $2 WHERE id = $1", someone.id, stored.value)
     identity = Identity(TokenFormat.ENHANCED, someone.id, someone.email, claimed)
 
-    caller = await service.database.run(lambda session: resolve(session, identity))
+    caller = await UnitOfWork(service.database, service.app.state.security, identity).caller()
 
     assert caller == Caller(someone.id, someone.email, stored, TokenFormat.ENHANCED)
 
@@ -144,7 +144,7 @@ async def test_a_request_leaves_one_verification_span_with_its_format(
     ]
 
 
-async def test_one_statement_finds_the_caller_and_shares_the_connection_with_the_work(
+async def test_one_statement_finds_the_caller_and_what_is_read(
     service: Service, client: httpx.AsyncClient, someone: Someone
 ) -> None:
     await client.put(PROFILE, json=NEW_PROFILE, headers=someone.headers)
@@ -158,4 +158,4 @@ async def test_one_statement_finds_the_caller_and_shares_the_connection_with_the
     assert answer.status_code == 200
     (trace_id,) = transactions
     statements = [span for span in spans.of_trace(trace_id) if span.kind.name == "CLIENT"]
-    assert len(statements) == 2
+    assert [span.name for span in statements] == ["SELECT accounts profiles"]

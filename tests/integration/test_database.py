@@ -14,7 +14,7 @@ from firedrill_kit import metrics as core_metrics
 from firedrill_kit.driver_errors import connect_failure
 from service import failures, metrics
 from service.config import Config
-from service.database import MISSING, Database, optional
+from service.database import Database
 from service.failures import Failure, Mode
 from stack.postgres import Postgres
 from stack.proxy import FaultProxy
@@ -152,13 +152,16 @@ async def test_a_poisoned_transaction_is_our_own_mistake(database: Database) -> 
     assert (caught.value.mode, caught.value.cause) == (failures.INTERNAL_ERROR, "in_failed_tx")
 
 
-async def test_a_query_that_is_refused_counts_as_missing_where_it_is_optional(
-    database: Database,
+@pytest.mark.parametrize("sql", ["SELECT * FROM pg_authid", "SELECT absent FROM parent"])
+async def test_what_an_optional_read_lacks_is_no_failure_and_breaks_nothing(
+    database: Database, sql: str
 ) -> None:
-    async def operation(session: AsyncSession) -> object:
-        return await optional(session, lambda: session.execute(text("SELECT * FROM pg_authid")))
+    assert await database.read_optional(text(sql)) is None
 
-    assert await database.run(operation) is MISSING
+    assert (await database.read(text("SELECT 1")))[0][0] == 1
+    with pytest.raises(Failure) as caught:
+        await database.read_optional(text("SELECT 1/0"))
+    assert caught.value.mode is failures.CONSTRAINT_VIOLATION
 
 
 @pytest.mark.parametrize(
@@ -176,17 +179,6 @@ def test_why_a_connection_could_not_be_opened(
     error: type[asyncpg.PostgresError], reason: str
 ) -> None:
     assert connect_failure(error("no")).reason == reason
-
-
-async def test_an_optional_query_does_not_poison_the_transaction(database: Database) -> None:
-    async def operation(session: AsyncSession) -> tuple[object, int]:
-        async def absent() -> object:
-            return await session.scalar(text("SELECT absent FROM parent"))
-
-        found = await optional(session, absent)
-        return found, (await session.execute(text("SELECT 1"))).scalar_one()
-
-    assert await database.run(operation) == (MISSING, 1)
 
 
 async def test_a_constraint_that_fails_at_commit_is_never_a_success(database: Database) -> None:

@@ -4,7 +4,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import Interval, bindparam, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import failures
@@ -55,9 +55,7 @@ class SignIn:
         password).
         """
         self._attempts.check(address)
-        found = await self._database.run(
-            lambda session: _credentials(session, email), idempotent=True
-        )
+        found = await _credentials(self._database, email)
         is_match = await self._passwords.match(password, found.password_hash if found else None)
         if found is None or not is_match:
             self._attempts.note_failure(address)
@@ -74,30 +72,31 @@ class SignIn:
         self._passwords.close()
 
 
-async def _credentials(session: AsyncSession, email: str) -> _Credentials | None:
-    # The database folds case on both sides, so that its unique index on lower(email) is used and
-    # decides.
+# The database folds case on both sides, so that its unique index on lower(email) is used and decides.
+_CREDENTIALS = select(Account.id, Account.email, Account.role, Account.password_hash).where(
+    func.lower(Account.email) == func.lower(bindparam("email"))
+)
+_END_EXPIRED = delete(LoginSession.__table__).where(
+    LoginSession.account_id == bindparam("account_id"), LoginSession.expires_at <= func.now()
+)
+_OPEN = insert(LoginSession.__table__).values(
+    expires_at=func.now() + bindparam("lifetime", type_=Interval)
+)
+
+
+async def _credentials(database: Database, email: str) -> _Credentials | None:
     normal = unicodedata.normalize("NFC", email)
-    statement = select(Account.id, Account.email, Account.role, Account.password_hash)
-    row = (
-        await session.execute(statement.where(func.lower(Account.email) == func.lower(normal)))
-    ).one_or_none()
-    return None if row is None else _Credentials(row.id, row.email, row.role, row.password_hash)
+    rows = await database.read(_CREDENTIALS, {"email": normal})
+    return _Credentials(*rows[0]) if rows else None
 
 
 async def _open_session(
     session: AsyncSession, account_id: int, secret: str, *, lifetime: timedelta
 ) -> None:
     # Each sign-in clears up after its account, so that the table needs no sweeper.
+    await session.execute(_END_EXPIRED, {"account_id": account_id})
     await session.execute(
-        delete(LoginSession).where(
-            LoginSession.account_id == account_id, LoginSession.expires_at <= func.now()
-        )
-    )
-    session.add(
-        LoginSession(
-            id=session_id(secret), account_id=account_id, expires_at=func.now() + lifetime
-        )
+        _OPEN, {"id": session_id(secret), "account_id": account_id, "lifetime": lifetime}
     )
 
 

@@ -89,11 +89,8 @@ class Grants:
         Raises Failure: CALENDAR_NOT_CONNECTED, CALENDAR_REAUTH_REQUIRED, CALENDAR_SCOPE_MISSING,
         PROVIDER_*, and PROVIDER_UNAVAILABLE when the caller's deadline ends before the refresh does.
         """
-        grant = await self._database.run(
-            partial(
-                lease.read, account_id=account_id, skew_seconds=self._config.oauth_skew_seconds
-            ),
-            idempotent=True,
+        grant = await lease.read(
+            self._database, account_id, skew_seconds=self._config.oauth_skew_seconds
         )
         if grant is None:
             raise Failure(failures.CALENDAR_NOT_CONNECTED)

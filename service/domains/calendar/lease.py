@@ -5,13 +5,27 @@ to the provider. All times are the database's: replicas' clocks may differ by an
 guards keep writers apart: `token_version` for what the provider said, `lease_owner` for who may ask.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    Interval,
+    and_,
+    bindparam,
+    case,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.database import AnyRow, Database
 from service.domains.calendar.models import Grant, GrantStatus
 from service.metrics import PROVIDER
 
@@ -55,31 +69,36 @@ class Claim:
     abandoned_by: UUID | None
 
 
-def _of(account_id: int) -> ColumnElement[bool]:
+def _of(account_id: int | BindParameter[int]) -> ColumnElement[bool]:
     return and_(Grant.account_id == account_id, Grant.provider == PROVIDER)
 
 
-async def read(
-    session: AsyncSession, account_id: int, *, skew_seconds: float
-) -> StoredGrant | None:
-    is_fresh = Grant.expires_at > func.now() + timedelta(seconds=skew_seconds)
-    statement = select(Grant, is_fresh).where(_of(account_id))
-    row = (await session.execute(statement)).one_or_none()
-    if row is None:
+_READ = select(
+    Grant.status,
+    Grant.scope,
+    Grant.access_token_enc,
+    Grant.token_version,
+    Grant.last_error,
+    (Grant.expires_at > func.now() + bindparam("skew", type_=Interval)).label("is_fresh"),
+    Grant.attempt_id,
+    Grant.lease_owner,
+).where(_of(bindparam("account_id", type_=BigInteger)))
+
+
+async def read(database: Database, account_id: int, *, skew_seconds: float) -> StoredGrant | None:
+    return _stored(await database.read(_READ, _read_by(account_id, skew_seconds)))
+
+
+def _read_by(account_id: int, skew_seconds: float) -> dict[str, object]:
+    return {"account_id": account_id, "skew": timedelta(seconds=skew_seconds)}
+
+
+def _stored(rows: Sequence[AnyRow]) -> StoredGrant | None:
+    if not rows:
         return None
-    grant: Grant = row[0]
-    refreshing = None
-    if grant.attempt_id is not None and grant.lease_owner is not None:
-        refreshing = (grant.attempt_id, grant.lease_owner)
-    return StoredGrant(
-        status=grant.status,
-        scope=grant.scope,
-        access_token_enc=grant.access_token_enc,
-        token_version=grant.token_version,
-        last_error=grant.last_error,
-        is_fresh=row[1],
-        refreshing=refreshing,
-    )
+    status, scope, access_token_enc, version, last_error, is_fresh, attempt, owner = rows[0]
+    refreshing = (attempt, owner) if attempt is not None and owner is not None else None
+    return StoredGrant(status, scope, access_token_enc, version, last_error, is_fresh, refreshing)
 
 
 async def claim(
@@ -133,7 +152,7 @@ async def claim(
     )
     row = (await session.execute(statement)).one_or_none()
     if row is None:
-        return await read(session, account_id, skew_seconds=0)
+        return _stored((await session.execute(_READ, _read_by(account_id, 0))).all())
     grant_id, refresh_token_enc, scope, abandoned_by, unanswered_attempt = row
     return Claim(
         grant_id=grant_id,

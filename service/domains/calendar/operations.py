@@ -6,22 +6,69 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Select, Text, and_, bindparam, case, func, not_, select, tuple_
+from sqlalchemy import (
+    Select,
+    Text,
+    and_,
+    bindparam,
+    case,
+    func,
+    not_,
+    outerjoin,
+    select,
+    true,
+    tuple_,
+)
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import failures
+from service.accounts import Account
+from service.database import AnyRow, Database
 from service.domains.calendar.models import Event, Grant, GrantStatus
 from service.failures import Failure, FieldError
 from service.metrics import PROVIDER
-from service.security import Caller
+from service.security import Caller, CallerQuery, UnitOfWork
 from service.upstream.client import CALENDAR_SCOPES
 
 EXPIRING = timedelta(seconds=300)
 """An access token with less than this is counted as expiring."""
 SCOPE_MISSING = "scope_missing"
 """The status of a grant that works at Google but opens no calendar."""
+
+
+GRANT_OF_ACCOUNT = outerjoin(
+    Account, Grant, and_(Grant.account_id == Account.id, Grant.provider == PROVIDER)
+)
+_CONNECTION = CallerQuery(
+    Grant.status, Grant.scope, Grant.expires_at, Grant.synced_at, source=GRANT_OF_ACCOUNT
+)
+
+
+def _events(*, after_cursor: bool) -> CallerQuery:
+    """Return the query of one page, on an index scan that ends with the page."""
+    columns = (
+        Event.id,
+        Event.provider_event_id,
+        Event.status,
+        Event.summary,
+        Event.starts_at,
+        Event.ends_at,
+        Event.all_day,
+    )
+    own = select(*columns).where(Event.account_id == Account.id)
+    if after_cursor:
+        own = own.where(
+            tuple_(Event.starts_at, Event.id) > (bindparam("starts_at"), bindparam("event_id"))
+        )
+    first = own.order_by(Event.starts_at, Event.id).limit(bindparam("events_max"))
+    page = first.lateral("page")
+    source = outerjoin(Account.__table__, page, true())
+    return CallerQuery(*page.c, source=source, order_by=(page.c.starts_at, page.c.id))
+
+
+_FIRST_PAGE, _NEXT_PAGE = _events(after_cursor=False), _events(after_cursor=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +89,9 @@ class SealedTokens:
     scope: str
 
 
-async def connection_of(session: AsyncSession, caller: Caller) -> Connection:
-    grant = await session.scalar(_grant_of(caller))
-    return Connection("not_connected") if grant is None else _connection(grant)
+async def connection_of(work: UnitOfWork) -> Connection:
+    (grant,) = await work.read(_CONNECTION)
+    return Connection("not_connected") if grant.status is None else _connection(grant)
 
 
 async def connect(session: AsyncSession, caller: Caller, tokens: SealedTokens) -> Connection:
@@ -89,25 +136,26 @@ async def note_scope_missing(session: AsyncSession, caller: Caller, *, token_ver
 
 
 async def events_page(
-    session: AsyncSession, caller: Caller, *, cursor: str | None, limit: int
-) -> tuple[Sequence[Event], str | None]:
+    work: UnitOfWork, *, cursor: str | None, limit: int
+) -> tuple[Sequence[AnyRow], str | None]:
     """Return the caller's events from the cursor on, earliest first, and the next page's cursor.
 
     Raises Failure(VALIDATION_FAILED) for a cursor that this service did not give.
     """
-    statement = select(Event).where(Event.account_id == caller.account_id)
-    if cursor is not None:
+    if cursor is None:
+        found = await work.read(_FIRST_PAGE, events_max=limit + 1)
+    else:
         starts_at, event_id = _position(cursor)
-        statement = statement.where(tuple_(Event.starts_at, Event.id) > (starts_at, event_id))
-    statement = statement.order_by(Event.starts_at, Event.id).limit(limit + 1)
-    found = (await session.scalars(statement)).all()
+        found = await work.read(
+            _NEXT_PAGE, events_max=limit + 1, starts_at=starts_at, event_id=event_id
+        )
+    if found[0].id is None:
+        return (), None
     page = found[:limit]
     return page, (_cursor(page[-1]) if len(found) > limit else None)
 
 
-async def count_grants(session: AsyncSession) -> Mapping[str, int]:
-    """Return the grants by status; `expiring` are those of `ok` whose access token is about to end."""
-    names = ("ok", "expiring", SCOPE_MISSING, "reauth_required", "misconfigured")
+def _count() -> Select[str, int]:
     is_alive = Grant.status == GrantStatus.OK
     scopes = func.string_to_array(Grant.scope, " ")
     has_scope = scopes.bool_op("&&")(bindparam("any", sorted(CALENDAR_SCOPES), ARRAY(Text)))
@@ -116,14 +164,19 @@ async def count_grants(session: AsyncSession) -> Mapping[str, int]:
         (and_(is_alive, Grant.expires_at <= func.now() + EXPIRING), "expiring"),
         else_=sql_cast(Grant.status, Text),
     ).label("name")
-    statement = select(name, func.count()).where(Grant.provider == PROVIDER).group_by(name)
-    counts = dict.fromkeys(names, 0)
-    for status, count in await session.execute(statement):
-        counts[status] = count
-    return counts
+    return select(name, func.count()).where(Grant.provider == PROVIDER).group_by(name)
 
 
-def _connection(grant: Grant) -> Connection:
+_COUNT = _count()
+_COUNTED = ("ok", "expiring", SCOPE_MISSING, "reauth_required", "misconfigured")
+
+
+async def count_grants(database: Database) -> Mapping[str, int]:
+    """Return the grants by status; `expiring` are those of `ok` whose access token is about to end."""
+    return dict.fromkeys(_COUNTED, 0) | {row[0]: row[1] for row in await database.read(_COUNT)}
+
+
+def _connection(grant: Grant | AnyRow) -> Connection:
     lacks_scope = CALENDAR_SCOPES.isdisjoint(grant.scope.split())
     is_lacking = grant.status is GrantStatus.OK and lacks_scope
     status = SCOPE_MISSING if is_lacking else grant.status.value
@@ -134,7 +187,7 @@ def _grant_of(caller: Caller) -> Select[Grant]:
     return select(Grant).where(Grant.account_id == caller.account_id, Grant.provider == PROVIDER)
 
 
-def _cursor(event: Event) -> str:
+def _cursor(event: AnyRow) -> str:
     position = json.dumps([event.starts_at.isoformat(), event.id])
     return base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
 

@@ -10,15 +10,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Text, any_, bindparam, delete, func, select, text, update
+from sqlalchemy import BigInteger, Text, any_, bindparam, delete, func, text, update
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service import failures
 from service.domains.calendar.models import Event, Grant
+from service.domains.calendar.operations import GRANT_OF_ACCOUNT
 from service.failures import Failure
 from service.metrics import PROVIDER
-from service.security import Caller
+from service.security import Caller, CallerQuery, UnitOfWork
 from service.upstream.messages import CalendarEvent, EventsPage
 
 RELIST_AFTER = timedelta(days=30)
@@ -67,15 +68,22 @@ class Changes:
     is_stored: bool = True
 
 
-async def read(session: AsyncSession, caller: Caller) -> Progress:
+_STORED = CallerQuery(
+    Grant.sync_token,
+    Grant.page_token,
+    Grant.listed_at,
+    Grant.listed_pages,
+    func.now().label("read_at"),
+    source=GRANT_OF_ACCOUNT,
+)
+
+
+async def read(work: UnitOfWork) -> Progress:
     """Return what is stored. Raises CALENDAR_NOT_CONNECTED."""
-    statement = select(
-        Grant.sync_token, Grant.page_token, Grant.listed_at, Grant.listed_pages, func.now()
-    ).where(Grant.account_id == caller.account_id, Grant.provider == PROVIDER)
-    row = (await session.execute(statement)).one_or_none()
-    if row is None:
+    (row,) = await work.read(_STORED)
+    if row.listed_pages is None:
         raise Failure(failures.CALENDAR_NOT_CONNECTED)
-    return Progress(*row)
+    return Progress(row.sync_token, row.page_token, row.listed_at, row.listed_pages, row.read_at)
 
 
 def begin(stored: Progress) -> Progress:

@@ -136,9 +136,7 @@ class Renewal:
 
     async def _own_or_none(self, held: Claim, tokens: Tokens) -> AccessToken | None:
         """Tell a commit whose confirmation was lost from another holder's newer tokens."""
-        grant = await self._database.run(
-            partial(lease.read, account_id=held.account_id, skew_seconds=0), idempotent=True
-        )
+        grant = await lease.read(self._database, held.account_id, skew_seconds=0)
         if grant is None or grant.token_version != held.token_version + 1:
             return None
         token = self._access.opened(grant, held.account_id)

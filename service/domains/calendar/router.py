@@ -115,7 +115,7 @@ class EventsOut(BaseModel):
 @routes.get("/connection", response_model=ConnectionOut, responses=problems())
 async def read_connection(work: Work, provider: Provider) -> dict[str, Any]:
     """Return the state of the caller's Google grant."""
-    return _answer(await work.read(operations.connection_of), provider)
+    return _answer(await operations.connection_of(work), provider)
 
 
 @routes.put(
@@ -147,7 +147,7 @@ async def read_events(
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
 ) -> dict[str, Any]:
     """Return the caller's stored events, earliest first."""
-    events, next_cursor = await work.read(operations.events_page, cursor=cursor, limit=limit)
+    events, next_cursor = await operations.events_page(work, cursor=cursor, limit=limit)
     return {"events": events, "next_cursor": next_cursor}
 
 

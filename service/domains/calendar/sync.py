@@ -97,7 +97,7 @@ async def sync(work: UnitOfWork, grants: Grants, provider: CalendarProvider) -> 
     Raises Failure: CALENDAR_*, PROVIDER_*; the pages stored by then are kept.
     """
     with span("calendar.sync") as active:
-        stored = await work.read(progress.read)
+        stored = await progress.read(work)
         account_id = (await work.caller()).account_id
         run = _Run(work, provider, stored, await grants.access_token(account_id))
         try:

@@ -39,7 +39,7 @@ class ProfileOut(BaseModel):
 @routes.get("", responses=problems(failures.PROFILE_MISSING))
 async def read_profile(work: Work) -> ProfileOut:
     """Return the caller's profile."""
-    return _answer(await work.read(operations.profile_of))
+    return _answer(await operations.profile_of(work))
 
 
 @routes.put("", responses=problems(failures.EMAIL_CONFLICT, body=True, write=True))

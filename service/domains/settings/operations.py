@@ -7,25 +7,36 @@ silently.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import Table, Text, case, func, select
+from sqlalchemy import Text, case, func, outerjoin, select
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.sql.elements import ColumnElement
 
 from firedrill_kit.telemetry.record import current
 from service import failures, metrics
-from service.database import MISSING, optional
+from service.accounts import Account
 from service.domains.settings.models import Settings, Theme
 from service.failures import Failure
-from service.security import Caller
+from service.security import Caller, CallerQuery, UnitOfWork
 
 AI_MODELS = "ai_models"
 MAX_DOCUMENT_BYTES = 256 * 1024
 """Largest stored document that is answered; a body of 1 MiB at most is written, this is what fits a
 response built in memory for 30 readers at once (8 MB)."""
+
+
+_BYTES = func.octet_length(sql_cast(Settings.ai_models, Text))
+_REQUIRED = (Settings.theme, Settings.notifications, Settings.version)
+_SOURCE = outerjoin(Account, Settings, Settings.account_id == Account.id)
+_SETTINGS = CallerQuery(
+    *_REQUIRED,
+    case((_BYTES <= MAX_DOCUMENT_BYTES, Settings.ai_models)).label(AI_MODELS),
+    _BYTES.label("bytes"),
+    source=_SOURCE,
+)
+_WITHOUT_AI_MODELS = CallerQuery(*_REQUIRED, source=_SOURCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +50,22 @@ class Document:
     degraded: tuple[str, ...] = ()
 
 
-async def settings_of(session: AsyncSession, caller: Caller, *, has_ai_models: bool) -> Document:
+async def settings_of(work: UnitOfWork, *, has_ai_models: bool) -> Document:
     """Return the caller's settings, or the defaults.
 
     has_ai_models: whether the database has that group, as far as the last check knows.
     Raises Failure(RESPONSE_TOO_LARGE) for a document over MAX_DOCUMENT_BYTES, without loading it.
     """
     if has_ai_models:
-        row = await optional(session, lambda: _read(session, caller, _ai_model_columns()))
-        if row is not MISSING:
-            return _document(row, degraded=())
+        rows = await work.read_optional(_SETTINGS)
+        if rows is not None:
+            return _document(rows[0], degraded=())
     metrics.DEGRADED_RESPONSES.labels(AI_MODELS).inc()
     record = current()
     if record is not None:
         record.degraded = (AI_MODELS,)
-    return _document(await _read(session, caller, ()), degraded=(AI_MODELS,))
+    (row,) = await work.read(_WITHOUT_AI_MODELS)
+    return _document(row, degraded=(AI_MODELS,))
 
 
 async def change_settings(
@@ -82,7 +94,7 @@ async def change_settings(
     elif ai_models is not None:
         raise Failure(failures.SCHEMA_MISMATCH, cause=AI_MODELS)
     metrics.SETTINGS_BYTES.observe(ai_models_bytes)
-    table = cast(Table, Settings.__table__)
+    table = Settings.__table__
     stored = None
     if allows is not None:
         stored = await session.scalar(
@@ -107,24 +119,8 @@ async def change_settings(
     return Document(theme, notifications, version, ai_models, degraded)
 
 
-def _ai_model_columns() -> tuple[ColumnElement[Any], ...]:
-    size = func.octet_length(sql_cast(Settings.ai_models, Text))
-    return (
-        case((size <= MAX_DOCUMENT_BYTES, Settings.ai_models)).label("ai_models"),
-        size.label("bytes"),
-    )
-
-
-async def _read(
-    session: AsyncSession, caller: Caller, more: tuple[ColumnElement[Any], ...]
-) -> Any:
-    columns = (Settings.theme, Settings.notifications, Settings.version, *more)
-    statement = select(*columns).where(Settings.account_id == caller.account_id)
-    return (await session.execute(statement)).one_or_none()
-
-
 def _document(row: Any, *, degraded: tuple[str, ...]) -> Document:
-    if row is None:
+    if row.version is None:
         return Document(Theme.SYSTEM, notifications=True, version=0, degraded=degraded)
     stored_bytes = getattr(row, "bytes", None) or 0
     metrics.SETTINGS_BYTES.observe(stored_bytes)

@@ -83,8 +83,8 @@ async def read_settings(
     request: Request, response: Response, work: Work, _if_none_match: IfNoneMatch = None
 ) -> Any:
     """Return the caller's settings; `degraded` names groups that cannot be read at the moment."""
-    document = await work.read(
-        operations.settings_of, has_ai_models=request.app.state.capabilities.ai_models
+    document = await operations.settings_of(
+        work, has_ai_models=request.app.state.capabilities.ai_models
     )
     etag = _etag(document.version, is_degraded=bool(document.degraded))
     if not Preconditions.of(request.headers).none_match(etag, exists=True):

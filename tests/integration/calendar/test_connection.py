@@ -78,7 +78,7 @@ async def test_a_refresh_that_grants_less_shows_in_the_connection_and_in_the_gau
     assert (connection["status"], connection["scope"]) == ("scope_missing", "openid")
     assert connection["reauth_url"] == synced.json()["reauth_url"]
     await owner.execute("DELETE FROM oauth_grants WHERE account_id <> $1", expired.account_id)
-    counts = await service.database.run(operations.count_grants)
+    counts = await operations.count_grants(service.database)
     assert {status for status, count in counts.items() if count} == {"scope_missing"}
 
 
@@ -215,7 +215,7 @@ async def test_grants_are_counted_by_status(
             "UPDATE oauth_grants SET scope = $1 WHERE account_id = $2", scope, grant.account_id
         )
 
-    counts = await service.database.run(operations.count_grants)
+    counts = await operations.count_grants(service.database)
 
     assert counts == {
         "ok": 2,

@@ -73,7 +73,7 @@ async def start(service: Service) -> AsyncIterator[StartProcess]:
             provider = CalendarProvider(http, config)
             grants = Grants(database, provider, config, clock=clock)
             stack.push_async_callback(grants.close)
-            await database.run(operations.count_grants)  # the first connection is there
+            await operations.count_grants(database)  # the first connection is there
             return Process(config, database, provider, grants)
 
         yield process
