@@ -27,6 +27,7 @@ SPAN_FROM_SECONDS = 0.005
 """A wait shorter than this leaves no span of its own: it is noise in every trace."""
 
 _GUARD = guard("database")
+_RETURNED = "firedrill.returned"
 
 
 @dataclass(slots=True, weakref_slot=True)
@@ -34,12 +35,14 @@ class PoolMeter:
     """What is known of a pool beyond SQLAlchemy: survives `recreate()`, which makes a new pool object.
 
     name: for the labels. waiters_max: callers that may wait, None for as many as come. gate_seconds: how
-    long after a failed connect nobody else tries; 0 for no gate.
+    long after a failed connect nobody else tries; 0 for no gate. unpinged_seconds: a connection that was in
+    use within these, and is open as far as its driver knows, is used without the pool's ping.
     """
 
     name: str
     waiters_max: int | None = None
     gate_seconds: float = 0.0
+    unpinged_seconds: float = 0.0
     clock: Callable[[], float] = time.perf_counter
     waiters: set[object] = field(default_factory=set)
     gate_until: float = float("-inf")
@@ -149,8 +152,13 @@ class MeasuredPool(QueuePool):
             with _GUARD:
                 self._note_wait(meter.clock() - started, record)
         route = record.route if record is not None else ""
+        now = meter.clock()
         meter.holders.add(route)
-        meter.held[entry] = (meter.clock(), route)
+        meter.held[entry] = (now, route)
+        returned = entry.info.get(_RETURNED, float("-inf"))
+        if now - returned < meter.unpinged_seconds and _is_open(entry):
+            # SQLAlchemy's word for a connection that was just made; it pings any other.
+            entry.fresh = True  # type: ignore[attr-defined]
         if record is not None:
             record.stage = "database"
         return entry
@@ -158,8 +166,8 @@ class MeasuredPool(QueuePool):
     def _do_return_conn(self, record: ConnectionPoolEntry) -> None:
         since, route = self.meter.held.pop(record, (None, ""))
         if since is not None:
-            held = self.meter.clock() - since
-            metrics.POOL_USE_SECONDS.labels(self.meter.name, route).observe(held)
+            now = record.info[_RETURNED] = self.meter.clock()
+            metrics.POOL_USE_SECONDS.labels(self.meter.name, route).observe(now - since)
         super()._do_return_conn(record)
 
     def _note_wait(self, waited: float, record: RequestRecord | None) -> None:
@@ -175,6 +183,13 @@ class MeasuredPool(QueuePool):
                 {"db.client.connection.pool.name": self.meter.name},
                 seconds=waited,
             )
+
+
+def _is_open(entry: ConnectionPoolEntry) -> bool:
+    """Tell whether the driver has not seen the connection end; that takes no round trip."""
+    connection = entry.driver_connection
+    closed = getattr(connection, "is_closed", None) or getattr(connection, "closed", False)
+    return not (closed() if callable(closed) else closed)
 
 
 @cache

@@ -45,6 +45,9 @@ MAX_TRANSACTION_RETRIES = 2
 MIN_SECONDS_TO_RETRY = 0.05
 """With less left of the deadline a retry only turns a clear answer into a 504."""
 
+UNPINGED_SECONDS = 5.0
+"""A server that ends a connection is seen without a ping; what a firewall forgets was idle for minutes."""
+
 _log = structlog.get_logger()
 
 
@@ -62,10 +65,15 @@ class Database:
     """The one engine of a process."""
 
     def __init__(self, config: Config, *, pings: bool = True) -> None:
-        """pings: each connection before it is used, so that a dead one costs no request."""
+        """pings: a connection that was idle for long, so that a dead one costs no request."""
         self._config = config
         self.engine = self._create_engine(pings=pings)
-        meter = PoolMeter(metrics.POOL, config.pool_waiters_max, config.connect_gate_seconds)
+        meter = PoolMeter(
+            metrics.POOL,
+            config.pool_waiters_max,
+            config.connect_gate_seconds,
+            unpinged_seconds=UNPINGED_SECONDS,
+        )
         measure_pool(self.engine.sync_engine, meter)
         measure_statements(self.engine.sync_engine)
 
@@ -162,7 +170,7 @@ class Database:
             pool_size=config.pool_size,
             max_overflow=config.pool_max_overflow,
             pool_timeout=config.pool_timeout_seconds,
-            # A killed idle connection costs one ping (43 µs, measured) instead of one failed request.
+            # Three round trips (BEGIN, an empty statement, ROLLBACK), so not for UNPINGED_SECONDS.
             pool_pre_ping=pings,
             pool_recycle=1800,
             # LIFO would keep a few connections hot and let the rest go stale behind firewalls.

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import asyncpg
 import pytest
 from sqlalchemy import text
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,7 +15,7 @@ from firedrill_kit import metrics as core_metrics
 from firedrill_kit.driver_errors import connect_failure
 from service import failures, metrics
 from service.config import Config
-from service.database import Database
+from service.database import UNPINGED_SECONDS, Database
 from service.failures import Failure, Mode
 from stack.postgres import Postgres
 from stack.proxy import FaultProxy
@@ -279,6 +280,35 @@ async def test_an_idle_connection_that_was_killed_is_noticed_before_it_is_used(
     await terminate(postgres, backend)
 
     assert await database.run(lambda session: session.scalar(text("SELECT 1"))) == 1
+    assert backend != await database.run(
+        lambda session: session.scalar(text("SELECT pg_backend_pid()"))
+    )
+
+
+async def test_a_connection_is_pinged_when_it_was_idle_for_long(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pinged = 0
+    dialect = database.engine.sync_engine.dialect
+    ping = dialect.do_ping
+
+    def counted(connection: DBAPIConnection) -> bool:
+        nonlocal pinged
+        pinged += 1
+        return ping(connection)
+
+    monkeypatch.setattr(dialect, "do_ping", counted)
+    now = 0.0
+    monkeypatch.setattr(database.pool.meter, "clock", lambda: now)
+    await database.read(text("SELECT 1"))
+
+    now += UNPINGED_SECONDS - 0.1
+    await database.read(text("SELECT 1"))
+    assert pinged == 0
+
+    now += UNPINGED_SECONDS
+    await database.read(text("SELECT 1"))
+    assert pinged == 1
 
 
 async def test_a_changed_column_type_costs_one_retry(database: Database, owner: Owner) -> None:
