@@ -22,7 +22,7 @@ async def main(callers: int, accounts: list[int]) -> None:
     database = Database(config)
     async with open_http(config) as http:
         grants = Grants(database, CalendarProvider(http, config), config)
-        await database.run(operations.count_grants)
+        await operations.count_grants(database)
         print("ready", flush=True)  # noqa: T201 - its standard output is its interface
         await asyncio.to_thread(sys.stdin.readline)
 
