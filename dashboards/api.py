@@ -1,5 +1,6 @@
 """What each route promises and keeps: traffic, errors against the budget, latency, saturation."""
 
+from alerting.service import Service
 from dashboards import meaning
 from dashboards.foundation import models
 from dashboards.frame import (
@@ -22,6 +23,7 @@ from dashboards.panels import (
     Link,
     Panel,
     Query,
+    at,
     graph,
     heat,
     number,
@@ -42,30 +44,24 @@ _FAILED = Link(
         'span.http.route = "${__field.labels.http_route}" && span.http.response.status_code >= 500'
     ),
 )
-_SLOW = Link(
-    "Slow traces of this route",
-    traces_url(
-        'span.http.route = "${__field.labels.http_route}"'
-        f" && trace:duration > {fast_within_seconds() * 1000:g}ms"
-    ),
-)
 
 
-def dashboard() -> models.Dashboard:
+def dashboard(service: Service) -> models.Dashboard:
     return framed(
+        service,
         UID,
         "Firedrill / API per route",
         "What each route promises and keeps. Choose a route above; every panel follows it.",
         [
-            ("Traffic and errors", _traffic()),
-            ("Latency", _latency()),
+            ("Traffic and errors", _traffic(service)),
+            ("Latency", _latency(service)),
             ("Saturation", _saturation()),
             ("Seen from outside, and by client", _outside()),
         ],
     )
 
 
-def _traffic() -> list[Panel]:
+def _traffic(service: Service) -> list[Panel]:
     return [
         graph(
             "Requests by status",
@@ -91,8 +87,7 @@ def _traffic() -> list[Panel]:
         graph(
             "Failed requests against the error budget",
             "Good: 0 %. The lines are where ApiErrorBudgetBurn pages: p0 within minutes, p1 within an hour, "
-            "p2 within six, for routes promised 99.9 %; routes that wait for the provider "
-            "page ten times higher.",
+            "p2 within six, for the routes that are promised most; those that are promised less page higher.",
             Query(
                 f"service_route:http_server_errors_per_request:ratio_rate1m{{{SCOPE},{ROUTE}}}",
                 "{{http_route}} 1m",
@@ -103,9 +98,9 @@ def _traffic() -> list[Panel]:
             ),
             unit="percentunit",
             limits=[
-                Limit(burn_ratio("p2"), AMBER),
-                Limit(burn_ratio("p1"), AMBER),
-                Limit(burn_ratio("p0")),
+                *at(burn_ratio(service, "p2"), AMBER),
+                *at(burn_ratio(service, "p1"), AMBER),
+                *at(burn_ratio(service, "p0")),
             ],
             links=[_ONLY_THIS, _FAILED],
             top=0.05,
@@ -131,25 +126,33 @@ def _traffic() -> list[Panel]:
     ]
 
 
-def _latency() -> list[Panel]:
+def _latency(service: Service) -> list[Panel]:
+    promised = fast_within_seconds(service)
+    slow = Link(
+        "Slow traces of this route",
+        traces_url(
+            'span.http.route = "${__field.labels.http_route}"'
+            f" && trace:duration > {(promised or 0) * 1000:g}ms"
+        ),
+    )
     return [
         graph(
             "Latency: p50, p90, p99 without 5xx",
-            "Good: p99 under the line, the promise of reads. p50 that moves with p99 is a slower dependency; "
-            "p99 alone is a queue or a lock. A dot opens its trace.",
+            "Good: p99 under the line, the promise of the quickest routes. p50 that moves with p99 is a "
+            "slower dependency; p99 alone is a queue or a lock. A dot opens its trace.",
             Query(quantile(0.5, _ANSWERED), "p50"),
             Query(quantile(0.9, _ANSWERED), "p90"),
             Query(quantile(0.99, _ANSWERED), "p99", exemplar=True),
             unit="s",
             width=HALF,
-            limits=[Limit(fast_within_seconds())],
+            limits=at(promised),
             colors=meaning.QUANTILES,
             links=[Link("Traces", traces_url('span.http.route =~ "${route}"'))],
         ),
         heat(
             "Spread of latency, all answers",
             "Good: one band low down. Two bands are two kinds of request, cached and not, or one replica "
-            "that is slower. A band at a round number is a timeout: 0.25 s the pool's, 1 s the statement's.",
+            "that is slower. A band at a round number is a timeout: the pool's, or the statement's.",
             Query(
                 f"sum by (le) (increase({_SECONDS}_bucket{{{SERVICE},{ROUTE}}}[{RATE}]))",
                 "{{le}}",
@@ -159,13 +162,13 @@ def _latency() -> list[Panel]:
         ),
         graph(
             "p99 by route, without 5xx",
-            "Good: flat. Which route is it? Calendar sync may take "
-            f"{fast_within_seconds('slow'):g} s, sign-in 0.2 s of pure CPU.",
+            "Good: flat. Which route is it? One that waits for another service, or hashes a password, "
+            "is slower by design, and is promised less.",
             Query(quantile(0.99, _ANSWERED, by="http_route"), "{{http_route}}", exemplar=True),
             unit="s",
             width=HALF,
-            limits=[Limit(fast_within_seconds())],
-            links=[_ONLY_THIS, _SLOW],
+            limits=at(promised),
+            links=[_ONLY_THIS, slow],
         ),
         rows(
             "Slowest routes over the range (p99)",
@@ -178,7 +181,7 @@ def _latency() -> list[Panel]:
             value="p99",
             unit="s",
             width=HALF,
-            limits=[Limit(fast_within_seconds(), AMBER)],
+            limits=at(promised, AMBER),
             column_links={
                 "Route": [Link("This route", dashboard_url(UID, route="${__data.fields.Route}"))]
             },

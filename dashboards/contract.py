@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from alerting.service import Service
 from dashboards import meaning
 from dashboards.foundation import models
 from dashboards.frame import NO_PROBER, RATE, ROUTE, SCOPE, SERVICE, framed
@@ -33,8 +34,9 @@ _TRACES = Link(
 _ONLY_THIS = Link("Only this route", dashboard_url(UID, route="${__field.labels.http_route}"))
 
 
-def dashboard() -> models.Dashboard:
+def dashboard(service: Service) -> models.Dashboard:
     return framed(
+        service,
         UID,
         "Firedrill / Contract and 422",
         "What callers send and we refuse. Callers err at a steady rate; a step means that one side changed.",

@@ -1,5 +1,6 @@
 """The database as the service meets it: its pool, its statements, its schema, and the server behind."""
 
+from alerting.service import Service
 from dashboards import meaning
 from dashboards.foundation import models
 from dashboards.frame import HERE, RATE, ROUTE, SCOPE, TO_ROUTE, framed, quantile
@@ -14,6 +15,7 @@ from dashboards.panels import (
     Link,
     Panel,
     Query,
+    at,
     graph,
     number,
     rows,
@@ -30,15 +32,16 @@ _EXHAUSTED = Link(
 )
 
 
-def dashboard() -> models.Dashboard:
+def dashboard(service: Service) -> models.Dashboard:
     return framed(
+        service,
         UID,
         "Firedrill / Database",
         "From the caller that waits for a connection to the server that gives it.",
         [
-            ("The pool", _pool()),
-            ("Statements and transactions", _statements()),
-            ("The server", _server()),
+            ("The pool", _pool(service)),
+            ("Statements and transactions", _statements(service)),
+            ("The server", _server(service)),
             ("The schema", _schema()),
         ],
     )
@@ -56,7 +59,7 @@ def held_by_route(of: str) -> tuple[Query, Query]:
     )
 
 
-def _pool() -> list[Panel]:
+def _pool(service: Service) -> list[Panel]:
     return [
         graph(
             "Connections of the pool",
@@ -76,8 +79,8 @@ def _pool() -> list[Panel]:
         ),
         graph(
             "Wait for a connection",
-            "Good: p95 of a few milliseconds. The line is the pool's timeout, where waiting ends as 503. A "
-            "dot is a request that waited: its trace shows who it was.",
+            "Good: p95 of a few milliseconds. Waiting ends at the pool's timeout, the line where it is "
+            "known. A dot is a request that waited: its trace shows who it was.",
             Query(
                 quantile(0.95, f"db_client_connection_wait_time_seconds_bucket{{{HERE}}}"),
                 "p95",
@@ -88,7 +91,7 @@ def _pool() -> list[Panel]:
                 "p50",
             ),
             unit="s",
-            limits=[Limit(setting("pool_timeout_seconds"))],
+            limits=at(setting(service, "pool_timeout_seconds")),
             colors=meaning.QUANTILES,
             links=[_EXHAUSTED],
         ),
@@ -153,7 +156,8 @@ def _pool() -> list[Panel]:
     ]
 
 
-def _statements() -> list[Panel]:
+def _statements(service: Service) -> list[Panel]:
+    has_round_trip = "database_probe" in service.features
     statements = f"sum(rate(db_client_operation_duration_seconds_count{{{HERE}}}[{RATE}]))"
     return [
         graph(
@@ -169,13 +173,17 @@ def _statements() -> list[Panel]:
                 "{{db_operation_name}}",
             ),
             unit="s",
-            limits=[Limit(setting("statement_timeout_seconds"))],
+            limits=at(setting(service, "statement_timeout_seconds")),
         ),
         graph(
             "A statement: at the service, at the server, and on the way",
             "Good: milliseconds, and near each other. The service's line far above the server's: the time is "
-            "lost between them, and “round trip” (an empty statement) says how much. Then sessions idle in "
-            "transaction wait for the network, and leak nothing. The line is DbRoundTripSlow's ticket.",
+            "lost between them. Then sessions idle in transaction wait for the network, and leak nothing."
+            + (
+                " “round trip” is an empty statement; the line is DbRoundTripSlow's ticket."
+                if has_round_trip
+                else ""
+            ),
             Query(
                 f"sum(rate(db_client_operation_duration_seconds_sum{{{HERE}}}[{RATE}]))"
                 f" / {statements}",
@@ -187,7 +195,7 @@ def _statements() -> list[Panel]:
             ),
             Query(f"max(min_over_time(db_round_trip_seconds{{{HERE}}}[1m]))", "round trip"),
             unit="s",
-            limits=[Limit(limit("DbRoundTripSlow", "[1m]"))],
+            limits=[Limit(limit("DbRoundTripSlow", "[1m]"))] if has_round_trip else [],
             colors={"at the service": AMBER, "at the server": GREEN, "round trip": "text"},
             links=[Link("Runbook", runbook_url("DbRoundTripSlow"))],
         ),
@@ -227,7 +235,7 @@ def _statements() -> list[Panel]:
     ]
 
 
-def _server() -> list[Panel]:
+def _server(service: Service) -> list[Panel]:
     return [
         states(
             "Database answers, by instance",
@@ -263,7 +271,7 @@ def _server() -> list[Panel]:
                 "{{state}}",
             ),
             unit="s",
-            limits=[Limit(setting("idle_in_transaction_timeout_seconds"), AMBER)],
+            limits=at(setting(service, "idle_in_transaction_timeout_seconds"), AMBER),
         ),
         graph(
             "Locks at the server, by mode",

@@ -16,7 +16,6 @@ with warnings.catch_warnings():
         stat,
         statetimeline,
         table,
-        text,
         timeseries,
     )
     from grafana_foundation_sdk.cog.builder import Builder
@@ -25,7 +24,6 @@ with warnings.catch_warnings():
     from grafana_foundation_sdk.models import dashboard as models
     from grafana_foundation_sdk.models import heatmap as heatmap_models
     from grafana_foundation_sdk.models import prometheus as prometheus_models
-    from grafana_foundation_sdk.models import text as text_models
 
 __all__ = [
     "Builder",
@@ -41,7 +39,5 @@ __all__ = [
     "stat",
     "statetimeline",
     "table",
-    "text",
-    "text_models",
     "timeseries",
 ]

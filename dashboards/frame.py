@@ -1,11 +1,17 @@
 """What the dashboards have in common: variables, annotations, links, time range."""
 
 from collections.abc import Sequence
+from functools import cache
 
 from alerting.build import VIEWER_URL
+from alerting.catalogue import load_alerts
+from alerting.features import can_fire
+from alerting.needs import has_result
+from alerting.service import Service
 from dashboards import links
-from dashboards.foundation import Builder, dashboard, models
+from dashboards.foundation import Builder, dashboard, models, prometheus_models
 from dashboards.panels import DATASOURCE, Link, Panel
+from dashboards.queries import substituted
 
 TAG = "firedrill"
 SCOPE = 'env=~"$env",service=~"$service"'
@@ -36,14 +42,16 @@ def quantile(share: float, buckets: str, *, by: str = "", window: str = RATE) ->
 
 
 def framed(
+    service: Service,
     uid: str,
     title: str,
     description: str,
     sections: Sequence[Section],
-    *,
-    time_range: str = "now-1h",
 ) -> models.Dashboard:
-    """Return the dashboard with all that ours share, its panels numbered in reading order."""
+    """Return the dashboard with all that ours share, its panels numbered in reading order.
+
+    What the service has no metrics for is left out: queries, panels without any, headings without panels.
+    """
     builder = (
         dashboard.Dashboard(title)
         .uid(uid)
@@ -51,7 +59,7 @@ def framed(
         .tags([TAG])
         .readonly()
         .tooltip(models.DashboardCursorSync.CROSSHAIR)
-        .time(time_range, "now")
+        .time("now-1h", "now")
         .timezone("browser")
         .refresh("10s")
         .timepicker(dashboard.TimePicker().refresh_intervals(["5s", "10s", "30s", "1m", "5m"]))
@@ -60,15 +68,42 @@ def framed(
         .links(_links())
     )
     for heading, panels in sections:
-        if heading:
+        shown = [panel for panel in panels if _is_shown(panel, service)]
+        if heading and shown:
             builder.with_row(dashboard.Row(heading))
-        for panel in panels:
+        for panel in shown:
             builder.with_panel(panel)
     built = builder.build()
     for number, panel_or_row in enumerate(built.panels or [], start=1):
         panel_or_row.id_val = number
     built.schema_version = 42
     return built
+
+
+def _is_shown(panel: Panel, service: Service) -> bool:
+    """Take out of the panel the queries that cannot have a result, and links to runbooks of alerts that
+    cannot fire; False when no query is left.
+    """
+    built = panel.build()
+    built.targets = [
+        target
+        for target in built.targets or []
+        if isinstance(target, prometheus_models.Dataquery)
+        and has_result(substituted(target.expr), service.features)
+    ]
+    defaults = built.field_config.defaults if built.field_config else None
+    if defaults and defaults.links:
+        others = _runbooks_of_others(service.features)
+        defaults.links = [link for link in defaults.links if link.url not in others]
+    return bool(built.targets)
+
+
+@cache
+def _runbooks_of_others(features: frozenset[str]) -> frozenset[str]:
+    """Addresses of the runbooks of alerts that cannot fire with these features."""
+    return frozenset(
+        links.runbook_url(alert.name) for alert in load_alerts() if not can_fire(alert, features)
+    )
 
 
 def _variables() -> list[Builder[models.VariableModel]]:
@@ -161,7 +196,7 @@ def _annotation(
 
 
 def _links() -> list[Builder[models.DashboardLink]]:
-    condition = 'resource.service.name = "api" && span.http.route =~ "${route}"'
+    condition = 'resource.service.name =~ "${service}" && span.http.route =~ "${route}"'
     return [
         dashboard.DashboardLink("Dashboards")
         .type(models.DashboardLinkType.DASHBOARDS)

@@ -4,6 +4,7 @@ Their order is the order of the questions at three in the morning. Each leads on
 route to its own dashboard, a code to its traces.
 """
 
+from alerting.service import Service
 from dashboards import meaning
 from dashboards.contract import rejected_fields
 from dashboards.database import held_by_route
@@ -20,6 +21,7 @@ from dashboards.panels import (
     Link,
     Panel,
     Query,
+    at,
     graph,
     number,
     rows,
@@ -36,16 +38,17 @@ TO_TRACES = Link(
 )
 
 
-def dashboard() -> models.Dashboard:
+def dashboard(service: Service) -> models.Dashboard:
     return framed(
+        service,
         UID,
         "Firedrill / Landing",
         "Is it broken, for whom, and why? Read from left to right, then follow the links.",
-        [("", [*_symptoms(), *_causes(), *_promises()])],
+        [("", [*_symptoms(service), *_causes(), *_promises()])],
     )
 
 
-def _symptoms() -> list[Panel]:
+def _symptoms(service: Service) -> list[Panel]:
     return [
         rows(
             "Pages firing",
@@ -87,23 +90,23 @@ def _symptoms() -> list[Panel]:
         ),
         graph(
             "Failed requests by route (5xx)",
-            "Good: 0 %. The line is where ApiErrorBudgetBurn pages within a minute (tier p0 of a route "
-            "that is promised 99.9 %; the two that wait for the calendar provider page ten times higher). "
+            "Good: 0 %. The line is where ApiErrorBudgetBurn pages within a minute (tier p0 of the routes "
+            "that are promised most; those that are promised less page higher). "
             "Above it: look at “Why” for the code, then at the route's traces.",
             Query(
                 f"service_route:http_server_errors_per_request:ratio_rate1m{{{SCOPE},{ROUTE}}}",
                 "{{http_route}}",
             ),
             unit="percentunit",
-            limits=[Limit(burn_ratio("p0"))],
+            limits=at(burn_ratio(service, "p0")),
             links=[TO_ROUTE, TO_TRACES],
             top=0.05,
         ),
         graph(
             "Rejected requests by route (422)",
             "Good: flat, at whatever the route's callers always get wrong. More than the line above that is "
-            "ApiValidationShift's ticket; most writes rejected is ApiValidationBroken's page. A step on one "
-            "route means that its contract changed, ours or a client's: see “Fields behind the 422s”.",
+            "ApiValidationShift's ticket. A step on one route means that its "
+            "contract changed, ours or a client's: see “Fields behind the 422s”.",
             Query(f"service_route:http_422:ratio5m{{{SCOPE},{ROUTE}}}", "{{http_route}}"),
             unit="percentunit",
             limits=[
@@ -135,8 +138,8 @@ def _symptoms() -> list[Panel]:
         ),
         graph(
             "p99 by route, without 5xx",
-            "Good: under the line, which is the promise for reads (calendar sync may take "
-            f"{fast_within_seconds('slow'):g} s). Fast refusals are left out, because they hide slowness. "
+            "Good: under the line, which is the promise of the routes that are to be quickest. Fast "
+            "refusals are left out, because they hide slowness. "
             "A dot is a request: it opens its trace.",
             Query(
                 quantile(
@@ -149,7 +152,7 @@ def _symptoms() -> list[Panel]:
                 exemplar=True,
             ),
             unit="s",
-            limits=[Limit(fast_within_seconds("high"))],
+            limits=at(fast_within_seconds(service)),
             links=[TO_ROUTE, TO_TRACES],
         ),
         rows(

@@ -9,7 +9,7 @@ import functools
 import promql_parser as promql
 
 from alerting.catalogue import Alert, AlertSourceError, load_alerts
-from alerting.service import DEMO
+from alerting.service import DEMO, Service
 from alerting.slo import ERROR_TIERS
 from service.config import Config
 
@@ -47,22 +47,24 @@ def _squeezed(expression: str) -> str:
     return "".join(expression.split())
 
 
-def burn_ratio(tier: str, objective: str = "high") -> float:
-    """Return the share of failed requests, 0-1, above which a tier of the error budget fires."""
+def burn_ratio(service: Service, tier: str) -> float | None:
+    """Return the share of failed requests, 0-1, above which a tier of the error budget fires for the
+    routes that are promised most; None when none is promised anything.
+    """
     (factor,) = (float(item.factor) for item in ERROR_TIERS if item.name == tier)
-    (promised,) = (item.objective or 0 for item in DEMO.classes if item.name == objective)
-    return round(factor * (1 - promised), 6)
+    promised = max((item.objective for item in service.classes if item.objective), default=None)
+    return None if promised is None else round(factor * (1 - promised), 6)
 
 
-def fast_within_seconds(objective: str = "high") -> float:
-    """Return the latency that a class of routes is promised."""
-    (within,) = (item.fast_within_seconds for item in DEMO.classes if item.name == objective)
-    if within is None:
-        message = f"{objective} has no latency objective"
-        raise AlertSourceError(message)
-    return within
+def fast_within_seconds(service: Service) -> float | None:
+    """Return the shortest latency that any route is promised; None when none is."""
+    promised = (item.fast_within_seconds for item in service.classes)
+    return min((seconds for seconds in promised if seconds is not None), default=None)
 
 
-def setting(name: str) -> float:
-    """Return the default of a setting of the service, in the unit that its name says."""
-    return float(Config.model_fields[name].default)
+def setting(service: Service, name: str) -> float | None:
+    """Return the default of a setting of the demo, in the unit that its name says.
+
+    None for any other service: its timeouts are known to nobody here.
+    """
+    return float(Config.model_fields[name].default) if service == DEMO else None

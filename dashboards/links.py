@@ -52,7 +52,7 @@ def traces_url(condition: str) -> str:
 
 def logs_url(pipeline: str = "") -> str:
     """Return Explore on the service's log lines of the range; pipeline: LogQL on their fields."""
-    expression = f'{{service_name="api"}} | json {pipeline}'.rstrip()
+    expression = f'{{service_name=~"${{service}}"}} | json {pipeline}'.rstrip()
     query: dict[str, object] = {
         "refId": "A",
         "datasource": {"type": "loki", "uid": LOKI_UID},

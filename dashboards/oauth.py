@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from alerting.service import Service
 from dashboards import meaning
 from dashboards.foundation import models
 from dashboards.frame import HERE, RATE, framed, quantile
@@ -27,8 +28,9 @@ _TRACES = Link("Traces of refreshes", traces_url('name = "oauth.refresh"'))
 _PROVIDER = Link("Runbook: provider down", runbook_url("CalendarProviderDown"))
 
 
-def dashboard() -> models.Dashboard:
+def dashboard(service: Service) -> models.Dashboard:
     return framed(
+        service,
         UID,
         "Firedrill / OAuth and calendar",
         "One refresh per grant, for all callers and all replicas; and whose fault it is when it fails.",
@@ -36,7 +38,7 @@ def dashboard() -> models.Dashboard:
             ("Refreshes", _refreshes()),
             ("Under concurrency", _concurrency()),
             ("The provider", _provider()),
-            ("Calendar", _calendar()),
+            ("Calendar", _calendar(service)),
         ],
     )
 
@@ -248,8 +250,8 @@ def _provider() -> list[Panel]:
     ]
 
 
-def _calendar() -> list[Panel]:
-    return [
+def _calendar(service: Service) -> list[Panel]:
+    found: list[Panel] = [
         graph(
             "Calendar events changed by syncs",
             "Good: the shape of the day. A wave of deleted is the provider answering an empty calendar, or a "
@@ -275,26 +277,30 @@ def _calendar() -> list[Panel]:
             stacked=True,
             links=[Link("Runbook: unusable answers", runbook_url("ProviderBadPayload"))],
         ),
-        graph(
-            "Calendar requests by status",
-            "Good: 200. 409 asks the user to connect again, 503 is the breaker, 504 the provider's silence.",
-            Query(
-                "sum by (http_response_status_code) (rate("
-                "http_server_request_duration_seconds_count"
-                f'{{{HERE},http_route=~"/api/v1/calendar/.*"}}[{RATE}])) > 0',
-                "{{http_response_status_code}}",
-            ),
-            unit="reqps",
-            stacked=True,
-            colors=meaning.STATUSES,
-            links=[
-                Link(
-                    "Traces",
-                    traces_url(
-                        "span.http.response.status_code = ${__field.labels.http_response_status_code}"
-                        ' && span.http.route =~ "/api/v1/calendar/.*"'
-                    ),
-                )
-            ],
-        ),
     ]
+    return [*found, _asked_of_provider(service)] if service.provider_routes else found
+
+
+def _asked_of_provider(service: Service) -> Panel:
+    return graph(
+        "Calendar requests by status",
+        "Good: 200. 409 asks the user to connect again, 503 is the breaker, 504 the provider's silence.",
+        Query(
+            "sum by (http_response_status_code) (rate("
+            "http_server_request_duration_seconds_count"
+            f'{{{HERE},http_route=~"{service.provider_routes}"}}[{RATE}])) > 0',
+            "{{http_response_status_code}}",
+        ),
+        unit="reqps",
+        stacked=True,
+        colors=meaning.STATUSES,
+        links=[
+            Link(
+                "Traces",
+                traces_url(
+                    "span.http.response.status_code = ${__field.labels.http_response_status_code}"
+                    f' && span.http.route =~ "{service.provider_routes}"'
+                ),
+            )
+        ],
+    )

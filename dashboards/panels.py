@@ -21,8 +21,6 @@ from dashboards.foundation import (
     stat,
     statetimeline,
     table,
-    text,
-    text_models,
     timeseries,
 )
 
@@ -42,9 +40,7 @@ HALF, THIRD, QUARTER, FULL = 12, 8, 6, 24
 Chart = TypeVar(
     "Chart", timeseries.Panel, stat.Panel, table.Panel, heatmap.Panel, statetimeline.Panel
 )
-Panel = (
-    timeseries.Panel | stat.Panel | table.Panel | heatmap.Panel | statetimeline.Panel | text.Panel
-)
+Panel = timeseries.Panel | stat.Panel | table.Panel | heatmap.Panel | statetimeline.Panel
 
 
 class Query(NamedTuple):
@@ -65,6 +61,11 @@ class Limit(NamedTuple):
 
     value: float
     color: str = RED
+
+
+def at(value: float | None, color: str = RED) -> list[Limit]:
+    """Return a limit at this value, and none when there is no value."""
+    return [] if value is None else [Limit(value, color)]
 
 
 def graph(
@@ -313,21 +314,6 @@ def states(
     )
     return _dressed(
         panel, title, description, queries, unit="none", width=width, height=height, links=links
-    )
-
-
-def words_only(
-    title: str, description: str, markdown: str, *, width: int, height: int
-) -> text.Panel:
-    """A text, for what no query can say."""
-    return (
-        text.Panel()
-        .title(title)
-        .description(description)
-        .mode(text_models.TextMode.MARKDOWN)
-        .content(markdown)
-        .span(width)
-        .height(height)
     )
 
 

@@ -2,7 +2,7 @@
 
 `python -m dashboards.prove --prometheus URL` exits 0 when every query was answered without error or warning
 and every one had data, but for those listed in empty_when_healthy.yaml with the drill that fills them.
-After that drill, `--after DRILL` asks for data in those too.
+After that drill, `--after DRILL` asks for data in those too. `--dashboards DIR` are those of another service.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -85,10 +86,34 @@ class Proof:
         )
         return drill is not None and drill not in self.after
 
+    def panels(self) -> dict[str, int]:
+        """Return how many there are, have data, have none as nothing has failed yet, have none for no reason.
+
+        A panel has data when one of its queries has, and a reason when each of its queries has one.
+        """
+        shown: dict[tuple[str, str], list[Answer]] = {}
+        for answer in self.answers:
+            if answer.asked.kind == "panel":
+                place = answer.asked.dashboard, answer.asked.title
+                shown.setdefault(place, []).append(answer)
+        filled = sum(any(one.series for one in answers) for answers in shown.values())
+        unproven = {(one.asked.dashboard, one.asked.title) for one in self.unproven}
+        empty = sum(
+            place in unproven and not any(one.series for one in answers)
+            for place, answers in shown.items()
+        )
+        return {
+            "shown": len(shown),
+            "with_data": filled,
+            "empty_when_healthy": len(shown) - filled - empty,
+            "empty": empty,
+        }
+
     def figures(self) -> dict[str, Any]:
         required = len(self.answers) - len(self.excused_and_empty)
         proven = required - len(self.unproven) - len(self.errors)
         return {
+            "panels": self.panels(),
             "queries": len(self.answers),
             "with_data": sum(1 for answer in self.answers if answer.series),
             "empty_when_healthy": len(self.excused_and_empty),
@@ -111,15 +136,20 @@ def excused(path: Any = EMPTY_FILE) -> Empty:
 
 
 def prove(
-    get: Get, *, now: float, after: Iterable[str] = (), range_seconds: int = RANGE_SECONDS
+    get: Get,
+    *,
+    now: float,
+    after: Iterable[str] = (),
+    range_seconds: int = RANGE_SECONDS,
+    folder: Path = FOLDER,
 ) -> Proof:
-    """Ask every query. now: seconds since the epoch, where the range ends.
+    """Ask every query of a folder of dashboards. now: seconds since the epoch, where the range ends.
 
     Raises httpx.HTTPError when Prometheus cannot be reached.
     """
     answers = [
         _ask(get, query, now=now, range_seconds=range_seconds)
-        for name, dashboard in load().items()
+        for name, dashboard in load(folder).items()
         for query in asked(name, dashboard)
     ]
     return Proof(answers, excused(), frozenset(after))
@@ -170,6 +200,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--after", nargs="*", default=[], help="what has been run: its panels must have data"
     )
     parser.add_argument("--range", type=int, default=RANGE_SECONDS, help="seconds to look back")
+    parser.add_argument("--dashboards", type=Path, default=FOLDER, metavar="DIR")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args(arguments)
     try:
@@ -179,6 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
                 now=time.time(),
                 after=options.after,
                 range_seconds=options.range,
+                folder=options.dashboards,
             )
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         print(f"dashboards.prove: {options.prometheus}: {error}", file=sys.stderr)
@@ -189,7 +221,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _told(figures: dict[str, Any]) -> str:
+    panels = figures["panels"]
     summary = (
+        f"{panels['shown']} panels, {panels['with_data']} with data, {panels['empty']} empty; "
         f"{figures['queries']} queries, {figures['with_data']} with data, "
         f"{figures['empty_when_healthy']} empty as listed; "
         f"{figures['share_of_required_with_data']:.1%} of those that must have data have some"

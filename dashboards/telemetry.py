@@ -1,5 +1,6 @@
 """The pipeline that watches, watched: scrapes, spans, logs, rules, notifications, the dead-man."""
 
+from alerting.service import Service
 from dashboards.foundation import models
 from dashboards.frame import HERE, RATE, framed
 from dashboards.limits import limit
@@ -40,8 +41,9 @@ COLLECTOR_FLOWS = {
 }
 
 
-def dashboard() -> models.Dashboard:
+def dashboard(service: Service) -> models.Dashboard:
     return framed(
+        service,
         UID,
         "Firedrill / Telemetry pipeline",
         "Whether the other dashboards can be believed. From what is scraped to the page that arrives.",

@@ -63,7 +63,7 @@ def serve(
         start_response("200 OK", headers)
         return [body]
 
-    for candidate in range(port, port + workers_max):
+    for candidate in range(port, min(port + workers_max, 1 << 16)):
         try:
             server = _Server((host, candidate), _Silent)
         except OSError as error:

@@ -105,7 +105,8 @@ def settings_of(
 
 
 def described_settings(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """Return what [service] of firedrill.toml says, its defaults included; empty when there is no file.
+    """Return what [service] of firedrill.toml says, its defaults included; empty when there is no file. No
+    other section is looked at.
 
     The file is the one that FIREDRILL_CONFIG names, else that of the current directory; where the variable
     is set and empty no file is looked for. Raises SettingsError.
@@ -114,10 +115,10 @@ def described_settings(environment: Mapping[str, str] = os.environ) -> dict[str,
     if named == "" or (named is None and not os.access(FILE, os.F_OK)):
         return {}
     # Its models take 0.2 s and 2 MB (measured), which an application without a file is spared.
-    from firedrill_kit.config import ConfigError, read  # noqa: PLC0415
+    from firedrill_kit.config import ConfigError, read_service  # noqa: PLC0415
 
     try:
-        service = read(Path(named or FILE)).service
+        service = read_service(Path(named or FILE))
     except ConfigError as error:
         first, *others = error.lines
         more = f" (and {len(others)} more: python -m firedrill_kit.config)" if others else ""
@@ -126,10 +127,9 @@ def described_settings(environment: Mapping[str, str] = os.environ) -> dict[str,
         "service": service.name,
         "environment": service.environment,
         "metrics_port": service.metrics_port,
-        "workers_max": service.workers,
         "otlp_endpoint": service.otlp,
         "logs": service.logs,
-    }
+    } | ({"workers_max": service.workers} if service.workers else {})
 
 
 def service_name(title: str) -> str:

@@ -19,6 +19,7 @@ def watchers(settings: Settings, programs: Programs) -> list[Part]:
     """From the spans and samples to the pager, in the order of the table."""
     return [
         *([_collector(settings, programs)] if COLLECTOR in programs else []),
+        *([] if settings.service.is_demo else [_dashboards(settings, programs)]),
         _viewer(settings, has_collector=COLLECTOR in programs),
         _prometheus(settings, programs),
         _alertmanager(settings, programs),
@@ -52,12 +53,28 @@ def _collector(settings: Settings, programs: Programs) -> Part:
     )
 
 
+def _dashboards(settings: Settings, programs: Programs) -> Part:
+    """A task: those of the demo are committed, those of another service are made of its file."""
+    ruled = discovery.ruled(settings, has_collector=COLLECTOR in programs)
+    command = ("dashboards.build", "--service", settings.service.file)
+    features = ("--features", ",".join(sorted(ruled.features)))
+    return Part(
+        name="dashboards",
+        command=python(*command, *features, "--out", settings.local / "dashboards"),
+        is_ready=None,
+    )
+
+
 def _viewer(settings: Settings, *, has_collector: bool) -> Part:
     port, otlp = settings.ports["viewer"], settings.ports["otlp"]
     command: list[str | int | Path] = ["stack.viewer", "--port", port]
     command += ["--db", settings.local / "viewer" / "traces.db"]
     command += ["--prometheus", settings.url("prometheus")]
     command += ["--alertmanager", settings.url("alertmanager")]
+    command += ["--rules", settings.prometheus / "rules"]
+    if not settings.service.is_demo:
+        command += ["--dashboards", settings.local / "dashboards"]
+        command += ["--service", settings.service.file]
     ports = [(variable("viewer"), port)]
     if not has_collector:
         command += ["--otlp-port", otlp, "--logs", settings.logs]
@@ -67,6 +84,7 @@ def _viewer(settings: Settings, *, has_collector: bool) -> Part:
         command=python(*command),
         is_ready=answers(port, "/healthz"),
         ports=ports,
+        after=() if settings.service.is_demo else ("dashboards",),
         url=settings.url("viewer", "/"),
         look_at="dashboards, alerts with their runbooks, traces",
         log_suffix="jsonl",

@@ -1,12 +1,16 @@
 """The service that a stack stands around: the demo, or the one whose firedrill.toml SERVICE names."""
 
 import hashlib
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from firedrill_kit.config import FILE, Config, ConfigError, read
+from firedrill_kit.settings import Settings as Kit
 
 ROOT = Path(__file__).resolve().parents[1]
 PORT_MIN = 1024
@@ -42,10 +46,23 @@ class Described:
         """Whether we start it, and so give it its ports; else it runs already, on those of its file."""
         return self.is_demo or self.config.process is not None
 
-    @property
+    @cached_property
     def workers(self) -> int:
-        """Processes of one replica."""
-        return self.config.service.workers
+        """Processes of one replica, one at least; where the file does not say it, those that show metrics
+        now, on the ports from the first on.
+        """
+        service = self.config.service
+        if service.workers or self.is_started:
+            return service.workers or 1
+        ports = range(service.metrics_port, min(service.metrics_port + Kit.workers_max, 1 << 16))
+        return max(1, sum(1 for _ in takewhile(self._is_open, ports)))
+
+    def _is_open(self, port: int) -> bool:
+        try:
+            with socket.create_connection((self.host.strip("[]"), port), timeout=0.5):
+                return True
+        except OSError:
+            return False
 
     @property
     def host(self) -> str:

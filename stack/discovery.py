@@ -60,11 +60,11 @@ def write(settings: Settings, *, has_collector: bool) -> None:
         directory,
         viewer_url=links.dashboards if own else settings.url("viewer"),
         runbooks_url=links.runbooks,
-        service=_ruled(settings, has_collector=has_collector),
+        service=ruled(settings, has_collector=has_collector),
     )
 
 
-def _ruled(settings: Settings, *, has_collector: bool) -> Service:
+def ruled(settings: Settings, *, has_collector: bool) -> Service:
     """The service of the rules, without what this stack does not have around it."""
     if settings.service.is_demo:
         return DEMO

@@ -28,7 +28,7 @@ DISK_FREE_MEGABYTES = 500
 """A fresh stack takes 250 MB (PostgreSQL 60, Prometheus' first head and log, our logs 50)."""
 _WRITTEN = (
     *("logs", "prometheus", "alertmanager", "pager", "viewer", "postgres", "collector"),
-    *("provider.json", "credentials.json", "state.json", "lock"),
+    *("dashboards", "provider.json", "credentials.json", "state.json", "lock"),
 )
 """What a stack writes into its run-time directory."""
 _POLL_SECONDS = 0.05

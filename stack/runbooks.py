@@ -7,6 +7,7 @@ viewer shows the same text beside its alerts.
 import argparse
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -17,11 +18,16 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from alerting.catalogue import load_alerts
+from alerting.catalogue import Alert, load_alerts
 from service.failures import MODES
+from stack.described import Described
 from stack.serving import HOST_HELP, LOOPBACK, configure_logs, serve
 
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
+_COMMAND = re.compile(r"`make (?P<target>\w+)(?P<rest>[^`]*)`")
+_DRILL = re.compile(r"(?<=^## Drill\n).*", re.DOTALL | re.MULTILINE)
+_DATABASE, _OWN = "psql", {"status": "status", "up": "start"}
+"""Target of our Makefile that only the demo has, and those that [runbooks] may have another command for."""
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:48rem;margin:2rem auto;padding:0 1rem}"
     "pre{overflow:auto;padding:.5rem;background:#eee;color:#111}"
@@ -29,29 +35,71 @@ _STYLE = (
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
 
 
-def owner(name: str) -> str | None:
-    """The alert that owns a failure code; None for any other name."""
-    mode = MODES.get(name)
-    return None if mode is None else mode.alert
+@dataclass(frozen=True)
+class Runbooks:
+    """The runbooks of one installation.
 
+    rules: folder of the rules that Prometheus loads: an alert without a file in it has no runbook; None:
+    every alert has one. service: whose commands and drills they name; None: the demo's, as they are written.
+    """
 
-def runbook(name: str) -> str | None:
-    """HTML of an alert's runbook, or what a failure code that no alert owns means."""
-    file = files().get(name)
-    if file is not None:
-        return _rendered(file.read_text())
-    mode = MODES.get(name)
-    if mode is None:
-        return None
-    return _rendered(
-        f"## {mode.title}\n\n{mode.explanation}\n\n{mode.detail}\n\nNo alert owns it."
-    )
+    rules: Path | None = None
+    service: Described | None = None
+
+    def alerts(self) -> Mapping[str, Alert]:
+        """By name, of those that can fire here; asked anew each time, as rules may be rendered again."""
+        if self.rules is None:
+            return _every_alert()
+        rendered = {path.stem for path in self.rules.glob("*.yaml")}
+        return {
+            name: alert for name, alert in _every_alert().items() if alert.snake_name in rendered
+        }
+
+    def owner(self, name: str) -> str | None:
+        """The alert that owns a failure code; None for any other name, and for a code that none owns here."""
+        mode = MODES.get(name)
+        return mode.alert if mode is not None and mode.alert in self.alerts() else None
+
+    def html(self, name: str) -> str | None:
+        """An alert's runbook, or what a failure code that no alert owns means."""
+        alert = self.alerts().get(name)
+        if alert is not None:
+            text = (alert.folder / "runbook.md").read_text()
+            return _rendered(text if self.service is None else fitted(text, alert, self.service))
+        mode = MODES.get(name)
+        if mode is None:
+            return None
+        return _rendered(
+            f"## {mode.title}\n\n{mode.explanation}\n\n{mode.detail}\n\nNo alert owns it."
+        )
 
 
 @cache
-def files() -> Mapping[str, Path]:
-    """By alert, found once: the rules are many files."""
-    return {alert.name: alert.folder / "runbook.md" for alert in load_alerts()}
+def _every_alert() -> Mapping[str, Alert]:
+    """Found once: the rules are many files."""
+    return {alert.name: alert for alert in load_alerts()}
+
+
+def fitted(text: str, alert: Alert, service: Described) -> str:
+    """Return a runbook, which is written for the demo, with the commands and the drill of another service.
+
+    A command that [runbooks] does not have is ours, with the service that it is about.
+    """
+    commands = service.config.runbooks
+
+    def command(found: re.Match[str]) -> str:
+        if found["target"] == _DATABASE:
+            return f"`{commands.database}`" if commands.database else "a shell of the database"
+        own = _OWN.get(found["target"], "")
+        given = getattr(commands, own) if own else None
+        ours = f"make {found['target']}{found['rest']} SERVICE={service.file}"
+        return f"`{given or ours}`"
+
+    drills = [drill.name for drill in service.config.drills if alert.name in drill.pages]
+    told = "\n".join(f"`make drill NAME={name}`." for name in drills) or (
+        f"No drill in `{service.file}` causes it; docs/firedrill-toml.md says how one is written."
+    )
+    return _COMMAND.sub(command, _DRILL.sub(lambda _: f"{told}\n", text))
 
 
 def _rendered(markdown: str) -> str:
@@ -61,7 +109,8 @@ def _rendered(markdown: str) -> str:
 
 
 def create_app() -> Starlette:
-    return Starlette(
+    """Of every alert, as they are written."""
+    app = Starlette(
         routes=[
             Route("/", _index),
             Route("/healthz", _healthy),
@@ -69,22 +118,25 @@ def create_app() -> Starlette:
             Route("/runbooks/{name}", _page),
         ]
     )
+    app.state.runbooks = Runbooks()
+    return app
 
 
 async def _healthy(_: Request) -> Response:
     return PlainTextResponse("ok\n")
 
 
-async def _index(_: Request) -> Response:
-    items = "".join(f'<li><a href="/runbooks/{name}">{name}</a></li>' for name in sorted(files()))
+async def _index(request: Request) -> Response:
+    names = sorted(request.app.state.runbooks.alerts())
+    items = "".join(f'<li><a href="/runbooks/{name}">{name}</a></li>' for name in names)
     return _html("Runbooks", f"<ul>{items}</ul>")
 
 
 async def _page(request: Request) -> Response:
-    name = request.path_params["name"]
-    if (alert := owner(name)) is not None:
+    name, runbooks = request.path_params["name"], request.app.state.runbooks
+    if (alert := runbooks.owner(name)) is not None:
         return RedirectResponse(f"/runbooks/{alert}")
-    found = runbook(name)
+    found = runbooks.html(name)
     if found is None:
         return PlainTextResponse("no alert and no code of that name\n", 404)
     return _html(name, found)

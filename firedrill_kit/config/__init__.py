@@ -9,7 +9,7 @@ from firedrill_kit.config.document import Config, Route
 from firedrill_kit.config.drills import Break, Drill
 from firedrill_kit.config.errors import ConfigError
 from firedrill_kit.config.objectives import SloClass
-from firedrill_kit.config.reader import FILE, parse, read
+from firedrill_kit.config.reader import FILE, parse, read, read_service
 from firedrill_kit.config.variables import MissingVariableError, Variable, filled, filled_text
 
 __all__ = [
@@ -26,4 +26,5 @@ __all__ = [
     "filled_text",
     "parse",
     "read",
+    "read_service",
 ]

@@ -123,7 +123,7 @@ def _ports(config: Config) -> Iterator[Problem]:
     """Two programs on one port: the second would not start."""
     service = config.service
     replicas = config.process.replicas if config.process else 1
-    ports = range(service.metrics_port, service.metrics_port + service.workers * replicas)
+    ports = range(service.metrics_port, service.metrics_port + (service.workers or 1) * replicas)
     if ports[-1] > PORT_MAX:
         text = f"the last worker's port is above {PORT_MAX}; write a lower one"
         yield ("service", "metrics_port"), text

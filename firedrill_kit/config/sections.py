@@ -39,8 +39,9 @@ class Service(Section):
     """Base address of the API, as its callers reach it."""
     metrics_port: Port = 9464
     """Port on which the first worker answers `/metrics`; each further worker has the next one."""
-    workers: int = Field(1, ge=1, le=64)
-    """How many processes answer behind the address: `--workers` of uvicorn or gunicorn."""
+    workers: int | None = Field(None, ge=1, le=64)
+    """How many processes answer behind the address: `--workers` of uvicorn or gunicorn. Without it: of a
+    service that runs already as many as show metrics when `make up` looks; one where Firedrill starts it."""
     otlp: Address = "http://127.0.0.1:4318"
     """Where the service sends its spans, OTLP over HTTP: `make up` listens there."""
     logs: Literal["add", "take_over", "off"] = "add"

@@ -54,7 +54,6 @@ def _service(guesses: Guesses) -> Iterator[str]:
     yield f"name = {toml.value(name)}  # guess: {of}"
     yield 'address = "http://127.0.0.1:8000"  # guess: where uvicorn serves'
     yield "metrics_port = 9464"
-    yield "workers = 1  # guess: as many as uvicorn or gunicorn gets with --workers"
     yield 'otlp = "http://127.0.0.1:4318"'
     yield 'logs = "add"'
 

@@ -7,8 +7,11 @@ where else to take them from.
 import argparse
 from pathlib import Path
 
+from stack.described import read_described
+from stack.runbooks import Runbooks
 from stack.serving import configure_logs, serve
 from stack.viewer.app import create_app
+from stack.viewer.pages import DASHBOARDS
 
 
 def main() -> None:
@@ -19,11 +22,20 @@ def main() -> None:
     parser.add_argument("--logs", type=Path, help="directory of *.jsonl; without a collector")
     parser.add_argument("--prometheus", default="http://127.0.0.1:9090", metavar="URL")
     parser.add_argument("--alertmanager", default="http://127.0.0.1:9093", metavar="URL")
+    parser.add_argument("--dashboards", type=Path, default=DASHBOARDS, metavar="DIRECTORY")
+    parser.add_argument("--rules", type=Path, help="directory of the rules: their runbooks alone")
+    parser.add_argument("--service", help="firedrill.toml, where it is not the demo's")
     given = parser.parse_args()
     configure_logs()
     ports = [given.port] if given.otlp_port is None else [given.port, given.otlp_port]
+    service = read_described({"SERVICE": given.service}) if given.service else None
     app = create_app(
-        given.db, given.logs, prometheus=given.prometheus, alertmanager=given.alertmanager
+        given.db,
+        given.logs,
+        prometheus=given.prometheus,
+        alertmanager=given.alertmanager,
+        dashboards=given.dashboards,
+        runbooks=Runbooks(given.rules, service),
     )
     serve(app, ports)
 

@@ -25,6 +25,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from stack.runbooks import Runbooks
 from stack.serving import metrics_route
 from stack.viewer import pages
 from stack.viewer.logs import LogReader
@@ -51,13 +52,16 @@ def create_app(
     *,
     prometheus: str = "http://127.0.0.1:9090",
     alertmanager: str = "http://127.0.0.1:9093",
+    dashboards: Path = pages.DASHBOARDS,
+    runbooks: Runbooks | None = None,
     hosts: Sequence[str] = (),
     clock: Callable[[], float] = time.time,
 ) -> Starlette:
     """The viewer.
 
     logs: directory whose *.jsonl are read; None where a collector sends them. prometheus,
-    alertmanager: where the pages read. hosts: further names it answers to. clock: seconds since the
+    alertmanager: where the pages read. dashboards: folder of what is shown. runbooks: those of every alert
+    when None. hosts: further names it answers to. clock: seconds since the
     epoch.
     """
     signals = Signals()
@@ -101,6 +105,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.signals, app.state.clock = signals, clock
+    app.state.dashboards, app.state.runbooks = dashboards, runbooks or Runbooks()
     return app
 
 

@@ -28,8 +28,6 @@ from starlette.responses import (
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from stack import runbooks
-
 DASHBOARDS = Path(__file__).parents[2] / "dashboards"
 STATIC = Path(__file__).parent / "static"
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
@@ -75,7 +73,9 @@ class SafeHeaders:
 
 
 def routes() -> list[Route]:
-    """The pages and what they read. `app.state.prometheus` and `.alertmanager`: httpx clients."""
+    """The pages and what they read of `app.state`: httpx clients `prometheus` and `alertmanager`, the folder
+    `dashboards`, and `runbooks`.
+    """
     return [
         Route("/", _home),
         Route("/d/{uid}", _shell),
@@ -122,28 +122,27 @@ def _static_files() -> Mapping[str, Path]:
     return {file.name: file for file in STATIC.iterdir()} | {PLOTLY.name: PLOTLY}
 
 
-def _by_uid() -> dict[str, dict[str, Any]]:
-    """The committed dashboards, read anew: a rebuilt one is shown at the next load of the page."""
-    found = {}
-    for name in ORDER:
-        content = json.loads((DASHBOARDS / f"{name}.json").read_text())
-        found[str(content["uid"])] = content
-    return found
+def _by_uid(request: Request) -> dict[str, dict[str, Any]]:
+    """The dashboards that are there, read anew: a rebuilt one is shown at the next load of the page."""
+    files = (request.app.state.dashboards / f"{name}.json" for name in ORDER)
+    found = (json.loads(file.read_text()) for file in files if file.is_file())
+    return {str(content["uid"]): content for content in found}
 
 
-async def _dashboards(_: Request) -> Response:
+async def _dashboards(request: Request) -> Response:
     return JSONResponse(
         [
             {"uid": uid, "title": content["title"], "description": content.get("description")}
-            for uid, content in _by_uid().items()
+            for uid, content in _by_uid(request).items()
         ]
     )
 
 
 async def _dashboard(request: Request) -> Response:
-    content = _by_uid().get(request.path_params["uid"])
+    boards = _by_uid(request)
+    content = boards.get(request.path_params["uid"])
     if content is None:
-        return _error(404, f"no such dashboard; there are {', '.join(_by_uid())}")
+        return _error(404, f"no such dashboard; there are {', '.join(boards)}")
     return JSONResponse(content)
 
 
@@ -219,7 +218,7 @@ async def _alerts(request: Request) -> Response:
         {
             "alerts": found,
             "problems": problems,
-            "runbooks": [*runbooks.files()],
+            "runbooks": [*request.app.state.runbooks.alerts()],
             "now": time.time(),
         }
     )
@@ -245,13 +244,13 @@ async def _list_of(
 
 async def _runbook_page(request: Request) -> Response:
     """A runbook beside the alerts. The code of a failure leads to the alert that owns it."""
-    if (alert := runbooks.owner(request.path_params["name"])) is not None:
+    if (alert := request.app.state.runbooks.owner(request.path_params["name"])) is not None:
         return RedirectResponse(f"/runbooks/{alert}")
     return await _shell(request)
 
 
 async def _runbook(request: Request) -> Response:
-    found = runbooks.runbook(request.path_params["name"])
+    found = request.app.state.runbooks.html(request.path_params["name"])
     if found is None:
         return _error(404, "no alert and no code of that name")
     return HTMLResponse(found)

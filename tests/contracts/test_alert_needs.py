@@ -5,9 +5,9 @@ import pytest
 
 from alerting.catalogue import Alert, AlertSourceError
 from alerting.features import all_features, chosen, core_features, every_feature, needs_of
+from alerting.needs import NEVER, NOTHING, Reader, Ways, declared, either, feature_of
 from service import failures
 from tests.contracts.metric_catalogue import all_metrics
-from tests.contracts.promql_needs import NEVER, NOTHING, Reader, Ways, declared, either, feature_of
 from tests.contracts.test_alert_static import ALERTS, RECORDS
 
 READER = Reader(RECORDS)

@@ -16,6 +16,7 @@ from alerting.build import DASHBOARDS, SEVERITIES
 from alerting.catalogue import FOLDER, Alert, load_alerts
 from alerting.document import read_yaml
 from alerting.mutants import _seconds
+from alerting.needs import records
 from alerting.slo import SCOPE
 from service import failures
 from tests.contracts.metric_catalogue import all_metrics, closed_values
@@ -49,11 +50,7 @@ def recording_groups() -> list[dict[str, Any]]:
     ]
 
 
-RECORDS: dict[str, list[Rule]] = {}
-for _group in recording_groups():
-    for _rule in _group["rules"]:
-        RECORDS.setdefault(_rule["record"], []).append(_rule)
-
+RECORDS = records()
 TYPING = Typing({name: metric.labels for name, metric in METRICS.items()}, RECORDS)
 
 

@@ -1,5 +1,6 @@
 """The viewer's pages: what they read, what they refuse, and that text stays text."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import httpx
 import pytest
 
 from service.failures import MODES
-from stack.runbooks import _rendered
+from stack.runbooks import Runbooks, _rendered
 from stack.viewer.app import create_app
 from stack.viewer.store import Search
 
@@ -123,3 +124,30 @@ def test_a_class_of_statuses_is_a_range() -> None:
     search = Search.read({"status": "5xx", "min_ms": "12.5", "route": "/a"})
 
     assert (search.status, search.status_last, search.min_ms) == (500, 599, 12.5)
+
+
+async def test_the_viewer_lists_them_and_shows_the_dashboards_of_its_folder(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "db_pool_exhausted.yaml").touch()
+    (tmp_path / "api.json").write_text(json.dumps({"uid": "own", "title": "Own"}))
+    app = create_app(
+        tmp_path / "traces.db",
+        None,
+        prometheus=NOBODY,
+        alertmanager=NOBODY,
+        dashboards=tmp_path,
+        runbooks=Runbooks(tmp_path),
+    )
+    transport = httpx.ASGITransport(app=app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:3000") as viewer,
+    ):
+        alerts = (await viewer.get("/api/alerts")).json()
+        boards = (await viewer.get("/api/dashboards")).json()
+        missing = await viewer.get("/api/runbooks/PostgresDown")
+
+    assert alerts["runbooks"] == ["DbPoolExhausted"]
+    assert [board["uid"] for board in boards] == ["own"]
+    assert missing.status_code == 404

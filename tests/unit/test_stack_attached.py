@@ -55,7 +55,15 @@ SECRETS = {
 }
 PROGRAMS = dict.fromkeys([*SOURCES, COLLECTOR], "program")
 AROUND = [
-    *("collector", "viewer", "prometheus", "alertmanager", "pager", "second-channel"),
+    *(
+        "collector",
+        "dashboards",
+        "viewer",
+        "prometheus",
+        "alertmanager",
+        "pager",
+        "second-channel",
+    ),
     *("prober", "log-rotation"),
 ]
 

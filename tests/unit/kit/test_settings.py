@@ -87,6 +87,39 @@ def test_the_file_of_the_current_directory_is_taken(
     assert config.FILE == FILE
 
 
+def test_a_mistake_in_what_is_sent_or_broken_is_no_matter_of_the_application(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / FILE
+    file.write_text(DESCRIBED + "[load]\nunrelated = 1\n[laod]\n[slo]\nobjective = 2\n")
+    monkeypatch.setenv("FIREDRILL_CONFIG", str(file))
+
+    assert firedrill_kit.instrument(FastAPI()).settings.service == "shop"
+    with pytest.raises(config.ConfigError):
+        config.read(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[load]\n", "service: it is missing"),
+        ("service = 1\n", "service: it must be a table"),
+        ('[service]\nname = ""\n', "service.name: "),
+        ('[service]\nname = "shop"\nmetric_port = 1\n', "service.metric_port: "),
+        ("[service\n", "it is no TOML"),
+    ],
+)
+def test_a_mistake_in_its_own_section_is_one_line(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / FILE
+    file.write_text(text)
+
+    with pytest.raises(SettingsError) as caught:
+        described_settings({"FIREDRILL_CONFIG": str(file)})
+
+    assert str(caught.value).startswith(f"{file}: {message}")
+    assert "\n" not in str(caught.value)
+
+
 def test_what_the_file_leaves_out_is_as_its_reference_says(tmp_path: Path) -> None:
     file = tmp_path / "shop.toml"
     file.write_text('[service]\nname = "shop"\n')
@@ -94,7 +127,7 @@ def test_what_the_file_leaves_out_is_as_its_reference_says(tmp_path: Path) -> No
     described = described_settings({"FIREDRILL_CONFIG": str(file)})
 
     assert settings_of("Title", {}, {}, described) == Settings(
-        service="shop", otlp_endpoint="http://127.0.0.1:4318", workers_max=1
+        service="shop", otlp_endpoint="http://127.0.0.1:4318", workers_max=32
     )
 
 

@@ -1,15 +1,19 @@
 """Which features an expression cannot have a result without, read from its syntax tree.
 
 The answer is a set of sets: with all features of any one inner set there can be a result. `NOTHING` needs
-no feature, `NEVER` has no result with all of them.
+no feature, `NEVER` has no result with all of them. Panels are left out by it, and a test holds what the
+alerts declare to it.
 """
 
 import re
+from functools import cache
 from itertools import product
 from typing import Any
 
 import promql_parser as promql
 
+from alerting.catalogue import FOLDER
+from alerting.document import read_yaml
 from alerting.features import Needs, all_features
 
 Ways = frozenset[frozenset[str]]
@@ -35,6 +39,24 @@ def both(*parts: Ways) -> Ways:
 def declared(needs: Needs) -> Ways:
     """Return the ways to meet what a runbook declares."""
     return both(*(frozenset(frozenset({name}) for name in need) for need in needs))
+
+
+@cache
+def records() -> dict[str, list[dict[str, Any]]]:
+    """Return the recording rules by the name of what they record."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for file in ("recording.yaml", "slo.yaml"):
+        for group in read_yaml(FOLDER / file)["groups"]:
+            for rule in group["rules"]:
+                found.setdefault(rule["record"], []).append(rule)
+    return found
+
+
+@cache
+def has_result(expression: str, features: frozenset[str]) -> bool:
+    """Whether a service with these features can have a result of the expression."""
+    ways = Reader(records()).ways(promql.parse(expression))
+    return any(way <= features for way in ways)
 
 
 def feature_of(metric: str) -> str:
