@@ -1,4 +1,4 @@
-"""From the runs of a record to docs/, the README and the heads of the runbooks."""
+"""From the runs of a record to docs/ and the README."""
 
 import subprocess
 import sys
@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from loadtests.observe import runbooks
 from loadtests.record import drills, load, markdown, picture, readme, record, resilience
 from loadtests.record.runner import Journal, Row, verdict
 from stack.settings import ROOT
@@ -36,7 +35,6 @@ def publish(journal: Journal) -> None:
     ]
     content = drills.content_of([drills.summary_of(row) for row in rows], void)
     record.publish(DOCS, drills.NAME, content, drills.page(content))
-    runbooks.stamp(content)
     text = readme.load_figures(readme.drill_figures(README.read_text(), content), load_record)
     record.replace(README, text)
     picture.draw(
