@@ -8,6 +8,10 @@ from pathlib import Path
 
 from stack.postgres import Role
 
+PROBER = "prober@example.com"
+PROBER_PASSWORD = "firedrill-demo-prober"  # noqa: S105 - of a demo user
+"""The account that `stack.demo` makes for the prober, with a grant that is soon due."""
+
 
 class CredentialsError(Exception):
     """The file is there and cannot be used."""

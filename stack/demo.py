@@ -23,12 +23,11 @@ from service.domains.profile.models import Profile
 from service.domains.settings.models import Settings as UserSettings
 from service.metrics import PROVIDER
 from service.security.tokens import TokenIssuer
+from stack.credentials import PROBER, PROBER_PASSWORD
 
 USERS = 50
 EVENTS = 12
 """Events in the calendar of each user with a grant."""
-PROBER = "prober@example.com"
-PROBER_PASSWORD = "firedrill-demo-prober"  # noqa: S105 - of a demo user
 PROBER_TOKEN_SECONDS = 120
 """Life of the prober's access tokens: the service refreshes them a minute before their end, so once a
 minute, and a token endpoint that fails shows although nobody else's token is due for an hour."""

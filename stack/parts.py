@@ -13,17 +13,12 @@ from functools import partial
 
 from stack import attached, postgres
 from stack.around import log_rotation, postgres_exporter, prober, watchers
-from stack.credentials import Credentials, load_credentials
+from stack.credentials import PROBER, PROBER_PASSWORD, Credentials, load_credentials
 from stack.environment import service_environment
 from stack.part import Part, python
 from stack.programs import Programs
 from stack.readiness import answers
 from stack.settings import ROOT, Settings, variable
-
-PROBER = {
-    "PROBE_USER": "prober@example.com",  # of stack.demo, with a grant that is soon due
-    "PROBE_PASSWORD": "firedrill-demo-prober",
-}
 
 
 def parts_of(
@@ -44,6 +39,7 @@ def plan(settings: Settings, credentials: Credentials, programs: Programs) -> li
     """Every part of the demo's stack."""
     services = [_service(settings, credentials, number) for number in range(settings.replicas)]
     names = [part.name for part in services]
+    prober_account = {"PROBE_USER": PROBER, "PROBE_PASSWORD": PROBER_PASSWORD}
     return [
         *services,
         *watchers(settings, programs),
@@ -51,7 +47,7 @@ def plan(settings: Settings, credentials: Credentials, programs: Programs) -> li
         _postgres(settings, credentials),
         _exporter(settings, credentials, programs),
         *(_proxy(settings, name) for name in settings.proxies),
-        prober(settings, environment=PROBER, after=("seed", *names)),
+        prober(settings, environment=prober_account, after=("seed", *names)),
         log_rotation(settings),
         _migrations(settings, credentials),
         _seed(settings),

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from firedrill_kit.config import FILE, ConfigError, MissingVariableError, read
-from stack.prober.app import create_app, surroundings_of
+from stack.prober.app import addresses_of, create_app
 from stack.prober.asked import asked_of
 from stack.serving import configure_logs, serve
 from stack.settings import ROOT
@@ -76,7 +76,7 @@ async def lines(client: httpx.AsyncClient, loki_url: str, trace_id: str) -> list
 def application(environment: dict[str, str], client: httpx.AsyncClient) -> Starlette:
     """Raises KeyError naming the variable that is missing, or MissingVariableError."""
     here = {"VIEWER_URL": f"http://127.0.0.1:{PORT}"}
-    app = create_app(surroundings_of(environment | here), asked_of(read(ROOT / FILE), environment))
+    app = create_app(addresses_of(environment | here), asked_of(read(ROOT / FILE), environment))
     app.router.routes.append(
         trace_route(client, tempo_url=environment["TEMPO_URL"], loki_url=environment["LOKI_URL"])
     )

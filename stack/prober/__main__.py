@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from firedrill_kit.config import FILE, ConfigError, MissingVariableError, read
-from stack.prober.app import create_app, surroundings_of
+from stack.prober.app import addresses_of, create_app
 from stack.prober.asked import asked_of
 from stack.serving import HOST_HELP, LOOPBACK, configure_logs, serve
 from stack.settings import ROOT
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--service", type=Path, default=ROOT / FILE, metavar="FILE", help=FILE)
     given = parser.parse_args()
     try:
-        app = create_app(surroundings_of(os.environ), asked_of(read(given.service)))
+        app = create_app(addresses_of(os.environ), asked_of(read(given.service)))
     except KeyError as missing:
         print(f"prober: set {missing.args[0]}", file=sys.stderr)
         raise SystemExit(2) from None

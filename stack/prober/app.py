@@ -18,7 +18,7 @@ from stack.serving import metrics_route
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class Addresses:
     """Where the others are. URLs without a slash at the end."""
 
     service_urls: Sequence[str]
@@ -27,9 +27,9 @@ class Surroundings:
     prometheus_url: str
 
 
-def surroundings_of(environment: Mapping[str, str]) -> Surroundings:
+def addresses_of(environment: Mapping[str, str]) -> Addresses:
     """Raises KeyError naming the variable that is missing."""
-    return Surroundings(
+    return Addresses(
         service_urls=environment["SERVICE_URLS"].split(","),
         otlp_url=environment["OTLP_URL"],
         viewer_url=environment["VIEWER_URL"],
@@ -37,7 +37,7 @@ def surroundings_of(environment: Mapping[str, str]) -> Surroundings:
     )
 
 
-def create_app(surroundings: Surroundings, asked: Asked) -> Starlette:
+def create_app(addresses: Addresses, asked: Asked) -> Starlette:
     probes, canary = CollectorRegistry(), CollectorRegistry()
     tasks: list[asyncio.Task[None]] = []
 
@@ -47,15 +47,15 @@ def create_app(surroundings: Surroundings, asked: Asked) -> Starlette:
             prober = Prober(
                 probes,
                 client,
-                service_urls=surroundings.service_urls,
+                service_urls=addresses.service_urls,
                 asked=asked,
             )
             bird = Canary(
                 canary,
                 client,
-                otlp_url=surroundings.otlp_url,
-                viewer_url=surroundings.viewer_url,
-                prometheus_url=surroundings.prometheus_url,
+                otlp_url=addresses.otlp_url,
+                viewer_url=addresses.viewer_url,
+                prometheus_url=addresses.prometheus_url,
             )
             tasks.extend(asyncio.create_task(watcher.run()) for watcher in (prober, bird))
             try:

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 from firedrill_kit.config import parse
 from service.config import Config
 from service.health import Health, InternalServer
-from stack.prober.app import Surroundings
+from stack.prober.app import Addresses
 from stack.prober.app import create_app as create_prober
 from stack.prober.asked import asked_of
 from stack.provider.app import Settings
@@ -33,7 +33,7 @@ def provider(_: Path) -> ASGIApp:
 
 def prober(_: Path) -> ASGIApp:
     asked = asked_of(parse('[service]\nname = "shop"\n'))
-    return create_prober(Surroundings((), "", "", ""), asked)
+    return create_prober(Addresses((), "", "", ""), asked)
 
 
 def viewer(folder: Path) -> ASGIApp:

@@ -12,7 +12,13 @@ import yaml
 
 from service.config import Config
 from stack import demo, discovery, programs
-from stack.credentials import Credentials, CredentialsError, load_credentials
+from stack.credentials import (
+    PROBER,
+    PROBER_PASSWORD,
+    Credentials,
+    CredentialsError,
+    load_credentials,
+)
 from stack.lifecycle import StackError, programs_of_running, settings_of_running
 from stack.part import Part
 from stack.parts import plan
@@ -94,8 +100,8 @@ def test_the_prober_signs_in_as_the_account_that_is_seeded_for_it(parts: list[Pa
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["prober"]
 
     for environment in (told, compose["environment"]):
-        assert environment["PROBE_USER"] == demo.PROBER
-        assert environment["PROBE_PASSWORD"] == demo.PROBER_PASSWORD
+        assert environment["PROBE_USER"] == PROBER
+        assert environment["PROBE_PASSWORD"] == PROBER_PASSWORD
 
 
 def test_the_probers_token_is_due_within_a_minute_or_two() -> None:
