@@ -84,8 +84,12 @@ tools: $(INSTALLED)  ## build the collector and Prometheus 3 into .tools (Go, No
 exemplars: $(INSTALLED)  ## follow every exemplar of the running stack to its trace and its log line
 	@$(PY) -m loadtests.observe.exemplars
 
-.PHONY: bench
-bench: $(INSTALLED)  ## seconds to the first data of each signal, and what the collector takes
+.PHONY: bench costs
+bench: $(INSTALLED)  ## what telemetry costs beside what others use: AGAINST=<commit>, QUICK=1 to try it, INTO=docs
+	@$(PY) -m stack.tools collector
+	@$(PY) -m loadtests.bench $(if $(AGAINST),--against "$(AGAINST)") $(if $(QUICK),--quick) $(if $(INTO),--into "$(INTO)")
+
+costs: $(INSTALLED)  ## seconds to the first data of each signal, and what the collector takes
 	@$(PY) -m stack programs
 	@$(PY) -m loadtests.costs.collector
 	@$(PY) -m loadtests.costs.first_data

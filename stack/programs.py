@@ -51,7 +51,7 @@ class ProgramsMissing(Exception):
     """A program is not there and was not installed; the text says how to get it."""
 
 
-def find_programs() -> dict[str, str]:
+def find_programs(sources: Mapping[str, Source] = SOURCES) -> dict[str, str]:
     """Those that are there, the collector among them if it is: a stack does without it."""
     path = os.pathsep.join([str(TOOLS), os.environ.get("PATH", os.defpath)])
     found = {}
@@ -61,7 +61,7 @@ def find_programs() -> dict[str, str]:
     )
     if collector is not None:
         found[COLLECTOR] = collector
-    for name, source in SOURCES.items():
+    for name, source in sources.items():
         for executable in source.executables:
             location = shutil.which(executable, path=path)
             if location is not None:
@@ -73,33 +73,36 @@ def find_programs() -> dict[str, str]:
     return found
 
 
-def require_programs() -> Programs:
+def require_programs(sources: Mapping[str, Source] = SOURCES) -> Programs:
     """Every program, installed first where that is possible. Raises ProgramsMissing."""
-    found = find_programs()
-    missing = [name for name in SOURCES if name not in found]
+    found = find_programs(sources)
+    missing = [source for name, source in sources.items() if name not in found]
     if not missing:
         return found
-    packages = sorted({SOURCES[name].package for name in missing})
-    names = ", ".join(missing)
+    packages = sorted({source.package for source in missing})
+    names = _names(sources, found)
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise ProgramsMissing(f"not found: {names}; {_advice(missing)}")
     print(f"not found: {names}; installing Debian's {', '.join(packages)}")
     if sys.stdin.isatty() and input("Go on? [Y/n] ").strip().lower() not in {"", "y", "yes"}:
         raise ProgramsMissing(f"not installed; {_advice(missing)}")
     _install(packages)
-    found = find_programs()
-    missing = [name for name in SOURCES if name not in found]
-    if missing:
-        raise ProgramsMissing(f"still not found: {', '.join(missing)}; {_advice(missing)}")
+    found = find_programs(sources)
+    if names := _names(sources, found):
+        raise ProgramsMissing(f"still not found: {names}; {_advice(missing)}")
     return found
 
 
-def _advice(missing: Sequence[str]) -> str:
-    packages = " ".join(sorted({SOURCES[name].package for name in missing}))
+def _names(sources: Mapping[str, Source], found: Programs) -> str:
+    return ", ".join(name for name in sources if name not in found)
+
+
+def _advice(missing: Sequence[Source]) -> str:
+    packages = " ".join(sorted({source.package for source in missing}))
     if shutil.which("apt-get"):
         return f"install with: sudo apt-get install --no-install-recommends {packages}"
     if shutil.which("brew"):
-        formulas = " ".join(sorted({SOURCES[name].formula for name in missing}))
+        formulas = " ".join(sorted({source.formula for source in missing}))
         return f"install with: brew install {formulas}"
     return "put these programs of the Prometheus project on PATH"
 

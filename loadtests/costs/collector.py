@@ -29,6 +29,7 @@ from loadtests.world.collector_process import (
     request_of,
     running_collector,
 )
+from loadtests.world.cores import why_not
 from stack.waiting import until
 
 BATCH_SPANS = 256
@@ -40,7 +41,6 @@ OUTAGE_SECONDS = 60.0
 OUTAGE_SPANS_PER_SECOND = 200
 SENDERS = 4
 TRACES_EXPORTER = "otlp_http/traces"
-LOAD_AVERAGE_MAX = 1.0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,16 +62,6 @@ def main(arguments: list[str] | None = None) -> int:
     found = {**record.about(), **found}
     record.publish(record.place(given.into), "collector", found, page(found))
     return 0
-
-
-def why_not(others: list[int], *, anyway: bool) -> str | None:
-    """Why figures taken now would not be the collector's, in one line. others: cores for the rest."""
-    if not others:
-        return "needs two cores: one for the collector, one for sender and back end"
-    load = os.getloadavg()[0]
-    if load > LOAD_AVERAGE_MAX and not anyway:
-        return f"the load average is {load:.1f}: wait until it is under {LOAD_AVERAGE_MAX:g}, or --anyway"
-    return None
 
 
 def flood(core: int, *, spans_per_second: int | None) -> dict[str, Any]:

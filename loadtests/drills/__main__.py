@@ -21,7 +21,8 @@ from loadtests.faults.mending import MendingFailedError
 from loadtests.judge import judgement
 from loadtests.judge.drill import Drill
 from loadtests.record import drills as report
-from loadtests.record import picture, record
+from loadtests.record import record
+from loadtests.record.drawing import NoBrowserError
 from loadtests.record.readme import QUICK
 from loadtests.world.stage import StageError, own_stage
 from stack.command_line import Parser
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     try:
         report.write_pages(directory, names)
-    except picture.NoBrowserError as error:
+    except NoBrowserError as error:
         print(f"drills: {error}", file=sys.stderr)
     return max(codes, default=0)
 

@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from loadtests.record import docs, picture, plan, record
+from loadtests.record import docs, plan, record
+from loadtests.record.drawing import NoBrowserError
 from loadtests.record.runner import Journal, carry_out, verdict
 from stack.command_line import Parser
 from stack.settings import ROOT, SettingsError, read_settings
@@ -63,7 +64,7 @@ def conduct(journal: Journal) -> int:
     carry_out(batches, journal, check=partial(check, journal.commit))
     try:
         docs.publish(journal)
-    except picture.NoBrowserError as error:
+    except NoBrowserError as error:
         print(f"record: {error}", file=sys.stderr)
     journal.is_published = True
     journal.write()

@@ -16,7 +16,7 @@ README = ROOT / "README.md"
 
 
 def publish(journal: Journal) -> None:
-    """Write all of it. Raises picture.NoBrowserError, after the pages are written."""
+    """Write all of it. Raises NoBrowserError, after the pages are written."""
     _publish_runs(journal)
     _copy(journal)
     load_record = _publish_load(journal)
@@ -78,8 +78,9 @@ def _copy(journal: Journal) -> None:
     """What is a page of one run as it stands; that of scaling is made again of two records."""
     for row in journal.rows:
         if not row["void"] and row["key"].startswith(("costs/", "mutation")):
-            for file in journal.folder(row).glob("*.[jm][sd]*"):
-                record.replace(DOCS / file.name, file.read_text("utf-8"))
+            folder = journal.folder(row)
+            for file in (*folder.glob("*.[jm][sd]*"), *folder.glob("images/*.svg")):
+                record.replace(DOCS / file.relative_to(folder), file.read_text("utf-8"))
     subprocess.run([sys.executable, "-m", "loadtests.costs.scaling_page"], cwd=ROOT, check=True)
 
 

@@ -72,7 +72,7 @@ def summary_of(row: Row) -> Row:
 def write_pages(directory: Path, names: Sequence[str] = ()) -> None:
     """Write the page, draw the timelines of these drills, and the picture of all.
 
-    Raises picture.NoBrowserError, after the page is written.
+    Raises NoBrowserError, after the page is written.
     """
     content = read(directory)
     record.replace(directory / f"{NAME}.md", page(content))

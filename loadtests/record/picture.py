@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
-import plotly.io
 
 from loadtests.judge.judgement import BIN_SECONDS
 from loadtests.judge.scores import Row
+from loadtests.record.drawing import write_images
 
 _KINDS = (
     ("2xx", "answered", "#4c9f70"),
@@ -25,10 +25,6 @@ PHONE_WIDTH = 760
 OVERVIEW = "drills.svg"
 
 
-class NoBrowserError(Exception):
-    """plotly draws in Chromium, and there is none."""
-
-
 def draw(rows: Sequence[Row], directory: Path, *, overview: Sequence[Row] = ()) -> None:
     """Write a timeline for each row, and one picture of all, as SVG. Raises NoBrowserError.
 
@@ -36,21 +32,12 @@ def draw(rows: Sequence[Row], directory: Path, *, overview: Sequence[Row] = ()) 
     """
     directory.mkdir(exist_ok=True)
     figures = [figure(row) for row in rows]
-    files: list[str | Path] = [directory / f"drill-{row['name']}.svg" for row in rows]
-    sizes = [(WIDTH, HEIGHT)] * len(rows)
+    files = [directory / f"drill-{row['name']}.svg" for row in rows]
     if overview:
         figures.append(figure_of_all(overview))
         files.append(directory / OVERVIEW)
-        sizes.append((figures[-1].layout.width, figures[-1].layout.height))
-    if not figures:
-        return
-    widths, heights = zip(*sizes, strict=True)
-    try:
-        plotly.io.write_images(figures, files, width=list(widths), height=list(heights))
-    except RuntimeError as error:  # what plotly makes of a browser that is not found
-        raise NoBrowserError(
-            "the pictures are not drawn: install Chromium (Debian: apt install chromium)"
-        ) from error
+    if figures:
+        write_images(figures, files)
 
 
 def figure_of_all(rows: Sequence[Row]) -> Any:
@@ -117,6 +104,8 @@ def figure(row: Row) -> Any:
     drawn.update_layout(
         barmode="stack",
         bargap=0,
+        width=WIDTH,
+        height=HEIGHT,
         template="plotly_white",
         title={"text": row["name"], "x": 0.02, "y": 0.97},
         xaxis_title="seconds since the break",

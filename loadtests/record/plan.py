@@ -63,6 +63,12 @@ def whole() -> list[Batch]:
     """Everything."""
     costs = [
         Run(
+            "costs/benchmarks",
+            "benchmarks.json",
+            ("-m", "loadtests.bench"),
+            needs_quiet=True,
+        ),
+        Run(
             "costs/collector",
             "collector.json",
             ("-m", "loadtests.costs.collector"),

@@ -19,6 +19,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 from prometheus_client.parser import text_string_to_metric_families
 
+from loadtests.world.cores import on_core
 from stack.programs import COLLECTOR, ProgramsMissing, find_programs
 from stack.serving import free_port
 from stack.settings import ROOT
@@ -151,7 +152,7 @@ class Collector:
 
     def start(self) -> None:
         log = (self.directory / "collector.log").open("ab")
-        with log, _on_core(self.core):
+        with log, on_core(self.core):
             self.process = subprocess.Popen(
                 [collector_path(), "--config", str(self.config)],
                 env=self.environment,
@@ -204,20 +205,6 @@ class Collector:
             return httpx.get(url, timeout=5).status_code == 200
         except httpx.HTTPError:
             return False
-
-
-@contextmanager
-def _on_core(core: int | None) -> Iterator[None]:
-    """What is started within inherits it: with its first thread, and Go counts the cores as it starts."""
-    if core is None:
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 @contextmanager

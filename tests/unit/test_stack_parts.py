@@ -302,7 +302,7 @@ def test_packages_are_installed_without_starting_their_services(
     monkeypatch.setattr(programs, "_NO_START", policy)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     found = iter([{}, {name: name for name in SOURCES}])
-    monkeypatch.setattr(programs, "find_programs", lambda: next(found))
+    monkeypatch.setattr(programs, "find_programs", lambda _sources: next(found))
     monkeypatch.setattr(shutil, "which", lambda name: str(apt) if name == "apt-get" else None)
 
     if exit_code:

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from stack.tools import environments
 from stack.tools.building import BuildError
-from tests.examples import environments
-from tests.examples.environments import programs_of
+from stack.tools.environments import programs_of
 
 
 @pytest.fixture

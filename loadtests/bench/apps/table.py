@@ -1,0 +1,3 @@
+"""The table that `profile` reads; named here for those who have no SQLAlchemy."""
+
+TABLE = "bench_people"
