@@ -1,5 +1,6 @@
 """The load: h2load, whose every request is in its log. In C, so that it is not what is measured."""
 
+import re
 import subprocess
 import tempfile
 from collections import Counter
@@ -31,9 +32,12 @@ class Ask:
 
 @dataclass(frozen=True)
 class Answers:
-    """seconds: how long it was loaded. statuses: answers by status. microseconds: of each, sorted."""
+    """seconds: how long it was loaded. sent: requests, those included that were under way at its end.
+    statuses: answers by status (-1: none). microseconds: of each, sorted.
+    """
 
     seconds: float
+    sent: int
     statuses: Mapping[int, int]
     microseconds: Sequence[int]
 
@@ -59,16 +63,21 @@ def require_generator() -> None:
 def load(
     port: int, ask: Ask, *, seconds: float, clients: int = CLIENTS, rate: float | None = None
 ) -> Answers:
-    """Send as fast as it is answered, or `rate` requests a second. Raises GeneratorError."""
+    """Send as fast as it is answered, or `rate` requests a second. Raises GeneratorError.
+
+    At a rate every request is waited for, so `seconds` may become more.
+    """
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         log = Path(directory) / "log"
         words = [
             *("h2load", "--h1", "-t", "1", "-c", str(clients)),
-            *("-D", f"{seconds * 1000:.0f}ms", f"--log-file={log}"),
+            f"--log-file={log}",
             *(word for name, value in ask.headers.items() for word in ("-H", f"{name}: {value}")),
         ]
-        if rate is not None:
-            words.append(f"--rps={rate / clients:g}")
+        if rate is None:
+            words += ["-D", f"{seconds * 1000:.0f}ms"]
+        else:
+            words += [f"--rps={rate / clients:g}", "-n", f"{rate * seconds:.0f}"]
         if ask.method != "GET":
             words += ["-H", f":method: {ask.method}"]
         if ask.body:
@@ -83,17 +92,19 @@ def load(
         if done.returncode or not log.exists():
             last = (done.stderr.strip() or done.stdout.strip() or "it wrote nothing").splitlines()
             raise GeneratorError(f"h2load: {last[-1]}")
-        answers = answers_of(log.read_text(), seconds)
+        sent = re.search(r"(\d+) started", done.stdout)
+        answers = answers_of(log.read_text(), seconds, sent=int(sent[1]) if sent else 0)
     if not answers.count:
         raise GeneratorError(f"no request to {ask.path} was answered in {seconds:g} s")
     return answers
 
 
-def answers_of(log: str, seconds: float) -> Answers:
+def answers_of(log: str, seconds: float, *, sent: int) -> Answers:
     """Read h2load's log: start, status (-1: none), microseconds, a tab between them."""
     rows = [line.split("\t") for line in log.splitlines()]
     return Answers(
         seconds,
+        sent,
         Counter(int(status) for _, status, *_ in rows),
         sorted(int(taken) for _, _, taken, *_ in rows),
     )

@@ -139,7 +139,8 @@ class Laboratory:
             cpu = server.cpu_seconds() - cpu
             busy = busy_seconds(server.core) - busy
             row = {
-                "requests": row.get("requests", 0) + found.count,
+                "requests": found.count,
+                "sent": row.get("sent", 0) + found.sent,
                 "per_second": round(found.count / found.seconds, 1),
                 "cpu_us": round(cpu / found.count * 1e6, 1),
                 "refused": found.refused,

@@ -13,9 +13,9 @@ RATES: Mapping[str, int] = {"items": 400, "profile": 160}
 class Mode:
     """One way. what: for the page. app: module and function of `apps`. environment: of `environments`.
 
-    variables: beside those that all have. program: what Python is started by, where it is not Python.
-    lines: a request whether each makes a line on stdout. histogram: port of its metrics: "own", "app" or
-    none. in_every_round: its figures are claims, so it runs in all rounds, the others in half of them.
+    variables: beside those that all have. program: what starts Python, where something does.
+    has_lines: whether each request makes a line on stdout. metrics: where they are read: "own" port, that
+    of the "app", or nowhere. in_every_round: its figures are claims; the others are in every second one.
     """
 
     what: str

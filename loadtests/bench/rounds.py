@@ -36,11 +36,11 @@ def probe(lab: Laboratory, name: str, mode: Mode) -> Spans:
         before = lab.spans()
         ports, server = _start(lab, name, mode)
         with server:
-            # At a rate that no mode has to drop anything at.
+            # At a rate at which no mode has to drop anything.
             found = load(ports.app, Ask(path), seconds=PROBE_SECONDS, clients=4, rate=80)
         if found.refused:
             raise GeneratorError(f"{path} answered {dict(found.statuses)}")
-        made[endpoint] = round((lab.spans() - before) / found.count, 1)
+        made[endpoint] = round((lab.spans() - before) / found.sent, 1)
     return made
 
 
@@ -91,7 +91,7 @@ def _round(lab: Laboratory, name: str, mode: Mode, spans: Spans, number: int) ->
             warm = load(ports.app, ask, seconds=lab.lengths.warm)
             row = lab.saturate(server, ports.app, ask)
             at_rate = load(ports.app, ask, seconds=lab.lengths.at_rate, rate=RATES[endpoint])
-            sent[endpoint] = warm.count + row["requests"] + at_rate.count
+            sent[endpoint] = warm.sent + row["sent"] + at_rate.sent
             rows.append(
                 {"mode": name, "round": number, "endpoint": endpoint}
                 | row
@@ -118,5 +118,5 @@ def _round(lab: Laboratory, name: str, mode: Mode, spans: Spans, number: int) ->
 
 
 def _share(arrived: float, expected: float) -> float:
-    """At most 1: requests that were under way at the end of a load are answered and not counted."""
+    """At most 1: a line or two are of the start."""
     return round(min(1.0, arrived / expected), 4)

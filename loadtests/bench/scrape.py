@@ -42,7 +42,7 @@ def measured(lab: Laboratory) -> list[Row]:
                         "mode": name,
                         "format": format_,
                         "cpu_ms": round(cpu / SCRAPES * 1000, 2),
-                        "wire_bytes": int(answers[-1].headers["content-length"]),
+                        "wire_bytes": int(answers[-1].headers.get("content-length", 0)),
                         "encoding": answers[-1].headers.get("content-encoding", "identity"),
                     }
                 )

@@ -72,7 +72,7 @@ def _measure(lab: Laboratory, name: str, state: str, spans: float) -> Row:
         with context as server:
             warm = load(ports.app, ask, seconds=lab.lengths.warm)
             found = load(ports.app, ask, seconds=lab.lengths.sink)
-            accounted = _accounted(ports) / ((warm.count + found.count) * spans)
+            accounted = _accounted(ports) / ((warm.sent + found.sent) * spans)
             memory = server.memory_bytes()
     return {
         "per_second": round(found.count / found.seconds, 1),

@@ -24,6 +24,5 @@ def everything() -> FastAPI:
         opentelemetry_exporter_protocol="http",
         opentelemetry_instrumentors=[sqlalchemy],
         fastapi_logging_middleware_enabled=True,
-        logging_buffer_capacity=0,
     )
     return FastAPIBootstrapper(config).bootstrap()
