@@ -42,7 +42,7 @@ class Lengths:
 
 
 FULL = Lengths(rounds=5, tries=3, warm=0.5, saturated=2.5, at_rate=1.5, sink=6.0)
-QUICK = Lengths(rounds=1, tries=1, warm=0.3, saturated=0.6, at_rate=0.5, sink=1.5)
+QUICK = Lengths(rounds=1, tries=1, warm=0.5, saturated=1.0, at_rate=0.5, sink=2.0)
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from loadtests.bench.modes import BEFORE, ENDPOINTS, MODES, OURS, RATES, Mode
 from loadtests.bench.server import NotReadyError, Server
 from stack.tools.building import BuildError
 
-PROBE_SECONDS = 0.3
-Spans = Mapping[str, float]
+PROBE_SECONDS = 0.8
+Spans = Mapping[str, int]
 """A request, by endpoint."""
 NotMeasured = (NotReadyError, GeneratorError, BuildError, httpx.HTTPError)
 
@@ -30,7 +30,10 @@ def modes_of(lab: Laboratory) -> dict[str, Mode]:
 
 
 def probe(lab: Laboratory, name: str, mode: Mode) -> Spans:
-    """Spans that a request makes. Raises one of NotMeasured."""
+    """Spans that a request makes: a whole number, those of the first connects aside.
+
+    Raises one of NotMeasured.
+    """
     made = {}
     for endpoint, path in ENDPOINTS.items():
         before = lab.spans()
@@ -40,7 +43,7 @@ def probe(lab: Laboratory, name: str, mode: Mode) -> Spans:
             found = load(ports.app, Ask(path), seconds=PROBE_SECONDS, clients=4, rate=80)
         if found.refused:
             raise GeneratorError(f"{path} answered {dict(found.statuses)}")
-        made[endpoint] = round((lab.spans() - before) / found.sent, 1)
+        made[endpoint] = round((lab.spans() - before) / found.sent)
     return made
 
 

@@ -25,4 +25,5 @@ def everything() -> FastAPI:
         opentelemetry_instrumentors=[sqlalchemy],
         fastapi_logging_middleware_enabled=True,
     )
-    return FastAPIBootstrapper(config).bootstrap()
+    app: FastAPI = FastAPIBootstrapper(config).bootstrap()
+    return app
