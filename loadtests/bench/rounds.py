@@ -55,7 +55,7 @@ def measured(lab: Laboratory) -> dict[str, Any]:
         try:
             spans[name] = probe(lab, name, mode)
         except NotMeasured as error:
-            reasons[name] = str(error)
+            reasons[name] = _line(error)
         lab.say(f"  {name}: {reasons.get(name) or f'{dict(spans[name])} spans a request'}")
     rows: list[Row] = []
     for number in range(lab.lengths.rounds):
@@ -65,8 +65,8 @@ def measured(lab: Laboratory) -> dict[str, Any]:
                 try:
                     rows += _round(lab, name, mode, spans[name], number)
                 except NotMeasured as error:
-                    rows.append({"mode": name, "round": number, "reason": str(error)})
-                    lab.say(f"    {name}: {error}")
+                    rows.append({"mode": name, "round": number, "reason": _line(error)})
+                    lab.say(f"    {name}: {_line(error)}")
     return {"spans_per_request": spans, "reasons": reasons, "rows": rows}
 
 
@@ -118,6 +118,10 @@ def _round(lab: Laboratory, name: str, mode: Mode, spans: Spans, number: int) ->
         "stop_seconds": round(server.stop_seconds, 2),
     }
     return [row | of_process for row in rows]
+
+
+def _line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _share(arrived: float, expected: float) -> float:

@@ -16,7 +16,7 @@ from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from prometheus_client import make_asgi_app
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_fastapi_instrumentator import Instrumentator
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -41,7 +41,11 @@ def native() -> FastAPI:
     metrics.set_meter_provider(MeterProvider(metric_readers=[PrometheusMetricReader()]))
     made = application(telemetry={"operation_spans": False})
     _instrument_sqlalchemy(made.engine)
-    made.app.mount("/metrics", make_asgi_app())
+
+    @made.app.get("/metrics")
+    async def expose() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
     _log_requests(made.app)
     return made.app
 
