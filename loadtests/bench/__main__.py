@@ -11,6 +11,7 @@ import contextlib
 import os
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,6 +74,7 @@ async def main(options: argparse.Namespace) -> int:
                 collector=collector,
                 lengths=QUICK if options.quick else FULL,
                 say=lambda text: print(text, flush=True),
+                stop=threading.Event(),
                 kit_before=against.kit(before, directory) if before else None,
                 checkout_before=before or None,
             )
@@ -81,7 +83,11 @@ async def main(options: argparse.Namespace) -> int:
             for name in options.only:
                 lab.say(f"{name}, {time.monotonic() - started:.0f} s")
                 # In a thread: the provider answers from this one.
-                found |= await asyncio.to_thread(parts.PARTS[name], lab, tokens)
+                try:
+                    found |= await asyncio.to_thread(parts.PARTS[name], lab, tokens)
+                except asyncio.CancelledError:
+                    lab.stop.set()  # the thread goes on until it next starts a server
+                    raise
     about = record.about(*LIBRARIES)
     content = {
         **about,
@@ -104,3 +110,5 @@ if __name__ == "__main__":
     except (PostgresError, ProgramsMissing, against.NoCommitError) as error:
         print(f"bench: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

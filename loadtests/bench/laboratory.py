@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ QUICK = Lengths(rounds=1, tries=1, warm=0.5, saturated=1.0, at_rate=0.5, sink=2.
 
 @dataclass(frozen=True)
 class Laboratory:
-    """core: of the server under test. directory: empty, to start it in. database_url: for SQLAlchemy.
+    """core: of the server under test. directory: empty, to start it in. stop: once set, none is started.
 
     kit_before: a folder with `firedrill_kit` of another commit; checkout_before: all of it.
     """
@@ -58,6 +59,7 @@ class Laboratory:
     collector: Collector
     lengths: Lengths
     say: Callable[[str], object]
+    stop: threading.Event
     kit_before: Path | None = None
     checkout_before: Path | None = None
 
@@ -76,6 +78,7 @@ class Laboratory:
 
         Raises stack.tools.building.BuildError, NotReadyError once it is entered.
         """
+        self._go_on()
         python = python_of(mode.environment)
         ports = Ports(free_port(), free_port())
         words = [
@@ -106,6 +109,7 @@ class Laboratory:
         self, checkout: Path, **variables: str
     ) -> "tuple[Ports, AbstractContextManager[Server]]":
         """The service of a checkout, to be entered; this checkout's Python. Raises NotReadyError then."""
+        self._go_on()
         ports = Ports(free_port(), free_port())
         environment = {
             **os.environ,
@@ -126,6 +130,10 @@ class Laboratory:
             core=self.core,
             is_ready=answers(ports.metrics, "/readyz"),
         )
+
+    def _go_on(self) -> None:
+        if self.stop.is_set():
+            raise InterruptedError
 
     def saturate(self, server: Server, port: int, ask: Ask, *, clients: int = CLIENTS) -> Row:
         """As many requests as it answers: what each takes of CPU, and how many a second.

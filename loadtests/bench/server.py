@@ -38,12 +38,9 @@ class Server:
         self._process = process
 
     def cpu_seconds(self) -> float:
-        """On a core, of all its threads, since its start; in nanoseconds, unlike `times`."""
-        total = 0
-        for task in Path(f"/proc/{self.pid}/task").iterdir():
-            with contextlib.suppress(FileNotFoundError):  # a thread that has just ended
-                total += int((task / "schedstat").read_text().split()[0])
-        return total / 1e9
+        """On a core since its start, all its threads, also those that have ended; to the nanosecond."""
+        # As clock_getcpuclockid(3) makes it of a process; Python offers it for threads only.
+        return time.clock_gettime(~self.pid << 3 | 2)
 
     def memory_bytes(self, name: str = "VmHWM") -> int:
         """Resident now (VmRSS), or at the most since its start (VmHWM)."""

@@ -39,7 +39,7 @@ def test_a_server_that_ends_says_why_in_its_last_line(tmp_path: Path) -> None:
     words = [sys.executable, "-c", "raise SystemExit('first\\nthe reason')"]
 
     with (
-        pytest.raises(NotReadyError, match="^the reason$"),
+        pytest.raises(NotReadyError, match=r"^the reason$"),
         serving(words, os.environ, directory=tmp_path, core=CORE, is_ready=lambda: False),
     ):
         pass
