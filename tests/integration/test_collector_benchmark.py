@@ -7,6 +7,7 @@ import psutil
 import pytest
 
 from loadtests.costs import collector as bench
+from loadtests.world.cores import why_not
 from tests.integration.collector_process import running_collector
 
 CORES = sorted(os.sched_getaffinity(0))
@@ -23,14 +24,14 @@ def test_a_busy_machine_is_refused_in_one_line(
     assert capsys.readouterr().err == (
         "loadtests.costs.collector: the load average is 1.4: wait until it is under 1, or --anyway\n"
     )
-    assert bench.why_not([1], anyway=True) is None
+    assert why_not([1], anyway=True) is None
 
 
 def test_a_machine_with_one_core_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getloadavg", lambda: (0.1, 0.1, 0.1))
 
-    assert bench.why_not([], anyway=True) is not None
-    assert bench.why_not([1], anyway=False) is None
+    assert why_not([], anyway=True) is not None
+    assert why_not([1], anyway=False) is None
 
 
 @pytest.mark.skipif(len(CORES) < 2, reason="one core: nothing to keep apart")
