@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from loadtests.bench import against, parts
+from loadtests.bench import against, parts, rounds
 from loadtests.bench.generator import require_generator
 from loadtests.bench.laboratory import FULL, QUICK, Laboratory
 from loadtests.bench.page import publish
@@ -88,6 +88,8 @@ async def main(options: argparse.Namespace) -> int:
                 except asyncio.CancelledError:
                     lab.stop.set()  # the thread goes on until it next starts a server
                     raise
+                except rounds.NotMeasured as error:
+                    found.setdefault("not_measured", {})[name] = str(error)
     about = record.about(*LIBRARIES)
     content = {
         **about,

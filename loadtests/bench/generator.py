@@ -51,7 +51,9 @@ class Answers:
         return sum(count for status, count in self.statuses.items() if not 200 <= status < 300)
 
     def percentile(self, fraction: float) -> float:
-        """In milliseconds."""
+        """In milliseconds. Raises GeneratorError without answers."""
+        if not self.count:
+            raise GeneratorError(f"no request was answered in {self.seconds:g} s")
         return percentile(self.microseconds, fraction) / 1000
 
 
@@ -93,10 +95,7 @@ def load(
             last = (done.stderr.strip() or done.stdout.strip() or "it wrote nothing").splitlines()
             raise GeneratorError(f"h2load: {last[-1]}")
         sent = re.search(r"(\d+) started", done.stdout)
-        answers = answers_of(log.read_text(), seconds, sent=int(sent[1]) if sent else 0)
-    if not answers.count:
-        raise GeneratorError(f"no request to {ask.path} was answered in {seconds:g} s")
-    return answers
+        return answers_of(log.read_text(), seconds, sent=int(sent[1]) if sent else 0)
 
 
 def answers_of(log: str, seconds: float, *, sent: int) -> Answers:

@@ -144,6 +144,7 @@ class Laboratory:
         for _ in range(self.lengths.tries):
             cpu, busy = server.cpu_seconds(), busy_seconds(server.core)
             found = load(port, ask, seconds=self.lengths.saturated, clients=clients)
+            p99 = found.percentile(0.99)
             cpu = server.cpu_seconds() - cpu
             busy = busy_seconds(server.core) - busy
             row = {
@@ -152,7 +153,7 @@ class Laboratory:
                 "per_second": round(found.count / found.seconds, 1),
                 "cpu_us": round(cpu / found.count * 1e6, 1),
                 "refused": found.refused,
-                "p99_saturated_ms": found.percentile(0.99),
+                "p99_saturated_ms": p99,
                 "other_share": round(max(0.0, busy - cpu) / found.seconds, 3),
             }
             if row["other_share"] <= OTHER_SHARE_MAX:
