@@ -13,24 +13,30 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import asyncpg
 import httpx
 
-from loadtests.scenarios import SCENARIOS
+from firedrill_kit.config import MissingVariableError
+from loadtests.scenarios import ALL, SCENARIOS
 from loadtests.traffic import launch
-from loadtests.traffic.callers import older_tokens
+from loadtests.traffic.callers import sign_in
+from loadtests.traffic.demo_callers import older_tokens
 from loadtests.traffic.launch import RATE, Target, above_zero
+from loadtests.world.description import SERVED, RefusedError
 from loadtests.world.stage import Stage
 from stack.command_line import Parser
 from stack.credentials import CredentialsError
+from stack.lifecycle import StackError, settings_of_running
 from stack.serving import free_port
 from stack.settings import Settings, SettingsError, read_settings
 from stack.state import read_state
 
 WEB_PORT = 8089
+UP_HINT = "`make up` starts it, HOST=http://... names another"
 
 
 def whole(text: str) -> int:
@@ -46,12 +52,16 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.epilog = f"scenarios:\n{names}"
     parser.add_argument("scenario", metavar="SCENARIO", help="see below")
     parser.add_argument("--host", metavar="URL", help="of the API (the stack of this checkout)")
-    parser.add_argument("--rate", type=above_zero, default=RATE, help=f"requests/s ({RATE:g})")
+    parser.add_argument("--rate", type=above_zero, help=f"requests/s ({_usual_rate():g})")
     parser.add_argument("--duration", type=above_zero, help="seconds (the scenario's own)")
     parser.add_argument("--seed", type=int, default=1, help="of the arrivals (1)")
     parser.add_argument("--workers", type=whole, default=1, help="processes that send (1)")
     parser.add_argument("--web", action="store_true", help="open Locust's web page instead")
     given = parser.parse_args(arguments)
+    if given.scenario not in SCENARIOS and given.scenario in ALL:
+        parser.error(
+            f"{given.scenario} needs what the demo alone has; with SERVICE: {', '.join(SCENARIOS)}"
+        )
     if given.scenario not in SCENARIOS:
         parser.error(f"no scenario is called {given.scenario!r}: {', '.join(SCENARIOS)}")
     if given.host and not given.host.startswith(("http://", "https://")):
@@ -61,20 +71,22 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def main(arguments: Sequence[str]) -> int:
     given = parse(arguments)
+    SERVED.check_load()
     settings = read_settings(os.environ)
-    host = (given.host or settings.url("service")).rstrip("/")
-    if not _answers(host):
-        hint = "is it up?" if given.host else "`make up` starts it, HOST=http://... names another"
-        print(f"load: nothing answers at {host}: {hint}", file=sys.stderr)
+    settings = settings_of_running(settings, read_state(settings))
+    hosts = [given.host.rstrip("/")] if given.host else settings.service_urls_for_others
+    if not _answers(hosts[0]):
+        hint = "is it up?" if given.host or not settings.service.is_started else UP_HINT
+        print(f"load: nothing answers at {hosts[0]}: {hint}", file=sys.stderr)
         return 2
-    with _target(host, settings, is_local=given.host is None) as target:
+    with _target(hosts, settings, given.scenario, is_local=given.host is None) as target:
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")  # noqa: DTZ005 - for people
         reports = settings.local / "reports" / f"{given.scenario}-{stamp}"
         reports.parent.mkdir(parents=True, exist_ok=True)
         words = launch.command(
             given.scenario,
             target,
-            rate=given.rate,
+            rate=given.rate or _usual_rate(),
             seconds=given.duration,
             seed=given.seed,
             processes=given.workers,
@@ -87,6 +99,11 @@ def main(arguments: Sequence[str]) -> int:
         return code
 
 
+def _usual_rate() -> float:
+    """Requests a second, without a word from the caller."""
+    return RATE if SERVED.is_demo else sum(SERVED.steady_mix.values())
+
+
 def _answers(host: str) -> bool:
     try:
         httpx.get(f"{host}/problems/not_found", timeout=5, trust_env=False)
@@ -96,39 +113,74 @@ def _answers(host: str) -> bool:
 
 
 @contextlib.contextmanager
-def _target(host: str, settings: Settings, *, is_local: bool) -> Iterator[Target]:
+def _target(
+    hosts: Sequence[str], settings: Settings, scenario: str, *, is_local: bool
+) -> Iterator[Target]:
     """What is known of the system. While it lasts, Prometheus here shows the phases."""
-    if not is_local:
-        yield Target([host])
-        return
-    replicas = range(read_state(settings).replicas)
-    port, internal = settings.ports["service"], settings.ports["service_internal"]
-    targets = settings.prometheus / "targets" / "load.json"
-    stage = Stage(settings, os.environ)
     with tempfile.TemporaryDirectory(prefix="loadtest-") as directory:
-        tokens = Path(directory) / "tokens.json"
-        tokens.write_text(json.dumps(asyncio.run(older_tokens(stage))))
-        metrics_port = free_port()
-        labels = {"job": "loadtest", "service": "loadtest", "env": "local"}
-        group = {"targets": [f"127.0.0.1:{metrics_port}"], "labels": labels}
-        targets.write_text(json.dumps([group]) + "\n")
-        try:
-            yield Target(
-                [f"http://127.0.0.1:{port + number}" for number in replicas],
-                [f"http://127.0.0.1:{internal + number}" for number in replicas],
-                settings.url("provider"),
-                stage.dsn("owner"),
-                str(tokens),
-                metrics_port,
-            )
-        finally:
-            targets.unlink(missing_ok=True)
+        target = Target(hosts)
+        if not SERVED.is_demo:
+            target = replace(target, accounts_file=_accounts_file(Path(directory), hosts[0]))
+            if is_local and any(one.breaks for one in SCENARIOS[scenario].at(1, None)):
+                target = replace(target, owner_dsn=SERVED.admin_dsn)
+        elif is_local:
+            target = _of_demo(target, settings, Path(directory))
+        if not is_local:
+            yield target
+            return
+        internal = [f"http://{address}" for address in settings.service_targets]
+        with _scraped(settings) as metrics_port:
+            yield replace(target, internal_urls=internal, metrics_port=metrics_port)
+
+
+def _accounts_file(directory: Path, host: str) -> str:
+    """Signed in once, for all generators."""
+    file = directory / "accounts.json"
+    file.write_text(json.dumps(asyncio.run(sign_in(SERVED, api_url=host))))
+    return str(file)
+
+
+def _of_demo(target: Target, settings: Settings, directory: Path) -> Target:
+    stage = Stage(settings, os.environ)
+    tokens = directory / "tokens.json"
+    tokens.write_text(json.dumps(asyncio.run(older_tokens(stage))))
+    return replace(
+        target,
+        # Past a proxy before the service, as the report of it is read.
+        hosts=[
+            f"http://127.0.0.1:{settings.ports['service'] + number}"
+            for number in range(read_state(settings).replicas)
+        ],
+        provider_url=settings.url("provider"),
+        owner_dsn=stage.dsn("owner"),
+        tokens_file=str(tokens),
+    )
+
+
+@contextlib.contextmanager
+def _scraped(settings: Settings) -> Iterator[int]:
+    """Let Prometheus scrape a port of the load test; gives the port, 0 where there is no Prometheus."""
+    targets = settings.prometheus / "targets" / "load.json"
+    if not targets.parent.is_dir():
+        yield 0
+        return
+    metrics_port = free_port()
+    labels = {"job": "loadtest", "service": "loadtest", "env": settings.service.environment}
+    group = {"targets": [f"127.0.0.1:{metrics_port}"], "labels": labels}
+    targets.write_text(json.dumps([group]) + "\n")
+    try:
+        yield metrics_port
+    finally:
+        targets.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except (SettingsError, CredentialsError, asyncpg.PostgresError, OSError) as error:
+    except (
+        *(SettingsError, StackError, RefusedError, MissingVariableError, CredentialsError),
+        *(asyncpg.PostgresError, httpx.HTTPError, OSError),
+    ) as error:
         print(f"load: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

@@ -106,8 +106,8 @@ def _conduct(environment: Any) -> None:
     breaking = None
     before = _metrics()
     try:
-        if any(phase.breaks for phase in course.run.phases):
-            breaking = Breaking()
+        if breaks := [one for phase in course.run.phases for one in phase.breaks]:
+            breaking = Breaking(breaks)
         _go_through(course, breaking)
         _await_answers(course)
     except (BreakFailedError, httpx.HTTPError) as error:

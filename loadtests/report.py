@@ -19,7 +19,7 @@ from typing import Any
 from loadtests.record import load, record
 from loadtests.scenarios import SCENARIOS
 from loadtests.traffic import launch
-from loadtests.traffic.callers import older_tokens
+from loadtests.traffic.demo_callers import older_tokens
 from loadtests.traffic.launch import RATE, Target
 from loadtests.world.description import DEMO
 from loadtests.world.surroundings import (

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from stack import discovery
+from stack.described import proxy_of
 from stack.part import Part, python
 from stack.programs import COLLECTOR, Programs
 from stack.readiness import answers
@@ -219,6 +220,29 @@ def prober(
             else "the canary; no [probe] routes to ask for"
         ),
         log_suffix="jsonl",
+    )
+
+
+def proxy_name(part: str) -> str:
+    return f"proxy-{part}"
+
+
+def proxy(settings: Settings, part: str, target: str) -> Part:
+    """The fault proxy that others reach a part through. It lets all pass until it is set otherwise.
+
+    target: HOST:PORT of the part.
+    """
+    port, control = settings.proxy_port(part), settings.proxy_control_port(part)
+    moved_by = variable("proxy" if settings.service.is_demo else proxy_of(part))
+    return Part(
+        name=proxy_name(part),
+        command=python(
+            *("stack.proxy", "--listen", port, "--target", target, "--control", control)
+        ),
+        is_ready=answers(control, "/"),
+        ports=((moved_by, port), (variable("proxy"), control)),
+        url=f"http://127.0.0.1:{control}/",
+        look_at=f'POST {{"mode": "blackhole"}} cuts {part} off',
     )
 
 

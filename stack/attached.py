@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from firedrill_kit.config import filled_text
 from firedrill_kit.config.sections import Process
-from stack.around import log_rotation, postgres_exporter, prober, watchers
+from stack.around import log_rotation, postgres_exporter, prober, proxy, proxy_name, watchers
 from stack.described import LOOPBACK
 from stack.part import Part
 from stack.prober.asked import asked_of
@@ -32,6 +32,7 @@ def plan(settings: Settings, programs: Programs, environment: Environment) -> li
         asked_of(settings.service.config, environment)
     after = tuple(part.name for part in services if not part.is_task)
     return [
+        *(proxy(settings, one, _behind(settings, one, environment)) for one in settings.proxies),
         *(part for part in services if not part.is_task),
         # What is not up yet is not down: nobody is paged while the service starts.
         *(
@@ -45,6 +46,25 @@ def plan(settings: Settings, programs: Programs, environment: Environment) -> li
     ]
 
 
+def _behind(settings: Settings, part: str, environment: Environment) -> str:
+    """HOST:PORT of what stands behind a proxy. Raises SettingsError."""
+    config = settings.service.config
+    if part in config.upstream:
+        address = urlsplit(config.upstream[part].address)
+        port = address.port or (443 if address.scheme == "https" else 80)
+        return f"{address.hostname}:{port}"
+    dsn = config.database.admin_dsn if config.database else None
+    if dsn is None:
+        raise SettingsError(
+            f"{settings.service.file}: database.proxy: nothing says where the database is; add"
+            ' admin_dsn = "$FIREDRILL_ADMIN_DSN"'
+        )
+    if environment is None:
+        return part
+    address = urlsplit(dsn.read(environment))
+    return f"{address.hostname}:{address.port or 5432}"
+
+
 def _started(settings: Settings, process: Process, environment: Environment) -> list[Part]:
     """The tasks of `prepare`, one after the other, and then the replicas."""
     numbers = range(len(process.prepare))
@@ -54,12 +74,12 @@ def _started(settings: Settings, process: Process, environment: Environment) -> 
             command=_command(settings, process, process.prepare[number], 0, environment),
             is_ready=None,
             environment=_environment(settings, process, 0, environment),
-            after=(f"prepare-{number}",) if number else (),
+            after=(f"prepare-{number}",) if number else tuple(map(proxy_name, settings.proxies)),
             directory=process.directory,
         )
         for number in numbers
     ]
-    after = tuple(task.name for task in tasks[-1:])
+    after = (*map(proxy_name, settings.proxies), *(task.name for task in tasks[-1:]))
     replicas = range(settings.replicas)
     return [
         *tasks,
@@ -110,11 +130,13 @@ def _words(settings: Settings, index: int, environment: Environment) -> dict[str
     """What `{word}` means in a command or variable of [process]."""
     port, internal = _ports(settings, index)
     words = {"port": port, "metrics_port": internal}
+    words |= {
+        f"{one.replace('-', '_')}_port": settings.proxy_port(one) for one in settings.proxies
+    }
     database = settings.service.config.database
-    if database and database.proxy:
-        words["database_port"] = database.proxy
-    elif database and database.admin_dsn and environment and settings.service.has_exporter:
-        words["database_port"] = urlsplit(database.admin_dsn.read(environment)).port or 5432
+    dsn = database.admin_dsn if database and not database.proxy else None
+    if dsn and environment and settings.service.has_exporter:
+        words["database_port"] = urlsplit(dsn.read(environment)).port or 5432
     return words
 
 

@@ -17,6 +17,11 @@ PORT_MIN = 1024
 LOOPBACK = frozenset({"127.0.0.1", "localhost"})
 
 
+def proxy_of(part: str) -> str:
+    """What the port of the fault proxy before a database or an upstream is called in settings."""
+    return f"{part.replace('-', '_')}_proxy"
+
+
 class SettingsError(Exception):
     """A setting that cannot be used; the text names the variable or the key and what to do."""
 
@@ -75,6 +80,15 @@ class Described:
         return parts.port or (443 if parts.scheme == "https" else 80)
 
     @property
+    def proxies(self) -> dict[str, int]:
+        """Ports of the fault proxies that the file asks for, by what stands behind them."""
+        database = self.config.database
+        asked = {"database": database.proxy if database else None} | {
+            name: one.proxy for name, one in self.config.upstream.items()
+        }
+        return {} if self.is_demo else {name: port for name, port in asked.items() if port}
+
+    @property
     def local(self) -> Path:
         """Run-time directory, unless FIREDRILL_LOCAL is set."""
         own = ROOT / ".local"
@@ -85,6 +99,7 @@ class Described:
         if self.is_demo:
             return {}
         found = {"otlp": urlsplit(self.config.service.otlp).port or 80}
+        found |= {proxy_of(part): port for part, port in self.proxies.items()}
         if self.is_started:
             found |= {"service": self.port, "service_internal": self.config.service.metrics_port}
         return found

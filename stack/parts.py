@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from stack import attached, postgres
-from stack.around import log_rotation, postgres_exporter, prober, watchers
+from stack.around import log_rotation, postgres_exporter, prober, proxy, proxy_name, watchers
 from stack.credentials import PROBER, PROBER_PASSWORD, Credentials, load_credentials
 from stack.environment import service_environment
 from stack.part import Part, python
@@ -46,7 +46,7 @@ def plan(settings: Settings, credentials: Credentials, programs: Programs) -> li
         _provider(settings),
         _postgres(settings, credentials),
         _exporter(settings, credentials, programs),
-        *(_proxy(settings, name) for name in settings.proxies),
+        *(proxy(settings, one, f"127.0.0.1:{settings.ports[one]}") for one in settings.proxies),
         prober(settings, environment=prober_account, after=("seed", *names)),
         log_rotation(settings),
         _migrations(settings, credentials),
@@ -116,27 +116,6 @@ def _exporter(settings: Settings, credentials: Credentials, programs: Programs) 
         "DATA_SOURCE_PASS": credentials.postgres_monitor,
     }
     return postgres_exporter(settings, programs, environment=environment, after=("migrations",))
-
-
-def proxy_name(part: str) -> str:
-    return f"proxy-{part}"
-
-
-def _proxy(settings: Settings, part: str) -> Part:
-    """The fault proxy that others reach a part through. It lets all pass until it is set otherwise."""
-    port = settings.proxy_port(part)
-    control = port + 1
-    target = f"127.0.0.1:{settings.ports[part]}"
-    return Part(
-        name=proxy_name(part),
-        command=python(
-            *("stack.proxy", "--listen", port, "--target", target, "--control", control)
-        ),
-        is_ready=answers(control, "/"),
-        ports=((variable("proxy"), port), (variable("proxy"), control)),
-        url=f"http://127.0.0.1:{control}/",
-        look_at=f'POST {{"mode": "blackhole"}} cuts {part} off',
-    )
 
 
 def _migrations(settings: Settings, credentials: Credentials) -> Part:

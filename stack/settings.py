@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from stack.described import ROOT, Described, SettingsError, read_described
+from stack.described import ROOT, Described, SettingsError, proxy_of, read_described
 
 __all__ = ["ROOT", "Settings", "SettingsError", "read_settings", "variable"]
 
@@ -42,7 +42,8 @@ OF_THE_SERVICE = ("service", "service_internal")
 OF_THE_DEMO = ("provider", "postgres")
 PROXIED = ("service", "postgres", "provider", "prometheus", "viewer")
 """What a fault proxy can stand before. Each has two ports of its own from `proxy` on: traffic, control."""
-NOT_FOR_BROWSERS = frozenset({"postgres", "otlp", "otlp_grpc", "proxy"})
+NOT_FOR_BROWSERS = ("postgres", "otlp", "otlp_grpc", "proxy")
+"""What the names of their ports end with."""
 BLOCKED_BY_BROWSERS = frozenset(
     {
         *(1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566),
@@ -57,7 +58,8 @@ class Settings:
     """One stack. ports: by the names of DEFAULT_PORTS, without those that it does not take; replica n of
     the service adds n to its first, and its workers to its second.
 
-    proxies: those of PROXIED that others reach through a fault proxy.
+    proxies: what is reached through a fault proxy: those of PROXIED, or what the file of another service
+    says.
     """
 
     service: Described
@@ -94,7 +96,7 @@ class Settings:
         workers = self.replicas * self.service.workers
         spans = {"service": self.replicas, "service_internal": workers}
         if self.proxies:
-            spans["proxy"] = 2 * len(PROXIED)
+            spans["proxy"] = 2 * len(PROXIED) if self.service.is_demo else len(self.proxies)
         for name, first in self.ports.items():
             yield from ((name, first + index) for index in range(spans.get(name, 1)))
 
@@ -107,12 +109,21 @@ class Settings:
         return f"http://127.0.0.1:{self.ports[port]}{path}"
 
     def proxy_port(self, part: str) -> int:
-        """Port of the traffic to a part; the next one is that of the control."""
-        return self.ports["proxy"] + 2 * PROXIED.index(part)
+        """Port of the traffic to a part."""
+        if self.service.is_demo:
+            return self.ports["proxy"] + 2 * PROXIED.index(part)
+        return self.ports[proxy_of(part)]
+
+    def proxy_control_port(self, part: str) -> int:
+        """Port where the proxy before a part is set."""
+        if self.service.is_demo:
+            return self.proxy_port(part) + 1
+        return self.ports["proxy"] + self.proxies.index(part)
 
     def port_for_others(self, part: str) -> int:
         """Where other parts and callers reach one: its own port, or that of the proxy before it."""
-        return self.proxy_port(part) if part in self.proxies else self.ports[part]
+        is_behind_one = self.service.is_demo and part in self.proxies
+        return self.proxy_port(part) if is_behind_one else self.ports[part]
 
     @property
     def service_urls_for_others(self) -> list[str]:
@@ -152,7 +163,7 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     process = service.config.process
     replicas = process.replicas if process else 1
     replicas = _integer(environment, "REPLICAS", replicas, low=1, high=REPLICAS_MAX)
-    proxies = _proxies(environment.get("FAULT_PROXIES", ""))
+    proxies = _proxies(environment.get("FAULT_PROXIES", "")) or tuple(service.proxies)
     explicit = {
         name
         for name, text in (("replicas", "REPLICAS"), ("proxies", "FAULT_PROXIES"))
@@ -163,7 +174,8 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         if environment.get(variable(name)):
             ports[name] = _integer(environment, variable(name), default, low=1024, high=65535)
         else:
-            is_fixed = name == "otlp" and not service.is_started
+            # A service that runs already is configured with these.
+            is_fixed = not service.is_started and name in service.ports()
             ports[name] = default if is_fixed else default + offset
         if environment.get(variable(name)) or environment.get("PORT_OFFSET"):
             explicit.add(name)
@@ -220,7 +232,7 @@ def _check_ports(settings: Settings) -> None:
             raise SettingsError(
                 f"PORT_OFFSET moves {variable(name)} to {port}: ports are 1024 to 65535"
             )
-        if port in BLOCKED_BY_BROWSERS and name not in NOT_FOR_BROWSERS:
+        if port in BLOCKED_BY_BROWSERS and not name.endswith(NOT_FOR_BROWSERS):
             raise SettingsError(
                 f"{variable(name)} would be {port}, which browsers refuse to open: give another"
             )

@@ -146,8 +146,9 @@ class Upstream(Section):
 class Process(Section):
     """How Firedrill starts the service itself, for drills that stop it and stacks of their own. Commands
     are split as a shell would, and run without one. In them `{port}` is the replica's port, `{metrics_port}`
-    the one of its first worker's metrics, `{database_port}` that of the database or its proxy. What [service]
-    says to the kit (name, environment, metrics port, otlp, logs) they find in its variables.
+    the one of its first worker's metrics, `{database_port}` that of the database or its proxy, `{NAME_port}`
+    that of the proxy before an upstream, with _ for - in its name. What [service] says to the kit (name,
+    environment, metrics port, otlp, logs) they find in its variables.
 
     ```toml
     [process]

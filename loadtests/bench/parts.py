@@ -9,7 +9,7 @@ import asyncpg
 from loadtests.bench import capacity, rounds, routes, scrape, sinks, summary
 from loadtests.bench.apps.table import TABLE
 from loadtests.bench.laboratory import Laboratory
-from loadtests.traffic.callers import older_tokens
+from loadtests.traffic.demo_callers import older_tokens
 from loadtests.world.surroundings import Surroundings
 from stack import demo
 

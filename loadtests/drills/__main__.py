@@ -1,5 +1,7 @@
 """`python -m loadtests.drills db_pool_exhausted ... | --all | --quick [--seed 1] [--again] [--jobs 1]`
 
+With SERVICE set they are the drills of that firedrill.toml, on the stack that runs around its service.
+
 `--all` runs every drill that the record does not hold yet, so that it can be interrupted and started
 again; `--again` runs those too. Exit codes: 0 every drill went as it should, 1 one did not (each is
 said), 2 one could not run, 130 interrupted, and mended.
@@ -10,24 +12,29 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from loadtests.drills import catalogue
+import httpx
+
+from firedrill_kit.config import MissingVariableError
+from loadtests.drills import catalogue, described
 from loadtests.drills.runner import run
 from loadtests.faults.mending import MendingFailedError
 from loadtests.judge import judgement
-from loadtests.judge.drill import Drill
+from loadtests.judge.drill import Course, Drill
 from loadtests.record import drills as report
 from loadtests.record import record
 from loadtests.record.drawing import NoBrowserError
 from loadtests.record.readme import QUICK
+from loadtests.world.around import stage_around
+from loadtests.world.description import SERVED, RefusedError
 from loadtests.world.stage import StageError, own_stage
 from stack.command_line import Parser
 from stack.programs import ProgramsMissing
-from stack.settings import SettingsError
+from stack.settings import SettingsError, read_settings
 
 JOBS_MAX = 4
 """Each takes half of a core; beyond that the stacks measure each other."""
@@ -46,7 +53,8 @@ def parse(arguments: Sequence[str], drills: Sequence[str]) -> argparse.Namespace
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(drills))
     parser.add_argument("--all", action="store_true", help="all that the record does not hold yet")
-    parser.add_argument("--quick", action="store_true", help=" and ".join(QUICK))
+    if SERVED.is_demo:
+        parser.add_argument("--quick", action="store_true", help=" and ".join(QUICK))
     parser.add_argument("--again", action="store_true", help="also those the record holds")
     parser.add_argument("--seed", type=int, default=1, help="of the load and the moment (1)")
     parser.add_argument("--jobs", type=_jobs, default=1, help="drills side by side (1)")
@@ -56,7 +64,9 @@ def parse(arguments: Sequence[str], drills: Sequence[str]) -> argparse.Namespace
     given.names = [name for name in given.names if name]  # `make drill` without a NAME
     if unknown := sorted(set(given.names) - set(drills)):
         parser.error(f"no drill is called {', '.join(unknown)}: {', '.join(drills)}")
-    if not (given.names or given.all or given.quick):
+    if not drills:
+        parser.error(f"drill: {SERVED.name} has none; add a [[drill]] to its firedrill.toml")
+    if not (given.names or given.all or (SERVED.is_demo and given.quick)):
         parser.error(f"say which (NAME=): --all, --quick or one of {', '.join(drills)}")
     return given
 
@@ -68,9 +78,11 @@ def _jobs(text: str) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    drills = catalogue()
+    drills = catalogue() if SERVED.is_demo else described.catalogue(SERVED)
     given = parse(arguments, list(drills))
     names = list(given.names) or list(QUICK if given.quick else drills)
+    if not SERVED.is_demo:
+        return _of_service([drills[name] for name in given.names or drills], given)
     directory = record.place(given.into)
     if given.all and not given.again:
         held = report.held(directory, seed=given.seed)
@@ -119,6 +131,29 @@ async def _in_batches(
     return codes
 
 
+def _of_service(drills: Sequence[Drill], given: argparse.Namespace) -> int:
+    """Those of a firedrill.toml, one after the other; the record stands beside it, for `firedrill check`."""
+    SERVED.check_load()
+    for drill in drills:
+        described.check_alerts(SERVED, drill.name)
+    settings = read_settings()
+    directory = record.place(given.into or settings.service.file.parent / ".local" / "records")
+
+    async def one(drill: Drill, *, lane: int, is_alone: bool) -> int:
+        del lane, is_alone
+        print(f"\n{drill.name}: {drill.what}", flush=True)
+        stage = stage_around()
+        carry_out = run.carry_out if stage.is_own else run.carry_out_on_running
+        check = partial(described.check_fault, name=drill.name)
+        say = partial(_say, "")
+        course = await carry_out(drill, stage, seed=given.seed, say=say, check=check)
+        return _kept(course, directory, say, service=SERVED.name)
+
+    codes = asyncio.run(_all(drills, one, jobs=1, lane=0))
+    print(f"written: {directory / report.NAME}.json; `./firedrill check` reads it", flush=True)
+    return max(codes, default=0)
+
+
 async def _drill(drill: Drill, *, seed: int, directory: Path, lane: int, is_alone: bool) -> int:
     """Carry one out and record it; returns its exit code."""
     say = partial(_say, "" if is_alone else f"{drill.name}: ")
@@ -128,7 +163,12 @@ async def _drill(drill: Drill, *, seed: int, directory: Path, lane: int, is_alon
         course = await run.carry_out(drill, stage, seed=seed, say=say)
     except (StageError, subprocess.CalledProcessError) as error:
         return _failed(f"{drill.name}: {_text(error)}", 2)
-    row = judgement.row_of(course)
+    return _kept(course, directory, say)
+
+
+def _kept(course: Course, directory: Path, say: Callable[[str], None], **more: str) -> int:
+    """Record a drill, and say how it went; returns its exit code. more: of the row."""
+    row = {**more, **judgement.row_of(course)}
     report.keep(directory, row)
     for line in report.summary(row):
         say(line)
@@ -153,9 +193,12 @@ def _failed(error: object, code: int) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except (SettingsError, ProgramsMissing) as error:
+    except (
+        *(SettingsError, ProgramsMissing, StageError, RefusedError, MissingVariableError),
+        httpx.HTTPError,
+    ) as error:
         sys.exit(_failed(error, 2))
     except MendingFailedError as error:
         sys.exit(_failed(f"not mended: {error}", 2))
     except KeyboardInterrupt:
-        sys.exit(_failed("interrupted; what was broken is mended, and the stack is gone", 130))
+        sys.exit(_failed("interrupted; what was broken is mended", 130))

@@ -23,7 +23,7 @@ from loadtests.faults.database import lock, sql
 from loadtests.faults.fault import Fault
 from loadtests.faults.mending import Guard, MendingFailedError, broken
 from loadtests.faults.provider import provider
-from loadtests.world.description import DEMO
+from loadtests.world.description import DEMO, SERVED
 from loadtests.world.stage import Stage
 from stack.postgres import Role
 from stack.settings import read_settings
@@ -55,7 +55,7 @@ class Elsewhere(Stage):
 def fault_called(what: str) -> Fault:
     """Raises UnknownFault."""
     kind, _, table = what.partition(" ")
-    if kind == "lock" and table in DEMO.tables:
+    if kind == "lock" and table in SERVED.tables:
         return lock(table)
     if what == "expire":
         return sql("every access token is due", DEMO.expire_grants, role="owner")

@@ -11,6 +11,8 @@ from stack.postgres import Role
 
 HOLDER = "firedrill-drill"
 """What the application names begin with of the connections that break things."""
+NAME_BYTES_MAX = 63
+"""What is longer PostgreSQL cuts, and then no session is called so."""
 LOCK_WAIT_SECONDS = 10
 """DDL waits for the requests in flight, and all that comes after waits with it: not for long."""
 
@@ -31,12 +33,13 @@ def _ending_sessions(world: World, role: Role, name: str = HOLDER) -> list[Mend]
 
 def lock(table: str) -> Fault:
     """Hold ACCESS EXCLUSIVE on a table, as a forgotten migration does."""
-    name = f"{HOLDER}-lock-{table}"
+    name = f"{HOLDER}-lock-{table}"[:NAME_BYTES_MAX]
+    quoted = ".".join(f'"{part}"' for part in table.split("."))  # `user` is a word of SQL
 
     async def cause(world: World) -> None:
         connection = await _connection(world, "owner", name)
         _held.append(connection)
-        await connection.execute(f"BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        await connection.execute(f"BEGIN; LOCK TABLE {quoted} IN ACCESS EXCLUSIVE MODE")
 
     return Fault(
         f"a second connection locks the table {table}",
@@ -93,6 +96,17 @@ def sql_repeated(what: str, statement: str, *, every_seconds: float) -> Fault:
         task.add_done_callback(_at_work.discard)
 
     return Fault(what, cause, lambda world: _ending_sessions(world, "superuser", name))
+
+
+def kill_connections(session_name: str, *, every_seconds: float) -> Fault:
+    """End the sessions of an application name again and again, as a failover or an operator does."""
+    quoted = session_name.replace("'", "''")
+    return sql_repeated(
+        "the service's sessions are ended",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "  # noqa: S608 - quoted
+        f"WHERE application_name = '{quoted}'",
+        every_seconds=every_seconds,
+    )
 
 
 def column_away(table: str, column: str) -> Fault:

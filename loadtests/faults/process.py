@@ -11,34 +11,43 @@ from loadtests.world.interface import Mend, World
 from stack.processes import Running, running_as
 
 
-def kill(*parts: str, number: signal.Signals = signal.SIGKILL) -> Fault:
-    """End those of the parts that there are; the mend starts them again. Raises KeyError for none."""
+def kill(
+    *parts: str, number: signal.Signals = signal.SIGKILL, with_children: bool = False
+) -> Fault:
+    """End those of the parts that there are; the mend starts them again. Raises KeyError for none.
+
+    with_children: else the workers of a service live on, and answer.
+    """
 
     async def cause(world: World) -> None:
         running = world.running()
         there = [running[part] for part in parts if part in running]
         if not there:
             raise KeyError(parts)
-        for process in there:
-            os.kill(process.pid, number)
+        for part in there:
+            for process in _family(part) if with_children else [part]:
+                os.kill(process.pid, number)
 
     return Fault(
         f"{', '.join(parts)} stopped ({number.name})", cause, lambda world: world.mends_of_stop()
     )
 
 
-def freeze(part: str) -> Fault:
-    """Stop a part without ending it: it holds its port and answers nothing."""
+def freeze(*parts: str) -> Fault:
+    """Stop those of the parts that there are, and end none: they hold their ports and answer nothing."""
+
+    def families(world: World) -> list[Running]:
+        running = world.running()
+        return [one for part in parts if part in running for one in _family(running[part])]
 
     async def cause(world: World) -> None:
-        for process in _family(world.running()[part]):
+        for process in families(world):
             os.kill(process.pid, signal.SIGSTOP)
 
     def mends(world: World) -> list[Mend]:
-        family = _family(world.running()[part])
-        return [{"kind": "thaw", "processes": [asdict(process) for process in family]}]
+        return [{"kind": "thaw", "processes": [asdict(process) for process in families(world)]}]
 
-    return Fault(f"{part} frozen (SIGSTOP)", cause, mends)
+    return Fault(f"{', '.join(parts)} frozen (SIGSTOP)", cause, mends)
 
 
 def restart(*parts: str) -> Fault:

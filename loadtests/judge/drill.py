@@ -17,9 +17,11 @@ class Drill:
 
     expects: the alerts that must page, one page each; none: it must stay silent. deadline_seconds: from
     the break to the page. also: alerts that may come with it, as an update of the same page or as a
-    ticket. tickets: those that must come. evidence: PromQL that is above 0 as soon as a scrape shows the
-    fault. rates: requests a second of its own, in place of the steady mix's; mix_ratio: what is sent of
-    the others, 0-1. holds_seconds: how long the fault lasts at least; a silent drill lasts for so long.
+    ticket. may_follow: whether the expected one may come as an update of a page that another has opened: a
+    symptom is there first where callers wait long for a connection. tickets: those that must come.
+    evidence: PromQL that is above 0 as soon as a scrape shows the fault. rates: requests a second of its
+    own, in place of the steady mix's; mix_ratio: what is sent of the others, 0-1. holds_seconds: how long
+    the fault lasts at least; a silent drill lasts for so long.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Drill:
     rates: Mapping[str, float] = field(default_factory=dict)
     mix_ratio: float = 1.0
     environment: Mapping[str, str] = field(default_factory=dict)
+    may_follow: bool = False
 
     @property
     def is_silent(self) -> bool:
@@ -67,3 +70,14 @@ class Course:
     def rang(self) -> list[Notice]:
         """The pages since the break, oldest first."""
         return pager.pages(self.found, since=self.injected)
+
+    @property
+    def told(self) -> list[Notice]:
+        """Those by which what is expected may come: the pages, and where it may follow their updates too."""
+        if not self.drill.may_follow:
+            return self.rang
+        return [
+            one
+            for one in self.found
+            if one.is_of_a_page and one.status == "firing" and one.at >= self.injected
+        ]

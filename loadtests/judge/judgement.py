@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from loadtests.judge.drill import Course
-from loadtests.judge.limits import late_p99
+from loadtests.judge.limits import late_p99, recovery
 from loadtests.observe import watch
 from loadtests.observe.pager import Notice, open_groups
+from loadtests.traffic.engine import PATIENCE_SECONDS
 from loadtests.traffic.sample import Sample
 
 BIN_SECONDS = 5
@@ -20,7 +21,10 @@ def row_of(course: Course) -> dict[str, Any]:
     rang = course.rang
     first = rang[0] if rang else None
     expected = drill.expects[0] if drill.expects else None
-    right = [page for page in rang if set(page.alerts) & set(drill.expects)]
+    right = [page for page in course.told if set(page.alerts) & set(drill.expects)]
+    wrong = [page for page in rang if page not in right]
+    if drill.may_follow:
+        wrong = [page for page in wrong if page.group not in {one.group for one in right}]
     hops = course.fired.get(expected or "", {})
     named = {name for page in rang for name in page.alerts}
     came = arrivals(course)
@@ -48,10 +52,12 @@ def row_of(course: Course) -> dict[str, Any]:
         },
         "mended_seconds": seconds(course.mended),
         "resolve_seconds": _resolve_seconds(course),
+        "recovery_seconds": _recovery_seconds(course),
+        **_followed(course),
         "pages": len(rang),
         "pages_missed": sum(one.seconds is None for one in came),
         "pages_late": sum(one.is_late for one in came),
-        "wrong_pages": len(rang) - len(right),
+        "wrong_pages": len(wrong),
         "pages_after_mend": sum(page.at > course.mended for page in rang),
         "other_alerts": sorted(
             {name for name, states in course.fired.items() if "firing" in states} - named
@@ -98,6 +104,22 @@ def _resolve_seconds(course: Course) -> float | None:
     return round(max(0.0, max(n.at for n in course.found if n.group in groups) - course.mended), 1)
 
 
+def _recovery_seconds(course: Course) -> float | None:
+    """From the mend until all is served as before; None: not so long as could be seen."""
+    mended = course.mended - course.started
+    # What was sent after it may have no answer yet, and no sample.
+    end = course.ended - course.started - PATIENCE_SECONDS
+    return recovery(course.samples, mended=mended, end=end)
+
+
+def _followed(course: Course) -> dict[str, dict[str, float]]:
+    """When what was expected came, where it may have come as an update; the record has pages alone."""
+    if not course.drill.may_follow:
+        return {}
+    came = {one.alert: one.seconds for one in arrivals(course) if one.seconds is not None}
+    return {"paged_seconds": {**_tickets(course), **came}}
+
+
 @dataclass(frozen=True)
 class Arrival:
     """One expected page. seconds: from its own break to the pager; None: it never came."""
@@ -114,10 +136,9 @@ class Arrival:
 def arrivals(course: Course) -> list[Arrival]:
     """The pages that the drill demands; the nth is that of the nth break."""
     drill = course.drill
-    rang = course.rang
     found = []
     for number, alert in enumerate(drill.expects):
-        page = next((page for page in rang if alert in page.alerts), None)
+        page = next((page for page in course.told if alert in page.alerts), None)
         broken = course.injected + drill.breaks[min(number, len(drill.breaks) - 1)].after_seconds
         seconds = None if page is None else round(page.at - broken, 1)
         found.append(Arrival(alert, seconds, drill.deadline_seconds))

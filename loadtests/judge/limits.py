@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from loadtests.traffic.sample import Sample
+from loadtests.world.description import SERVED
 
 LOCUST_LATE_SECONDS_MAX = 0.010
 """p99 of how late a request was sent: above it, the generator measured itself. Locust's processes, with a
@@ -16,8 +17,8 @@ better niceness, are 1 to 5 ms late up to the capacity of a replica (docs/load.j
 ENGINE_LATE_SECONDS_MAX = 0.050
 """The same of the asyncio engine, which shares two cores with service, PostgreSQL and provider as their
 equal: 10 to 40 ms (docs/resilience.json), and what it judges is seconds."""
-SLOW_SECONDS = 0.25
-"""The latency threshold of the SLO: slower is not normal."""
+SLOW_SECONDS = SERVED.slow_seconds
+"""What is slower is not normal."""
 RECOVERY_SECONDS_MAX = 2.0
 RECOVERY_WINDOW_SECONDS = 1.0
 NORMAL_SHARE = 0.95

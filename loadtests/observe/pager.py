@@ -24,8 +24,13 @@ class Notice:
     runbook: str
 
     @property
+    def is_of_a_page(self) -> bool:
+        """Whether it opens, updates or closes a page."""
+        return self.receiver in {"pager", "second_channel"}
+
+    @property
     def is_page(self) -> bool:
-        return self.rang and self.receiver in {"pager", "second_channel"}
+        return self.rang and self.is_of_a_page
 
 
 def notices(settings: Settings, http: httpx.Client) -> list[Notice]:
@@ -65,7 +70,7 @@ def open_groups(found: Sequence[Notice], *, since: float) -> set[str]:
     """Groups of pages that have rung and were not resolved since."""
     still: set[str] = set()
     for notice in found:
-        if notice.at < since or notice.receiver not in {"pager", "second_channel"}:
+        if notice.at < since or not notice.is_of_a_page:
             continue
         (still.add if notice.status == "firing" else still.discard)(notice.group)
     return still

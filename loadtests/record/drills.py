@@ -91,6 +91,9 @@ def summary(row: Row) -> list[str]:
     lines = [f"hops since the break: {hops}"] if hops else []
     if row["resolve_seconds"] is not None:
         lines.append(f"resolved {row['resolve_seconds']:.0f} s after the mend")
+    recovered = row.get("recovery_seconds")
+    served = "not served as before" if recovered is None else f"served as before {recovered:.0f} s"
+    lines.append(f"{served} after the mend")
     lines.append(
         f"{row['pages']} pages; {row['requests']} requests, {row['requests_failed']} of them failed"
     )

@@ -20,7 +20,7 @@ from loadtests.observe.exposition import exposition, total
 from loadtests.record import record
 from loadtests.record import resilience as report
 from loadtests.resilience.faults import FAULTS, Measured
-from loadtests.traffic import callers
+from loadtests.traffic.demo_callers import sign_in_demo
 from loadtests.traffic.engine import Load
 from loadtests.traffic.phases import Phase, arrivals
 from loadtests.world.description import DEMO
@@ -111,9 +111,10 @@ async def _measure(
         Phase("after", seconds - mended, DEMO.mix),
     ]
     dues = list(arrivals(phases, seed=SEED))
-    from_all = await callers.sign_in(around, api_url=f"http://127.0.0.1:{process.port}", dues=dues)
+    url = f"http://127.0.0.1:{process.port}"
+    from_all = await sign_in_demo(around, api_url=url, dues=dues)
     readyz: list[int] = []
-    load = Load([process.port], from_all.request, patience_seconds=PATIENCE_SECONDS)
+    load = Load([url], from_all.request, patience_seconds=PATIENCE_SECONDS)
     sending = asyncio.create_task(load.run(dues))
     await asyncio.sleep(broken - load.now)
     async with mending.broken(around, fault.fault):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from loadtests.faults.database import column_away, lock, sql_repeated
+from loadtests.faults.database import column_away, kill_connections, lock
 from loadtests.faults.fault import Fault, nothing
 from loadtests.faults.network import cut
 from loadtests.faults.process import restart
@@ -53,12 +53,7 @@ FAULTS: tuple[Measured, ...] = (
     Measured(
         "connections_killed",
         "every connection of the service is terminated each second",
-        sql_repeated(
-            "the service's sessions are ended",
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "  # noqa: S608 - our own name
-            f"WHERE application_name = '{DEMO.session_name}'",
-            every_seconds=1,
-        ),
+        kill_connections(DEMO.session_name, every_seconds=1),
         DEMO.unrelated_to("database"),
     ),
     Measured(

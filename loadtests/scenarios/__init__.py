@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from loadtests.judge.limits import Limit
 from loadtests.judge.run import Run
 from loadtests.traffic.phases import Phase, scaled, stretched
-from loadtests.world.description import DEMO
+from loadtests.world.description import SERVED
 
 OVERLOAD = 3.0
 """Of the capacity: what `surge` and `storm` send."""
@@ -21,7 +21,7 @@ CAPACITY_OF_RATE = 2.0
 PROFILE = "GET /api/v1/profile"
 SYNC = "POST /api/v1/calendar/sync/auto"
 SIGN_IN = "POST /api/v1/auth/token"
-UNRELATED = DEMO.unrelated
+UNRELATED = SERVED.unrelated
 """Needs no connection of the pool: what exhausts the pool must not touch it."""
 
 
@@ -30,7 +30,8 @@ class Scenario:
     """phases: of a rate and a number of replicas. judge: every limit, held or broken.
 
     stops_when_full: ends after the first phase that serves no more than the best. is_refereed: the
-    provider's judge is asked about each phase. watches_memory: so is the service about its own.
+    provider's judge is asked about each phase. watches_memory: so is the service about its own. is_general:
+    it asks for nothing that the demo alone has.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Scenario:
     stops_when_full: bool = False
     is_refereed: bool = False
     watches_memory: bool = False
+    is_general: bool = False
 
     def at(self, rate: float, seconds: float | None, *, replicas: int = 1) -> tuple[Phase, ...]:
         """The phases at a rate (requests a second), stretched to a length if one is given."""
@@ -49,7 +51,7 @@ class Scenario:
 
 def steady_mix(rate: float) -> dict[str, float]:
     """The mix of all routes that use nothing up, so many requests a second in all."""
-    return scaled(DEMO.steady_mix, rate)
+    return scaled(SERVED.steady_mix, rate)
 
 
 def _catalogue() -> dict[str, Scenario]:
@@ -60,4 +62,8 @@ def _catalogue() -> dict[str, Scenario]:
     return {module.SCENARIO.name: module.SCENARIO for module in modules}
 
 
-SCENARIOS: Mapping[str, Scenario] = _catalogue()
+ALL: Mapping[str, Scenario] = _catalogue()
+SCENARIOS: Mapping[str, Scenario] = {
+    name: one for name, one in ALL.items() if SERVED.is_demo or one.is_general
+}
+"""Those that can be run on the service at hand."""

@@ -31,4 +31,5 @@ SCENARIO = Scenario(
     phases,
     judge,
     stops_when_full=True,
+    is_general=True,
 )

@@ -14,12 +14,30 @@ from loadtests.scenarios import (
     steady_mix,
 )
 from loadtests.traffic.phases import Phase
+from loadtests.world.description import SERVED
 
 REFUSED_SECONDS_MAX = 0.35
 """p99 of a 503 for want of a connection or a place: the pool's 0.25 s, and a tenth for the rest."""
 
 
 def phases(rate: float, replicas: int) -> tuple[Phase, ...]:
+    return _phases_of_demo(rate, replicas) if SERVED.is_demo else _phases_of_any(rate)
+
+
+def _phases_of_any(rate: float) -> tuple[Phase, ...]:
+    """A minute of what the first [[drill]] with a lock does; how much is too much only the demo knows."""
+    table, load = SERVED.lock
+    held = {**steady_mix(rate), **load}
+    if UNRELATED:
+        held[UNRELATED] = 20.0
+    return (
+        Phase("calm", 20, held),
+        Phase("hold", 60, held, breaks=(f"lock {table}",)),
+        Phase("after hold", 60, held),
+    )
+
+
+def _phases_of_demo(rate: float, replicas: int) -> tuple[Phase, ...]:
     calm = steady_mix(rate) | {UNRELATED: 20.0}
     # 0.5 s of lock_timeout on each of these is more than the ten connections that a replica has.
     held = calm | {PROFILE: 25.0 * replicas}
@@ -33,6 +51,19 @@ def phases(rate: float, replicas: int) -> tuple[Phase, ...]:
 
 
 def judge(run: Run) -> list[Limit]:
+    return _judge_demo(run) if SERVED.is_demo else _judge_any(run)
+
+
+def _judge_any(run: Run) -> list[Limit]:
+    unrelated = [slower(run, "p99 of unrelated", UNRELATED, during="hold")] if UNRELATED else []
+    return [
+        *unrelated,
+        recovered(run, "after hold", "recovery after hold"),
+        beyond_deadline(run),
+    ]
+
+
+def _judge_demo(run: Run) -> list[Limit]:
     held, surge = run.of("hold"), run.of("surge")
     codes = Counter(one.code for one in held if one.code)
     refusals = [one for one in held + surge if one.code in {"db_pool_exhausted", "overloaded"}]
@@ -60,7 +91,10 @@ def judge(run: Run) -> list[Limit]:
 
 SCENARIO = Scenario(
     "pool_exhaustion",
-    "a locked table holds every connection; then three times the capacity",
+    "a locked table holds every connection; then three times the capacity"
+    if SERVED.is_demo
+    else "a locked table holds every connection, as the first [[drill]] with a lock says",
     phases,
     judge,
+    is_general=True,
 )

@@ -19,4 +19,11 @@ def judge(run: Run) -> list[Limit]:
     return limits
 
 
-SCENARIO = Scenario("soak", "an hour at 70 % of the capacity", phases, judge, watches_memory=True)
+SCENARIO = Scenario(
+    "soak",
+    "an hour at 70 % of the capacity",
+    phases,
+    judge,
+    watches_memory=True,
+    is_general=True,
+)

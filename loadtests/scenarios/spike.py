@@ -19,4 +19,6 @@ def judge(run: Run) -> list[Limit]:
     return [still_served(run, "spike"), recovered(run, "after")]
 
 
-SCENARIO = Scenario("spike", "ten times the load for half a minute", phases, judge)
+SCENARIO = Scenario(
+    "spike", "ten times the load for half a minute", phases, judge, is_general=True
+)

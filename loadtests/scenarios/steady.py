@@ -21,5 +21,9 @@ def judge(run: Run) -> list[Limit]:
 
 
 SCENARIO = Scenario(
-    "steady", "constant arrivals on all routes at half of the capacity", phases, judge
+    "steady",
+    "constant arrivals on all routes at half of the capacity",
+    phases,
+    judge,
+    is_general=True,
 )

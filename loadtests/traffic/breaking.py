@@ -6,6 +6,7 @@ Imported by Locust only: it waits with gevent.
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from gevent import subprocess as gevent_subprocess
 from loadtests.traffic.launch import OWNER_DSN, PROVIDER_URL
 
 ACCESS_NEEDED = f"it needs the local stack (no HOST), or {OWNER_DSN} and {PROVIDER_URL} of another"
+LOCK = "lock "
+"""What a break begins with that needs the database alone."""
 
 
 class BreakFailedError(Exception):
@@ -24,9 +27,10 @@ class BreakFailedError(Exception):
 class Breaking:
     """The process that breaks things. It is started before the clock, and mends when this one ends."""
 
-    def __init__(self) -> None:
-        """Raises BreakFailedError where nobody has said what to break."""
-        if not (os.environ.get(OWNER_DSN) and os.environ.get(PROVIDER_URL)):
+    def __init__(self, breaks: Iterable[str]) -> None:
+        """breaks: all that is to come. Raises BreakFailedError where nobody has said where to break it."""
+        needed = {OWNER_DSN} | {PROVIDER_URL for one in breaks if not one.startswith(LOCK)}
+        if not all(map(os.environ.get, needed)):
             # It would find the stack of this checkout, which is not the system under test.
             raise BreakFailedError(f"the scenario breaks things: {ACCESS_NEEDED}")
         self._active: tuple[str, ...] = ()

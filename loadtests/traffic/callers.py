@@ -1,23 +1,21 @@
-"""Who sends the load: the demo users, signed in before the clock starts, and what they send."""
+"""Who sends the load: the accounts of a firedrill.toml, signed in before the clock starts."""
 
 import asyncio
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import cycle, repeat
+from typing import Any
 
-import asyncpg
 import httpx
 
-from loadtests.traffic.phases import Due
-from loadtests.world.description import DEMO, Release
-from loadtests.world.interface import World
-from service.security.tokens import TokenIssuer
+from firedrill_kit.config import filled
+from firedrill_kit.config.traffic import ANYBODY, SIGNING_IN
+from loadtests.world.description import Description, RefusedError, Release
+from stack.prober.asked import asked_of
 
 SIGN_INS_AT_ONCE = 4
-"""As many as the service admits."""
-LEGACY_EVERY = 3
-"""Both formats of a token are in use: a third of the callers still have the older one."""
+"""As many as the demo admits; a password is hashed slowly on purpose."""
+SIGN_IN_SECONDS = 30.0
 
 Headers = Mapping[str, str]
 
@@ -47,139 +45,81 @@ class Callers:
 
     def __init__(
         self,
-        tokens: Sequence[str],
-        *,
-        browser: Headers,
-        leaving: Iterable[Headers] = (),
-        codes: Iterable[str] = (),
+        service: Description,
+        headers: Mapping[str, Iterable[Headers]],
+        bodies: Mapping[str, Iterable[object]] | None = None,
     ) -> None:
-        """tokens: by number of the user; those with an odd number have a calendar. browser: headers of a
-        session. leaving: the same, one for each sign-out. codes: of the provider, one for each connection.
+        """headers: by kind of caller, those of each request in turn. bodies: likewise, of the kinds that send
+        something of their own. Raises MissingVariableError.
         """
-        signed_in = [{"Authorization": f"Bearer {token}"} for token in tokens]
+        self._service = service
         self._headers: Mapping[str, Iterator[Headers]] = {
-            "anybody": repeat({}),
-            "account": cycle(signed_in),
-            "connected": cycle(signed_in[::2]),
-            "connecting": cycle(signed_in[1::2]),
-            "signing_in": repeat({}),
-            "session": repeat(browser),
-            "leaving": iter(leaving),
+            **{kind: iter(one) for kind, one in headers.items()},
+            ANYBODY: repeat({}),
+            SIGNING_IN: repeat({}),
         }
-        self._versions = cycle(DEMO.versions)
-        self._users = cycle(range(1, DEMO.users + 1))
-        self._codes = iter(codes)
+        self._bodies = {kind: iter(one) for kind, one in (bodies or {}).items()}
+        self._sent = {
+            name: filled(route.body, service.environment) for name, route in service.routes.items()
+        }
+        self._versions = cycle(service.versions or ("",))
+        self._numbers = cycle(range(1, service.users + 1))
 
     def request(self, route: str, release: Release | None = None) -> Request:
         """Return the next request of this route. release: what a broken one sends in its place."""
-        described = DEMO.route(route)
+        described = self._service.route(route)
         version = next(self._versions)
-        headers = {
-            **next(self._headers[described.caller]),
-            "X-Client-Version": f"{version}.0",
-        }
-        json, form = described.body, None
-        if described.caller == "connecting":
-            json = {"code": next(self._codes)}
-        elif described.caller == "signing_in":
-            form = _credentials(next(self._users))
+        headers = dict(next(self._headers[described.caller]))
+        if version:
+            headers["X-Client-Version"] = f"{version}.0"
+        body, form = self._sent.get(route), None
+        if described.caller in self._bodies:
+            body = next(self._bodies[described.caller])
+        elif described.caller == SIGNING_IN or route == self._service.sign_in_route:
+            body = self._service.sign_in_body(next(self._numbers))
         if release is not None and release.is_of(version):
-            json = release.bodies.get(route, json)
+            body = release.bodies.get(route, body)
             headers |= release.headers if "Authorization" in headers else {}
+        if self._service.sends_form(route) and isinstance(body, dict):
+            body, form = None, body
         return Request(
-            route, described.path, described.deadline_seconds, version, headers, json, form
+            route, described.path, described.deadline_seconds, version, headers, body, form
         )
 
 
-async def sign_in(world: World, *, api_url: str, dues: Iterable[Due] = ()) -> Callers:
-    """Prepare the callers that all of `dues` need. The service must be up.
+async def sign_in(service: Description, *, api_url: str) -> list[Headers]:
+    """Sign the accounts in; returns the headers of each, by number.
 
-    Raises httpx.HTTPError when the service does not sign them in.
+    Raises RefusedError when the service does not sign them in, httpx.HTTPError when it does not answer,
+    MissingVariableError.
     """
-    config = world.config
-    asked = [DEMO.route(due.route).caller for due in dues]
-    issuer = TokenIssuer(config, clock=time.time)
-    # By number of the user: others, such as the prober, have an account too.
-    rows = {row["email"]: row for row in await _accounts(world)}
-    accounts = [rows[DEMO.email_of(number)] for number in range(1, DEMO.users + 1)]
-    tokens = [
-        (issuer.enhanced if number % LEGACY_EVERY else issuer.legacy)(
-            row["id"], row["email"], row["role"]
-        )
-        for number, row in enumerate(accounts)
-    ]
+    client = service.service.client
+    if client is None:
+        return []
+    asked = asked_of(service.service, service.environment)
+    route = service.sign_in_route
+    if not route:
+        return [asked.headers("")]
+    method, path = route.partition(" ")[0], service.route(route).path
     limit = asyncio.Semaphore(SIGN_INS_AT_ONCE)
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=SIGN_IN_SECONDS) as http:
 
-        async def session(number: int) -> Headers:
+        async def one(number: int) -> Headers:
+            body: Any = service.sign_in_body(number)
+            form, json = (body, None) if service.sends_form(route) else (None, body)
             async with limit:
-                return await _session(http, api_url, config.public_origin, number)
+                answer = await http.request(method, f"{api_url}{path}", data=form, json=json)
+            if not answer.is_success:
+                raise RefusedError(
+                    f"client.sign_in: account {number} got {answer.status_code} of {route}; correct"
+                    " form or json there, load.credentials, or the variables they name"
+                )
+            try:
+                return asked.headers(asked.token_of(answer.json()))
+            except (ValueError, LookupError, TypeError):
+                raise RefusedError(
+                    f"client.token: the answer of {route} has no text there; write the key of its"
+                    " token, with dots between"
+                ) from None
 
-        users = range(1, DEMO.users + 1)
-        browser, *leaving = await asyncio.gather(
-            *map(session, _some(users, asked.count("leaving") + 1))
-        )
-        codes = [
-            await _code(http, world.provider_url, config.provider_redirect_uri, number)
-            for number in _some(users[1::2], asked.count("connecting"))
-        ]
-    return Callers(tokens, browser=browser, leaving=leaving, codes=codes)
-
-
-async def older_tokens(world: World) -> dict[str, str]:
-    """Tokens of the older format by e-mail address: no sign-in gives them any more."""
-    issuer = TokenIssuer(world.config, clock=time.time)
-    return {
-        row["email"]: issuer.legacy(row["id"], row["email"], row["role"])
-        for row in await _accounts(world)
-    }
-
-
-async def _accounts(world: World) -> Sequence[asyncpg.Record]:
-    owner = await asyncpg.connect(world.dsn("owner"), timeout=10)
-    try:
-        rows: Sequence[asyncpg.Record] = await owner.fetch(DEMO.accounts)
-    finally:
-        await owner.close()
-    return rows
-
-
-def _some(users: Sequence[int], count: int) -> Iterator[int]:
-    """So many numbers of users, over and over."""
-    return (number for number, _ in zip(cycle(users), range(count), strict=False))
-
-
-def _credentials(number: int) -> dict[str, str]:
-    return {"username": DEMO.email_of(number), "password": DEMO.password_of(number)}
-
-
-async def _session(http: httpx.AsyncClient, api_url: str, origin: str, number: int) -> Headers:
-    """Headers of a browser's request that changes something."""
-    answer = await http.post(f"{api_url}/api/v1/auth/token", data=_credentials(number))
-    answer.raise_for_status()
-    session = _cookie(answer)
-    headers = {"Cookie": session, "Origin": origin}
-    http.cookies.clear()
-    answer = await http.get(f"{api_url}/api/v1/auth/csrf", headers=headers)
-    answer.raise_for_status()
-    http.cookies.clear()
-    return headers | {
-        "Cookie": f"{session}; {_cookie(answer)}",
-        "X-CSRF-Token": answer.json()["csrf_token"],
-    }
-
-
-def _cookie(answer: httpx.Response) -> str:
-    return answer.headers["set-cookie"].partition(";")[0]
-
-
-async def _code(http: httpx.AsyncClient, provider_url: str, redirect_uri: str, number: int) -> str:
-    consent = {
-        "user": f"user{number:02}",
-        "authorization_code": True,
-        "redirect_uri": redirect_uri,
-    }
-    answer = await http.post(f"{provider_url}/_grants", json=consent)
-    answer.raise_for_status()
-    code: str = answer.json()["authorization_code"]
-    return code
+        return list(await asyncio.gather(*map(one, range(1, service.users + 1))))

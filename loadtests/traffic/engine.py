@@ -22,13 +22,13 @@ class Load:
 
     def __init__(
         self,
-        ports: Sequence[int],
+        urls: Sequence[str],
         make: Callable[[str], Request],
         *,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
-        """ports: of the replicas, each in its turn. make: the next request of a route."""
-        self._ports = cycle(ports)
+        """urls: of the replicas, each in its turn. make: the next request of a route."""
+        self._urls = cycle(urls)
         self._make = make
         self._patience_seconds = patience_seconds
         self._loop = asyncio.get_running_loop()
@@ -53,7 +53,7 @@ class Load:
         status, code, is_degraded = 0, "", False
         try:
             async with asyncio.timeout(self._patience_seconds):
-                answer = await ask(next(self._ports), request)
+                answer = await ask(next(self._urls), request)
             status, code = answer.status, problem_code(answer.status, answer.body)
             is_degraded = says_degraded(answer.body)
         except (TimeoutError, NoAnswerError, OSError) as error:

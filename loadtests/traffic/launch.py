@@ -18,6 +18,7 @@ INTERNAL_URLS = "LOADTEST_INTERNAL_URLS"
 PROVIDER_URL = "LOADTEST_PROVIDER_URL"
 OWNER_DSN = "LOADTEST_OWNER_DSN"
 TOKENS_FILE = "LOADTEST_LEGACY_TOKENS"
+ACCOUNTS_FILE = "LOADTEST_ACCOUNTS"
 PHASES_PORT = "LOADTEST_METRICS_PORT"
 RECORD = "LOADTEST_RECORD"
 
@@ -37,7 +38,8 @@ def above_zero(text: str) -> float:
 class Target:
     """The system under test. hosts: of every replica, or of the balancer before them. The rest makes more of
     the scenarios possible, and is known of a stack on this machine. tokens_file: tokens of the older format
-    by e-mail address, as JSON. metrics_port: where the load test says its phase to Prometheus.
+    by e-mail address, as JSON. accounts_file: headers of each account of a service that is not the demo, as
+    JSON. metrics_port: where the load test says its phase to Prometheus.
     """
 
     hosts: Sequence[str]
@@ -45,6 +47,7 @@ class Target:
     provider_url: str = ""
     owner_dsn: str = field(default="", repr=False)
     tokens_file: str = ""
+    accounts_file: str = ""
     metrics_port: int = 0
 
     @property
@@ -54,6 +57,7 @@ class Target:
             PROVIDER_URL: self.provider_url,
             OWNER_DSN: self.owner_dsn,
             TOKENS_FILE: self.tokens_file,
+            ACCOUNTS_FILE: self.accounts_file,
             PHASES_PORT: str(self.metrics_port or ""),
         }
         return {name: value for name, value in variables.items() if value}

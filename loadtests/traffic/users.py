@@ -20,12 +20,13 @@ from gevent.pool import Pool
 from locust import FastHttpUser, task
 from locust.exception import StopUser
 
-from loadtests.traffic.callers import LEGACY_EVERY, Callers, Request
+from loadtests.traffic.callers import Callers, Request
+from loadtests.traffic.demo_callers import LEGACY_EVERY, demo_callers
 from loadtests.traffic.engine import PATIENCE_SECONDS
-from loadtests.traffic.launch import TOKENS_FILE
+from loadtests.traffic.launch import ACCOUNTS_FILE, TOKENS_FILE
 from loadtests.traffic.phases import Due, arrivals
 from loadtests.traffic.sample import Sample, problem_code, says_degraded
-from loadtests.world.description import DEMO
+from loadtests.world.description import DEMO, SERVED
 
 SIGNED_IN = 20
 """Callers of one generator; half of them have a calendar."""
@@ -155,6 +156,8 @@ class Generator(FastHttpUser):
         return status, body, code, retry_after
 
     def _signed_in(self) -> Callers:
+        if not SERVED.is_demo:
+            return _already_signed_in()
         numbers = range(1, SIGNED_IN + 1)
         answers = list(Pool(SIGN_INS_AT_ONCE).imap(self._sign_in, numbers))
         file = os.environ.get(TOKENS_FILE)
@@ -163,12 +166,12 @@ class Generator(FastHttpUser):
             token if number % LEGACY_EVERY else older.get(DEMO.email_of(number), token)
             for number, (token, _) in zip(numbers, answers, strict=True)
         ]
-        return Callers(tokens, browser={"Cookie": answers[0][1]})
+        return demo_callers(tokens, browser={"Cookie": answers[0][1]})
 
     def _sign_in(self, number: int) -> tuple[str, str]:
         """Return (token, session cookie). Raises SignInFailedError."""
         user = DEMO.email_of(number)
-        form = urlencode({"username": user, "password": DEMO.password_of(number)})
+        form = urlencode(DEMO.sign_in_body(number))
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         status = 0
         for _ in range(SIGN_IN_TRIES):
@@ -189,3 +192,10 @@ class Generator(FastHttpUser):
         raise SignInFailedError(
             f"{self.host} does not sign {user} in (status {status}): is it the API, with the demo users?"
         )
+
+
+def _already_signed_in() -> Callers:
+    """The accounts of a firedrill.toml, whose sign-in `loadtests.__main__` has done for every generator."""
+    file = os.environ.get(ACCOUNTS_FILE)
+    accounts: list[dict[str, str]] = json.loads(Path(file).read_text()) if file else []
+    return Callers(SERVED, {"account": cycle(accounts)})

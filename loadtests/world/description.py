@@ -1,16 +1,23 @@
-"""The service that is loaded and broken: what `firedrill.toml` says of it, and what only code can say.
+"""The service that is loaded and broken: what its `firedrill.toml` says, and of the demo what only code can.
 
 Nothing else names its routes, tables or users. Who the callers of the file are, `traffic.callers` knows.
 """
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from firedrill_kit.config import FILE, Config, ConfigError, Route, read
+from firedrill_kit.config import FILE, Config, ConfigError, Route, filled, read
+from firedrill_kit.config.traffic import CALLERS
 from stack.demo import email_of, password_of
-from stack.settings import ROOT
+from stack.described import read_described
+from stack.settings import ROOT, SettingsError
+
+
+class RefusedError(Exception):
+    """The service has no port for what is asked; the text names the key of its file, and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -33,31 +40,33 @@ class Release:
 class Description:
     """A service under test.
 
-    service: its file. routes: of the mix, by `METHOD template`. email_of, password_of: of a user, by
-    number from 1; those with an odd number have a calendar. accounts: statement that gives id, email and
-    role. expire_grants: statement after which every access token of the provider is due. program,
-    drill_program, plain_program: as in `python -m`: as shipped, with routes that break it, and without
-    its resilience.
+    service: its file. environment: with the variables that stand in the file for secrets.
     """
 
     service: Config = field(repr=False)
-    routes: Mapping[str, Route]
-    email_of: Callable[[int], str]
-    password_of: Callable[[int], str] = field(repr=False)
-    accounts: str
-    expire_grants: str
-    program: str
-    drill_program: str
-    plain_program: str
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+
+    @property
+    def is_demo(self) -> bool:
+        return False
+
+    @property
+    def name(self) -> str:
+        return self.service.service.name
+
+    @cached_property
+    def routes(self) -> Mapping[str, Route]:
+        """The routes of the mix by `METHOD template`."""
+        return self.service.routes
 
     @property
     def versions(self) -> tuple[str, ...]:
-        """As its clients name themselves, an equal share of the requests each."""
+        """As its clients name themselves, an equal share of the requests each; empty: they do not."""
         return self.service.load.versions
 
     @property
     def users(self) -> int:
-        """How many demo users send load."""
+        """How many accounts send load."""
         return self.service.load.accounts
 
     @property
@@ -94,29 +103,118 @@ class Description:
         """The routes that must not notice when a part or a table is away."""
         return frozenset(name for name, route in self.routes.items() if need not in route.needs)
 
+    @property
+    def sign_in_route(self) -> str:
+        """The route that gives a token; empty where there is none."""
+        return (self.service.client and self.service.client.sign_in) or ""
 
-def _service() -> Config:
+    def sends_form(self, route: str) -> bool:
+        """Whether the body of a route is a form, and not JSON: that of the sign-in alone may be one."""
+        client = self.service.client
+        return client is not None and client.form is not None and route == client.sign_in
+
+    def sign_in_body(self, number: int) -> object:
+        """What the account of this number, from 1, sends to sign in. Raises MissingVariableError."""
+        client = self.service.client
+        body = client and (client.json_body if client.form is None else client.form)
+        if isinstance(body, dict):
+            body = body | self.service.load.credentials
+        return filled(body, self.environment, n=number)
+
+    @property
+    def lock(self) -> tuple[str, Mapping[str, float]]:
+        """The table of the first [[drill]] that locks one, and its load. Raises RefusedError."""
+        for drill in self.service.drills:
+            if drill.breaks.lock:
+                return drill.breaks.lock, drill.load
+        raise RefusedError(
+            "drill: nothing says which table to lock; add a [[drill]] with break = {lock = "
+            '"TABLE"} and the load that waits for it'
+        )
+
+    @property
+    def admin_dsn(self) -> str:
+        """Of a role that may lock and end sessions. Raises RefusedError, MissingVariableError."""
+        database = self.service.database
+        if not (database and database.admin_dsn):
+            raise RefusedError(
+                "database.admin_dsn: nothing says how to reach the database; add"
+                ' admin_dsn = "$FIREDRILL_ADMIN_DSN"'
+            )
+        return database.admin_dsn.read(self.environment)
+
+    @property
+    def slow_seconds(self) -> float:
+        """What is slower is not normal: the promise of [slo], else the longest deadline."""
+        load = self.service.load
+        return self.service.slo.fast_within or max(load.deadline.read, load.deadline.write)
+
+    def check_load(self) -> None:
+        """Raises RefusedError where the file does not say enough to send anything."""
+        if not sum(self.steady_mix.values()):
+            raise RefusedError(
+                'load.mix: nothing would be sent; add routes, as in "GET /items/" = 5'
+            )
+        for name, route in self.routes.items():
+            if not self.is_demo and route.caller not in CALLERS:
+                raise RefusedError(
+                    f'load.mix."{name}".caller: nothing here makes a caller "{route.caller}"; write'
+                    f" one of {', '.join(CALLERS)}"
+                )
+
+
+@dataclass(frozen=True)
+class Demo(Description):
+    """The demo. Of its users, those with an odd number have a calendar.
+
+    accounts: statement that gives id, email and role. expire_grants: statement after which every access
+    token of the provider is due. program, drill_program, plain_program: as in `python -m`: as shipped, with
+    routes that break it, and without its resilience.
+    """
+
+    accounts = "SELECT id, email, role::text FROM accounts"
+    expire_grants = "UPDATE oauth_grants SET expires_at = now()"
+    program = "service"
+    drill_program = "loadtests.world.drill_app"
+    plain_program = "loadtests.world.plain_app"
+
+    @property
+    def is_demo(self) -> bool:
+        return True
+
+    @property
+    def slow_seconds(self) -> float:
+        """Of the classes with a promise of latency, all but those that wait for the provider."""
+        return 0.25
+
+    @staticmethod
+    def email_of(number: int) -> str:
+        """number: from 1."""
+        return email_of(number)
+
+    def sign_in_body(self, number: int) -> dict[str, str]:
+        return {"username": email_of(number), "password": password_of(number)}
+
+
+def _demo() -> Demo:
     """The file is part of the repository: a program that needs it says what is wrong, and ends."""
-    if os.environ.get("SERVICE"):
-        print("SERVICE is set, and load and drills know the demo alone: unset it", file=sys.stderr)
-        raise SystemExit(2)
     try:
-        return read(ROOT / FILE)
+        return Demo(read(ROOT / FILE))
     except ConfigError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
 
 
-_SERVICE = _service()
+def _served() -> Description:
+    """Likewise of the file that SERVICE names."""
+    try:
+        described = read_described(os.environ)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+    return DEMO if described.is_demo else Description(described.config)
 
-DEMO = Description(
-    service=_SERVICE,
-    routes=_SERVICE.routes,
-    email_of=email_of,
-    password_of=password_of,
-    accounts="SELECT id, email, role::text FROM accounts",
-    expire_grants="UPDATE oauth_grants SET expires_at = now()",
-    program="service",
-    drill_program="loadtests.world.drill_app",
-    plain_program="loadtests.world.plain_app",
-)
+
+DEMO = _demo()
+SERVED = _served()
+"""The service that load and drills of this process are for: the demo, or the one that SERVICE names."""

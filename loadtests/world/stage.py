@@ -12,14 +12,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtests.world.description import Release
+from loadtests.world.description import DEMO, SERVED, Description, Release
 from loadtests.world.interface import Mend
 from service.config import Config
 from stack.credentials import Credentials, load_credentials
 from stack.environment import service_environment
 from stack.postgres import Role, dsn
 from stack.processes import Running, stop
-from stack.settings import ROOT, Settings, read_settings, variable
+from stack.settings import ROOT, Settings, SettingsError, read_settings, variable
 from stack.state import read_state
 
 PORT_OFFSET = 4000
@@ -42,6 +42,11 @@ class Stage:
     environment: Mapping[str, str]
     release: Release | None = None
     is_in_process = False
+
+    @property
+    def service(self) -> Description:
+        """What it stands around."""
+        return DEMO
 
     @property
     def local(self) -> Path:
@@ -67,7 +72,7 @@ class Stage:
         return self.settings.ports[part]
 
     def proxy_control(self, part: str) -> str:
-        return f"http://127.0.0.1:{self.settings.proxy_port(part) + 1}/"
+        return f"http://127.0.0.1:{self.settings.proxy_control_port(part)}/"
 
     def running(self) -> Mapping[str, Running]:
         return read_state(self.settings).alive
@@ -114,14 +119,27 @@ def stage_at(
     local: Path, ports: Mapping[str, int], more: Mapping[str, str] | None = None
 ) -> Stage:
     """A stack in a directory of its own. more: environment variables of its parts."""
-    environment = {
-        **os.environ,
-        **{variable(name): str(port) for name, port in ports.items()},
-        "FIREDRILL_LOCAL": str(local),
-        "PROVIDER_EXPIRES_IN": str(TOKEN_LIFE_SECONDS),
-        **(more or {}),
-    }
+    environment = environment_at(
+        local, ports, {"PROVIDER_EXPIRES_IN": str(TOKEN_LIFE_SECONDS), **(more or {})}
+    )
     return Stage(read_settings(environment), environment)
+
+
+def environment_at(
+    local: Path, ports: Mapping[str, int], more: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Our own environment, as it names a stack in a directory of its own."""
+    moved = {variable(name): str(port) for name, port in ports.items()}
+    return {**os.environ, **moved, "FIREDRILL_LOCAL": str(local), **(more or {})}
+
+
+def own_directory(of: Path) -> Path:
+    """Where the stacks of drills of a checkout or a file have their data, unless FIREDRILL_LOCAL says."""
+    digest = hashlib.sha256(str(of).encode()).hexdigest()[:8]
+    return Path(
+        os.environ.get("FIREDRILL_LOCAL")
+        or Path(tempfile.gettempdir()) / f"firedrill-drill-{digest}"
+    )
 
 
 def own_stage(more: Mapping[str, str] | None = None, *, lane: int = 0) -> Stage:
@@ -129,10 +147,9 @@ def own_stage(more: Mapping[str, str] | None = None, *, lane: int = 0) -> Stage:
 
     lane: from 0; drills that run side by side have a stack each. Raises SettingsError.
     """
-    digest = hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
-    local = os.environ.get("FIREDRILL_LOCAL") or str(
-        Path(tempfile.gettempdir()) / f"firedrill-drill-{digest}"
-    )
+    if not SERVED.is_demo:
+        raise SettingsError("SERVICE is set, and this is for the demo alone: unset it")
+    local = str(own_directory(ROOT))
     if lane:
         local += f"-{lane}"
     offset = os.environ.get("PORT_OFFSET") or str(PORT_OFFSET)

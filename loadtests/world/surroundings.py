@@ -20,7 +20,7 @@ import uvicorn
 
 from loadtests.world import plain_app
 from loadtests.world.collector import collecting
-from loadtests.world.description import DEMO, Release
+from loadtests.world.description import DEMO, SERVED, Release
 from loadtests.world.interface import Mend
 from service.config import Config
 from service.migrations.commands import upgrade
@@ -116,8 +116,11 @@ class Surroundings:
 async def surroundings(local: Path | None = None) -> AsyncIterator[Surroundings]:
     """Start it all on free ports, with the demo users in the database; stop it at the end.
 
-    local: an empty directory; None: one that is taken away. Raises stack.postgres.PostgresError.
+    local: an empty directory; None: one that is taken away. Raises stack.postgres.PostgresError, and
+    ServiceNotReadyError where another service is meant.
     """
+    if not SERVED.is_demo:
+        raise ServiceNotReadyError("SERVICE is set, and this is for the demo alone: unset it")
     async with contextlib.AsyncExitStack() as stack:
         directory = local or Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="surroundings-"))

@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse
 
 from loadtests.judge.limits import percentile
 from loadtests.traffic import launch
-from loadtests.traffic.callers import Callers
+from loadtests.traffic.demo_callers import demo_callers
 from loadtests.traffic.engine import Load as AsyncLoad
 from loadtests.traffic.launch import Target
 from loadtests.traffic.phases import Phase, arrivals
@@ -134,7 +134,7 @@ async def test_a_stall_of_three_seconds_is_in_the_percentiles(tmp_path: Path) ->
 async def test_a_stall_is_in_the_samples_of_the_loop_on_asyncio_as_well() -> None:
     dues = list(arrivals([Phase("steady", 6, DEMO.steady_mix)], seed=1))
     async with served(StallingServer()) as host:
-        load = AsyncLoad([int(host.rpartition(":")[2])], Callers(["t", "u"], browser={}).request)
+        load = AsyncLoad([host], demo_callers(["t", "u"], browser={}).request)
         await load.run(dues)
 
     assert sorted(one.due for one in load.samples) == [due.at for due in dues]

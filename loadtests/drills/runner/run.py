@@ -6,9 +6,11 @@ import os
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from itertools import cycle
 
 import httpx
 
+from firedrill_kit.config.traffic import ACCOUNT
 from loadtests.faults import mending
 from loadtests.faults.fault import Fault
 from loadtests.faults.mending import MendingFailedError
@@ -17,10 +19,11 @@ from loadtests.observe import pager, runbooks, watch
 from loadtests.observe.memory import watch as watch_memory
 from loadtests.observe.pager import Notice
 from loadtests.observe.signals import empty_now, signals
-from loadtests.traffic.callers import sign_in
+from loadtests.traffic.callers import Callers, sign_in
+from loadtests.traffic.demo_callers import sign_in_demo
 from loadtests.traffic.engine import Load
 from loadtests.traffic.phases import Due, Phase, arrivals
-from loadtests.world.description import DEMO
+from loadtests.world.description import Description
 from loadtests.world.history import back_fill
 from loadtests.world.interface import Mend
 from loadtests.world.stage import Stage, StageError, alone
@@ -34,50 +37,91 @@ LOOK_SECONDS = 0.5
 
 Say = Callable[[str], None]
 AtPage = Callable[[Notice], Awaitable[None]]
+Check = Callable[[Stage], Awaitable[None]]
+
+
+async def carry_out_on_running(
+    drill: Drill, stage: Stage, *, seed: int, say: Say, check: Check | None = None
+) -> Course:
+    """Carry a drill out on a stack that runs, and is left running.
+
+    check: raises what keeps the fault from being caused. Raises that, StageError, MendingFailedError.
+    """
+    with alone(stage), mending.Guard(stage.settings.local, clean=False):
+        await _mend_what_was_left(stage, say)
+        return await _on(drill, stage, seed=seed, say=say, check=check)
+
+
+async def _mend_what_was_left(stage: Stage, say: Say) -> None:
+    """By a run that was killed."""
+    for failure in await mending.mend(stage.settings.local):
+        say(f"left by an earlier run: {failure}")
 
 
 async def carry_out(
-    drill: Drill, stage: Stage, *, seed: int, say: Say, at_page: AtPage | None = None
+    drill: Drill,
+    stage: Stage,
+    *,
+    seed: int,
+    say: Say,
+    at_page: AtPage | None = None,
+    check: Check | None = None,
 ) -> Course:
     """Carry a drill out on a stack of its own, which is taken away at the end, whatever ends it.
 
-    at_page: done once all that is expected has come, before the mend. Raises StageError, MendingFailedError.
+    at_page: done once all that is expected has come, before the mend. check: as above. Raises StageError,
+    MendingFailedError.
     """
     with alone(stage), mending.Guard(stage.settings.local, clean=True):
-        for failure in await mending.mend(stage.settings.local):  # of a run that was killed
-            say(f"left by an earlier run: {failure}")
+        await _mend_what_was_left(stage, say)
         await asyncio.to_thread(stage.clean)
         stage.settings.local.mkdir(parents=True, exist_ok=True)
         try:
-            samples = await asyncio.to_thread(back_fill, stage.settings, _rates(drill), seed=seed)
-            say(f"three hours of quiet history back-filled: {samples} samples")
+            if stage.service.is_demo:
+                rates = _rates(drill, stage.service)
+                samples = await asyncio.to_thread(back_fill, stage.settings, rates, seed=seed)
+                say(f"three hours of quiet history back-filled: {samples} samples")
             await asyncio.to_thread(stage.up)
             say("the stack is up")
             # Ends by itself with the last process of the stack.
             memory = asyncio.create_task(
                 asyncio.to_thread(watch_memory, stage.settings, _longest(drill))
             )
-            course = await _on(drill, stage, seed=seed, say=say, at_page=at_page)
+            course = await _on(drill, stage, seed=seed, say=say, at_page=at_page, check=check)
         finally:
             await asyncio.to_thread(stage.clean)
         course.memory = await memory
         return course
 
 
+async def _callers(stage: Stage) -> Callers:
+    url = stage.settings.service_urls_for_others[0]
+    if stage.service.is_demo:
+        return await sign_in_demo(stage, api_url=url)
+    accounts = await sign_in(stage.service, api_url=url)
+    return Callers(stage.service, {ACCOUNT: cycle(accounts)})
+
+
 async def _on(
-    drill: Drill, stage: Stage, *, seed: int, say: Say, at_page: AtPage | None
+    drill: Drill,
+    stage: Stage,
+    *,
+    seed: int,
+    say: Say,
+    at_page: AtPage | None = None,
+    check: Check | None = None,
 ) -> Course:
     """The drill itself, on a stack that runs."""
     course = Course(drill, seed)
-    rates = _rates(drill)
+    rates = _rates(drill, stage.service)
     dues = arrivals([Phase(drill.name, _longest(drill), rates)], seed=seed)
-    callers = await sign_in(stage, api_url=stage.settings.url("service"))
+    callers = await _callers(stage)
     with (
         Prometheus(stage.settings.url("prometheus"), timeout_seconds=5) as prometheus,
         httpx.Client(trust_env=False, timeout=5) as http,
     ):
-        ports = stage.settings.service_ports_for_others
-        load = Load(ports, lambda route: callers.request(route, stage.release))
+        urls = stage.settings.service_urls_for_others
+        load = Load(urls, lambda route: callers.request(route, stage.release))
         course.started = time.time()
         say(f"{sum(rates.values()):.0f} requests a second; {drill.warm_seconds:.0f} s to warm up")
         async with _sending(load, dues):
@@ -85,9 +129,11 @@ async def _on(
             jitter = random.Random(seed).uniform(0, 5)  # noqa: S311 - not a secret
             await asyncio.sleep(drill.warm_seconds + jitter)
             await _quiet(prometheus)
+            if check:
+                await check(stage)
             async with _broken(course, stage, say):
                 await _watch_pages(course, stage, http, say)
-                empty = await empty_now(stage, drill.name, start=course.started)
+                empty = await _empty(stage, drill, start=course.started)
                 told = {*drill.expects, *drill.tickets}
                 course.confirmed = await asyncio.to_thread(
                     runbooks.confirmed, prometheus, sorted(told)
@@ -101,14 +147,20 @@ async def _on(
         course.fired = watch.fired(prometheus, **span)
         course.first_bad = watch.first_above_zero(prometheus, drill.evidence, **span)
         course.references = watch.references(prometheus, start=course.injected, end=course.mended)
-        course.signals = await signals(
-            stage, drill.name, start=course.started, end=course.ended, empty_before=empty
-        )
+        if stage.service.is_demo:
+            course.signals = await signals(
+                stage, drill.name, start=course.started, end=course.ended, empty_before=empty
+            )
     return course
 
 
-def _rates(drill: Drill) -> dict[str, float]:
-    mix = {route: rate * drill.mix_ratio for route, rate in DEMO.steady_mix.items()}
+async def _empty(stage: Stage, drill: Drill, *, start: float) -> set[str] | None:
+    """The panels of the demo's dashboards without data; None: they are not those of the service."""
+    return await empty_now(stage, drill.name, start=start) if stage.service.is_demo else None
+
+
+def _rates(drill: Drill, service: Description) -> dict[str, float]:
+    mix = {route: rate * drill.mix_ratio for route, rate in service.steady_mix.items()}
     return {**mix, **drill.rates}
 
 
