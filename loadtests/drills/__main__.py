@@ -67,7 +67,8 @@ def parse(arguments: Sequence[str], drills: Sequence[str]) -> argparse.Namespace
     if not drills:
         parser.error(f"drill: {SERVED.name} has none; add a [[drill]] to its firedrill.toml")
     if not (given.names or given.all or (SERVED.is_demo and given.quick)):
-        parser.error(f"say which (NAME=): --all, --quick or one of {', '.join(drills)}")
+        ways = "--all, --quick" if SERVED.is_demo else "--all"
+        parser.error(f"say which (NAME=): {ways} or one of {', '.join(drills)}")
     return given
 
 
@@ -133,9 +134,8 @@ async def _in_batches(
 
 def _of_service(drills: Sequence[Drill], given: argparse.Namespace) -> int:
     """Those of a firedrill.toml, one after the other; the record stands beside it, for `firedrill check`."""
-    SERVED.check_load()
     for drill in drills:
-        described.check_alerts(SERVED, drill.name)
+        described.check_file(SERVED, drill.name)
     settings = read_settings()
     directory = record.place(given.into or settings.service.file.parent / ".local" / "records")
 

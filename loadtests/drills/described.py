@@ -83,9 +83,17 @@ def _replicas(part: str) -> list[str]:
     return every if part == "service" else [part]
 
 
-def check_alerts(service: Description, name: str) -> None:
-    """A drill of an alert that can never come would only say so after minutes. Raises RefusedError."""
+def check_file(service: Description, name: str) -> None:
+    """Before anything is started: what would only be seen minutes later.
+
+    Raises RefusedError for an alert that can never come and for a load that cannot be sent,
+    MissingVariableError.
+    """
     one = _called(service, name)
+    service.check_load()
+    service.sign_in_body(1)
+    if one.breaks.lock or one.breaks.kill_connections:
+        _ = service.admin_dsn
     alerts = {alert.name: alert for alert in load_alerts()}
     features = service_of(service.service).features | {"collector"}
     asked: Mapping[str, tuple[str, ...]] = {

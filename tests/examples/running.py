@@ -83,14 +83,14 @@ class Example:
         ]
 
     @contextmanager
-    def started(self) -> Iterator[psutil.Process]:
-        """Its process, once it answers; stopped at the end."""
+    def started(self, variables: Mapping[str, str] | None = None) -> Iterator[psutil.Process]:
+        """Its process, once it answers; stopped at the end. variables: beside those of the environment."""
         command = self.description["process"]["start"].format(port=self.port)
         with self.log.open("w") as output:
             process = psutil.Popen(
                 shlex.split(command),
                 cwd=self.folder,
-                env=self.environment,
+                env=self.environment | dict(variables or {}),
                 stdout=output,
                 stderr=output,
                 start_new_session=True,

@@ -7,6 +7,7 @@ from loadtests.judge.limits import percentile
 from loadtests.judge.scores import confusion, totals
 from loadtests.observe.pager import Notice
 from loadtests.observe.watch import held_since
+from loadtests.traffic.sample import Sample
 
 DRILL = Drill("a_fault", "", (nothing("it"),), ("DbPoolExhausted",), 55)
 
@@ -55,6 +56,48 @@ def test_an_update_of_a_group_that_fires_is_no_page() -> None:
     update = notice(170, "ApiProbeFailing", rang=False)
 
     assert problems(course(notice(140), update, notice(250, status="resolved"))) == []
+
+
+def test_a_cause_that_follows_its_symptom_counts_where_it_may_follow() -> None:
+    symptom = notice(120, "ApiProbeFailing")
+    cause = notice(140, rang=False)
+    end = notice(250, status="resolved")
+
+    strict = course(symptom, cause, end)
+    assert problems(strict) == ["DbPoolExhausted did not page"]
+    assert (row_of(strict)["wrong_pages"], "paged_seconds" in row_of(strict)) == (1, False)
+
+    lenient = course(symptom, cause, end, drill=replace(DRILL, may_follow=True))
+    assert problems(lenient) == []
+    row = row_of(lenient)
+    assert (row["detect_seconds"], row["paged_seconds"]) == (40, {"DbPoolExhausted": 40})
+    assert (row["wrong_pages"], row["is_attributed"]) == (0, False)
+
+
+def test_a_page_of_another_group_is_wrong_though_the_cause_followed() -> None:
+    lenient = replace(DRILL, may_follow=True)
+    other = notice(130, "PostgresDown", group="other")
+    found = (notice(120, "ApiProbeFailing"), notice(140, rang=False), other)
+
+    row = row_of(course(*found, drill=lenient))
+
+    assert row["wrong_pages"] == 1
+    assert "2 pages, 1 expected: ApiProbeFailing; PostgresDown" in row["problems"]
+
+
+def test_recovery_counts_from_the_mend_and_needs_answers_that_can_have_come() -> None:
+    """Broken at 100, mended at 200; the load has begun at 50 and ended at 400."""
+
+    def sent(until: float) -> Course:
+        found = course()
+        for at in range(350):
+            status = 500 if 50 <= at < until else 200
+            found.samples.append(Sample(at, "GET /", 0.01, status, "", 0.0, 2.0))
+        return found
+
+    assert row_of(sent(150))["recovery_seconds"] == 0
+    assert row_of(sent(170))["recovery_seconds"] == 19
+    assert row_of(sent(349))["recovery_seconds"] is None
 
 
 def test_what_is_never_or_late_resolved_is_said() -> None:

@@ -1,7 +1,3 @@
-import os
-import subprocess
-import sys
-
 import pytest
 
 from loadtests.__main__ import parse
@@ -9,7 +5,6 @@ from loadtests.scenarios import SCENARIOS
 from loadtests.traffic import launch
 from loadtests.traffic.launch import Target
 from loadtests.world.description import DEMO, Release
-from stack.settings import ROOT
 
 
 @pytest.mark.parametrize(
@@ -33,20 +28,6 @@ def test_bad_input_is_one_line_and_exit_2(
     assert ended.value.code == 2
     assert said in error
     assert error.count("\n") == 1
-
-
-def test_another_service_than_the_demo_is_refused_in_one_line() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "loadtests", "steady"],
-        cwd=ROOT,
-        env={**os.environ, "SERVICE": "examples/shop/firedrill.toml"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert done.returncode == 2
-    assert done.stderr == "SERVICE is set, and load and drills know the demo alone: unset it\n"
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
