@@ -95,7 +95,7 @@ costs: $(INSTALLED)  ## seconds to the first data of each signal, and what the c
 	@$(PY) -m loadtests.costs.first_data
 
 .PHONY: load load-ui load-report
-load: $(INSTALLED)  ## open-loop load on the running system: SCENARIO=steady [HOST= RATE= DURATION=]
+load: $(INSTALLED)  ## open-loop load on the running system: SCENARIO=steady [SERVICE= HOST= RATE= DURATION=]
 	@$(PY) -m loadtests "$(or $(SCENARIO),steady)" $(LOAD_OPTIONS)
 
 load-ui: $(INSTALLED)  ## the same in Locust's web page, port 8089
@@ -117,7 +117,7 @@ demo: $(INSTALLED)  ## three minutes: a real fault, its page, the trace behind i
 	@$(PY) -m stack programs
 	@$(PY) -m loadtests.drills.runner.demo
 
-drill: $(INSTALLED)  ## break one thing on a stack of its own, and watch: NAME=db_pool_exhausted SEED=1
+drill: $(INSTALLED)  ## break one thing, and watch: NAME=db_pool_exhausted SEED=1 [SERVICE=shop/firedrill.toml]
 	@$(PY) -m loadtests.drills "$(NAME)" --seed "$(or $(SEED),1)"
 
 drills: $(INSTALLED)  ## all of them, JOBS=2 side by side; goes on where it was interrupted

@@ -294,3 +294,53 @@ def test_a_taken_port_of_the_spans_is_told_by_the_key_that_fixes_it(tmp_path: Pa
     told = [parts(one)["collector"].ports[0] for one in (attached, started)]
 
     assert told == [("service.otlp", 14318), ("OTLP_PORT", 14318)]
+
+
+PROXIED = """
+[database]
+admin_dsn = "$ADMIN_DSN"
+proxy = 15433
+[upstream.pay-ments]
+address = "https://pay.example.com"
+proxy = 18091
+[upstream.prometheus]
+address = "http://127.0.0.1:8091"
+proxy = 18092
+"""
+
+
+def test_a_proxy_stands_before_each_thing_that_the_file_says(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, SERVICE + PROXIED, PORT_OFFSET="100")
+
+    found = parts(settings, SECRETS)
+
+    proxies = {name: part for name, part in found.items() if name.startswith("proxy-")}
+    ways = {name: list(part.command[-6:]) for name, part in proxies.items()}
+    assert ways == {
+        "proxy-database": words("15433", "127.0.0.1:5432", "10020"),
+        "proxy-pay-ments": words("18091", "pay.example.com:443", "10021"),
+        "proxy-prometheus": words("18092", "127.0.0.1:8091", "10022"),
+    }
+    # An upstream may be called as a part of the stack is.
+    assert settings.url_for_others("prometheus") == "http://127.0.0.1:9190"
+
+
+def words(listen: str, target: str, control: str) -> list[str]:
+    return ["--listen", listen, "--target", target, "--control", control]
+
+
+def test_a_service_that_is_started_is_told_where_its_proxies_are(tmp_path: Path) -> None:
+    process = PROCESS.replace("{metrics_port}", "{database_port} {pay_ments_port}")
+    settings = settings_of(tmp_path, SERVICE + PROXIED + process, PORT_OFFSET="100")
+
+    service = parts(settings, SECRETS)["service-1"]
+
+    assert service.environment["METRICS"] == "15533 18191"
+    assert {"proxy-database", "proxy-pay-ments"} <= set(service.after)
+
+
+def test_a_proxy_before_a_database_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, f"{SERVICE}[database]\nproxy = 15433\n")
+
+    with pytest.raises(SettingsError, match=r"database.proxy: nothing says where the database is"):
+        parts(settings, SECRETS)
