@@ -8,15 +8,12 @@ import pkgutil
 
 from loadtests.judge.drill import Drill
 
-NOT_DRILLS = frozenset({"described"})
-"""What else is in this folder."""
-
 
 def catalogue() -> dict[str, Drill]:
     """Every drill by name."""
     found = {}
     for module in pkgutil.iter_modules(__path__):
-        if module.name.startswith("_") or module.ispkg or module.name in NOT_DRILLS:
+        if module.name.startswith("_") or module.ispkg:
             continue
         drill: Drill = importlib.import_module(f"{__name__}.{module.name}").DRILL
         found[drill.name] = drill

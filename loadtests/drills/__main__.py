@@ -20,8 +20,8 @@ from typing import Protocol
 import httpx
 
 from firedrill_kit.config import MissingVariableError
-from loadtests.drills import catalogue, described
-from loadtests.drills.runner import run
+from loadtests.drills import catalogue
+from loadtests.drills.runner import described, run
 from loadtests.faults.mending import MendingFailedError
 from loadtests.judge import judgement
 from loadtests.judge.drill import Course, Drill
@@ -81,9 +81,9 @@ def _jobs(text: str) -> int:
 def main(arguments: Sequence[str]) -> int:
     drills = catalogue() if SERVED.is_demo else described.catalogue(SERVED)
     given = parse(arguments, list(drills))
-    names = list(given.names) or list(QUICK if given.quick else drills)
     if not SERVED.is_demo:
         return _of_service([drills[name] for name in given.names or drills], given)
+    names = list(given.names) or list(QUICK if given.quick else drills)
     directory = record.place(given.into)
     if given.all and not given.again:
         held = report.held(directory, seed=given.seed)

@@ -117,7 +117,8 @@ def _followed(course: Course) -> dict[str, dict[str, float]]:
     if not course.drill.may_follow:
         return {}
     came = {one.alert: one.seconds for one in arrivals(course) if one.seconds is not None}
-    return {"paged_seconds": {**_tickets(course), **came}}
+    asked = {name: at for name, at in _tickets(course).items() if name in course.drill.tickets}
+    return {"paged_seconds": {**asked, **came}}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from firedrill_kit.config import parse
-from loadtests.drills.described import check_fault
+from loadtests.drills.runner.described import check_fault
 from loadtests.faults.database import lock
 from loadtests.faults.mending import undo
 from loadtests.world.description import Description, RefusedError

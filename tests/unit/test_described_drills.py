@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from firedrill_kit.config import MissingVariableError, parse
-from loadtests.drills import described
+from loadtests.drills.runner import described
 from loadtests.faults.database import HOLDER
 from loadtests.judge.drill import Drill
 from loadtests.world.description import Description, RefusedError, Release
