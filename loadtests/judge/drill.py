@@ -17,8 +17,8 @@ class Drill:
 
     expects: the alerts that must page, one page each; none: it must stay silent. deadline_seconds: from
     the break to the page. also: alerts that may come with it, as an update of the same page or as a
-    ticket. may_follow: whether the expected one may come as an update of a page that another has opened: a
-    symptom is there first where callers wait long for a connection. tickets: those that must come.
+    ticket. may_follow: whether those may page by themselves, and the expected one come as an update of a
+    page: a symptom is there first where callers wait long for a connection. tickets: those that must come.
     evidence: PromQL that is above 0 as soon as a scrape shows the fault. rates: requests a second of its
     own, in place of the steady mix's; mix_ratio: what is sent of the others, 0-1. holds_seconds: how long
     the fault lasts at least; a silent drill lasts for so long.

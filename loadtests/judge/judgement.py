@@ -22,9 +22,6 @@ def row_of(course: Course) -> dict[str, Any]:
     first = rang[0] if rang else None
     expected = drill.expects[0] if drill.expects else None
     right = [page for page in course.told if set(page.alerts) & set(drill.expects)]
-    wrong = [page for page in rang if page not in right]
-    if drill.may_follow:
-        wrong = [page for page in wrong if page.group not in {one.group for one in right}]
     hops = course.fired.get(expected or "", {})
     named = {name for page in rang for name in page.alerts}
     came = arrivals(course)
@@ -57,7 +54,7 @@ def row_of(course: Course) -> dict[str, Any]:
         "pages": len(rang),
         "pages_missed": sum(one.seconds is None for one in came),
         "pages_late": sum(one.is_late for one in came),
-        "wrong_pages": len(wrong),
+        "wrong_pages": len(_wrong(course)),
         "pages_after_mend": sum(page.at > course.mended for page in rang),
         "other_alerts": sorted(
             {name for name, states in course.fired.items() if "firing" in states} - named
@@ -121,6 +118,18 @@ def _followed(course: Course) -> dict[str, dict[str, float]]:
     return {"paged_seconds": {**asked, **came}}
 
 
+def _wrong(course: Course) -> list[Notice]:
+    """The pages that the drill does not list. Where a cause may follow, its page may open without it."""
+    drill = course.drill
+    right = [page for page in course.told if set(page.alerts) & set(drill.expects)]
+    wrong = [page for page in course.rang if page not in right]
+    if drill.may_follow:
+        explained = {page.group for page in right}
+        wrong = [page for page in wrong if page.group not in explained]
+        wrong = [page for page in wrong if not drill.also.issuperset(page.alerts)]
+    return wrong
+
+
 @dataclass(frozen=True)
 class Arrival:
     """One expected page. seconds: from its own break to the pager; None: it never came."""
@@ -157,7 +166,9 @@ def problems(course: Course) -> list[str]:
         for one in came
         if one.seconds is not None and one.is_late
     ]
-    if len(rang) > len(drill.expects):
+    if drill.may_follow:
+        said += [f"a page that is not listed: {', '.join(page.alerts)}" for page in _wrong(course)]
+    elif len(rang) > len(drill.expects):
         more = "; ".join(", ".join(page.alerts) for page in rang)
         said.append(f"{len(rang)} pages, {len(drill.expects)} expected: {more}")
     if after := [page for page in rang if page.at > course.mended]:

@@ -80,9 +80,12 @@ def test_a_page_of_another_group_is_wrong_though_the_cause_followed() -> None:
     found = (notice(120, "ApiProbeFailing"), notice(140, rang=False), other)
 
     row = row_of(course(*found, drill=lenient))
+    listed = row_of(course(*found, drill=replace(lenient, also=frozenset({"PostgresDown"}))))
 
     assert row["wrong_pages"] == 1
-    assert "2 pages, 1 expected: ApiProbeFailing; PostgresDown" in row["problems"]
+    assert "a page that is not listed: PostgresDown" in row["problems"]
+    assert listed["wrong_pages"] == 0
+    assert not [one for one in listed["problems"] if "listed" in one]
 
 
 def test_recovery_counts_from_the_mend_and_needs_answers_that_can_have_come() -> None:
