@@ -59,9 +59,11 @@ def _events(*, after_cursor: bool) -> CallerQuery:
     )
     own = select(*columns).where(Event.account_id == Account.id)
     if after_cursor:
-        own = own.where(
-            tuple_(Event.starts_at, Event.id) > (bindparam("starts_at"), bindparam("event_id"))
+        position = tuple_(
+            bindparam("starts_at", type_=Event.starts_at.type),
+            bindparam("event_id", type_=Event.id.type),
         )
+        own = own.where(tuple_(Event.starts_at, Event.id) > position)
     first = own.order_by(Event.starts_at, Event.id).limit(bindparam("events_max"))
     page = first.lateral("page")
     source = outerjoin(Account.__table__, page, true())
