@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from sqlalchemy import Engine, MetaData, Table
+from sqlalchemy import ClauseElement, Engine, MetaData, Table
+from sqlalchemy.sql import visitors
 
 from firedrill_kit.init.application import is_own
 
@@ -68,6 +69,10 @@ class _Reading:
         if table is not None:
             self.found |= {self._names[id(table)]} if id(table) in self._names else set()
             return
+        for clause in _clauses_of(thing):
+            for one in visitors.iterate(clause):
+                if id(one) in self._names:
+                    self.found.add(self._names[id(one)])
         function = _function_of(thing)
         if function is None or not depth or id(function) in self._seen:
             return
@@ -108,6 +113,12 @@ def _function_of(thing: Any) -> FunctionType | None:
 def _table_of(thing: Any) -> Table | None:
     table = inspect.getattr_static(thing, "__table__", None) if _is(thing, type) else None
     return table if isinstance(table, Table) else None
+
+
+def _clauses_of(thing: Any) -> Iterator[ClauseElement]:
+    """A statement that was built when its module was imported, or those that an object holds."""
+    held = getattr(type(thing), "__dict__", {}).get("__dict__") and vars(thing).values()
+    return (one for one in (thing, *(held or ())) if _is(one, ClauseElement))
 
 
 def _closure(function: FunctionType) -> dict[str, Any]:

@@ -59,7 +59,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def conduct(journal: Journal) -> int:
     """Carry the whole plan out and publish it. Returns the exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A shell gives what it starts with `&` an ignored SIGINT, which the runs would inherit.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     batches = plan.whole()
     carry_out(batches, journal, check=partial(check, journal.commit))
     try:

@@ -20,6 +20,7 @@ from loadtests.judge.drill import Drill
 from loadtests.world.description import Description, RefusedError, Release
 from stack.processes import Running, running_as
 from stack.settings import ROOT
+from stack.waiting import until
 
 DSN = "postgresql://admin:s3cret@127.0.0.1:5432/shop"
 SHOP = """
@@ -213,8 +214,8 @@ def test_a_frozen_service_is_frozen_with_its_workers_and_thawed(parent: Any) -> 
     asyncio.run(fault.cause(world))  # type: ignore[arg-type]
 
     assert {one["pid"] for one in mend["processes"]} == {parent.pid, child.pid}
-    assert psutil.Process(parent.pid).status() == psutil.STATUS_STOPPED
-    assert child.status() == psutil.STATUS_STOPPED
+    both = (psutil.Process(parent.pid), child)
+    until(lambda: {one.status() for one in both} == {psutil.STATUS_STOPPED}, "the stop of both")
     os.kill(child.pid, signal.SIGCONT)
 
 

@@ -107,9 +107,14 @@ def test_what_was_interrupted_by_hand_is_kept_too(tmp_path: Path) -> None:
             with contextlib.suppress(TimeoutError):
                 until(lambda: Journal(tmp_path).rows[0]["ended"], "its end", seconds=20)
 
+    # As `conduct` does: where the tests run behind a shell's `&`, SIGINT is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=interrupt).start()
-    with pytest.raises(KeyboardInterrupt):
-        carry_out([[run("long", "import time; time.sleep(60)")]], journal_at(tmp_path))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            carry_out([[run("long", "import time; time.sleep(60)")]], journal_at(tmp_path))
+    finally:
+        signal.signal(signal.SIGINT, before)
 
     (row,) = Journal(tmp_path).rows
     assert (row["exit_code"], verdict(row)) == (None, "interrupted")

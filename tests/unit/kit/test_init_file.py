@@ -76,8 +76,8 @@ def test_the_file_of_the_demo_is_read_and_says_what_its_own_file_says(service: S
 def test_the_drill_locks_the_table_that_most_routes_name(service: Service) -> None:
     (drill,) = parse(uncommented(written(service.app))).drills
 
-    assert drill.breaks.lock == "calendar_events"
-    assert drill.load == {"GET /api/v1/calendar/events": 25}
+    assert drill.breaks.lock == "accounts"
+    assert drill.load == {"GET /api/v1/profile": 25}
 
 
 def test_the_document_that_the_application_keeps_is_not_touched(service: Service) -> None:
