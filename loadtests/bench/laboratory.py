@@ -121,6 +121,8 @@ class Laboratory:
             "SERVICE_PORT": str(ports.app),
             "SERVICE_INTERNAL_PORT": str(ports.metrics),
             "LOGIN_ATTEMPTS_PER_MINUTE": "100000",
+            # Empty: compiled once, as an installed service is, and not at each start.
+            "PYTHONDONTWRITEBYTECODE": "",
             **variables,
         }
         return ports, serving(

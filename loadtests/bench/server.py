@@ -115,6 +115,7 @@ def _await(process: subprocess.Popen[bytes], is_ready: Check) -> None:
         if time.monotonic() > give_up:
             process.kill()
             process.wait()
+            raise NotReadyError(f"not ready within {READY_SECONDS:g} s")
         time.sleep(LOOK_SECONDS)
 
 
