@@ -159,6 +159,8 @@ def _routes(routes: Mapping[str, Any]) -> Iterator[str]:
         if "reason" in of:
             yield f"- {_name(name)}: not measured: {of['reason']}"
         elif name in targets:
+            if refused := {key: one["refused"] for key, one in of.items() if one.get("refused")}:
+                yield f"- {_name(name)}: **refused, so its figure says nothing**: {refused}"
             ready, stop, memory = (
                 _figure(of[key]) for key in ("ready_seconds", "stop_seconds", "memory_mb")
             )

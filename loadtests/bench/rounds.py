@@ -93,6 +93,8 @@ def _round(lab: Laboratory, name: str, mode: Mode, spans: Spans, number: int) ->
             ask = Ask(path)
             warm = load(ports.app, ask, seconds=lab.lengths.warm)
             row = lab.saturate(server, ports.app, ask)
+            if row["refused"]:
+                raise GeneratorError(f"{row['refused']} answers to {path} were none of 2xx")
             at_rate = load(ports.app, ask, seconds=lab.lengths.at_rate, rate=RATES[endpoint])
             sent[endpoint] = warm.sent + row["sent"] + at_rate.sent
             rows.append(

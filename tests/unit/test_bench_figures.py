@@ -100,6 +100,25 @@ def test_the_page_has_every_mode_and_why_one_is_missing() -> None:
     assert "its figures say nothing" in text
 
 
+def test_a_route_is_compared_with_the_bare_read_of_its_round() -> None:
+    costs = {"per_second": 300.0, "refused": 0}
+    rows = [
+        {"target": BARE, "route": "profile", "round": 0, "cpu_us": 800.0} | costs,
+        {"target": "service", "route": "GET profile", "round": 0, "cpu_us": 1600.0}
+        | {"per_second": 300.0, "refused": 2, "ready_seconds": 1.2}
+        | {"stop_seconds": 1.0, "memory_mb": 120.0},
+        {"target": "service_before", "round": 0, "reason": "no such table"},
+    ]
+    content = {"seconds": 60, "is_quick": False, "routes": summary.of_routes(rows)}
+    missed = [one.name for one in marks(content) if not one.holds]
+
+    assert missed == ["GET profile: CPU, of a bare read"]
+    text = page.page(content)
+    assert "| `GET profile` | 1600 | 2 |" in text
+    assert "**refused, so its figure says nothing**: {'GET profile': 2}" in text
+    assert "service, the other commit: not measured: no such table" in text
+
+
 def test_the_picture_has_a_bar_for_each_measured_mode() -> None:
     drawn = figure(summary.of_modes(part()))
 
