@@ -9,8 +9,8 @@ from dashboards.frame import (
     PROBES,
     RATE,
     ROUTE,
-    SCOPE,
     SERVICE,
+    failed_share,
     framed,
     quantile,
 )
@@ -88,14 +88,8 @@ def _traffic(service: Service) -> list[Panel]:
             "Failed requests against the error budget",
             "Good: 0 %. The lines are where ApiErrorBudgetBurn pages: p0 within minutes, p1 within an hour, "
             "p2 within six, for the routes that are promised most; those that are promised less page higher.",
-            Query(
-                f"service_route:http_server_errors_per_request:ratio_rate1m{{{SCOPE},{ROUTE}}}",
-                "{{http_route}} 1m",
-            ),
-            Query(
-                f"service_route:http_server_errors_per_request:ratio_rate1h{{{SCOPE},{ROUTE}}}",
-                "{{http_route}} 1h",
-            ),
+            Query(failed_share("1m"), "{{http_route}} 1m"),
+            Query(failed_share("1h"), "{{http_route}} 1h"),
             unit="percentunit",
             limits=[
                 *at(burn_ratio(service, "p2"), AMBER),

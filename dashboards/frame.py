@@ -41,6 +41,15 @@ def quantile(share: float, buckets: str, *, by: str = "", window: str = RATE) ->
     return f"histogram_quantile({share}, sum by ({labels}) (rate({buckets}[{window}])))"
 
 
+def failed_share(window: str) -> str:
+    """Return the PromQL of the share of failed requests by route; 0 where none has ever failed."""
+    matchers = f"{{{SCOPE},{ROUTE}}}"
+    return (
+        f"service_route:http_server_errors_per_request:ratio_rate{window}{matchers}"
+        f" or 0 * service_route:http_server_requests:increase{window}{matchers}"
+    )
+
+
 def framed(
     service: Service,
     uid: str,

@@ -9,7 +9,17 @@ from dashboards import meaning
 from dashboards.contract import rejected_fields
 from dashboards.database import held_by_route
 from dashboards.foundation import models
-from dashboards.frame import PROBES, RATE, ROUTE, SCOPE, SERVICE, TO_ROUTE, framed, quantile
+from dashboards.frame import (
+    PROBES,
+    RATE,
+    ROUTE,
+    SCOPE,
+    SERVICE,
+    TO_ROUTE,
+    failed_share,
+    framed,
+    quantile,
+)
 from dashboards.limits import burn_ratio, fast_within_seconds, limit
 from dashboards.links import dashboard_url, runbook_url, traces_url
 from dashboards.panels import (
@@ -31,6 +41,7 @@ UID = "firedrill-landing"
 
 _REQUESTS = f"http_server_request_duration_seconds_count{{{SERVICE},{ROUTE}}}"
 _BUDGET = f"service_route:http_server_error_budget:ratio{{{SCOPE},{ROUTE}}}"
+_REQUESTS_3D = f"service_route:http_server_requests:increase3d{{{SCOPE},{ROUTE}}}"
 _TO_CLASS = "on (env, service, http_route) group_left (slo_class)"
 
 TO_TRACES = Link(
@@ -93,10 +104,7 @@ def _symptoms(service: Service) -> list[Panel]:
             "Good: 0 %. The line is where ApiErrorBudgetBurn pages within a minute (tier p0 of the routes "
             "that are promised most; those that are promised less page higher). "
             "Above it: look at “Why” for the code, then at the route's traces.",
-            Query(
-                f"service_route:http_server_errors_per_request:ratio_rate1m{{{SCOPE},{ROUTE}}}",
-                "{{http_route}}",
-            ),
+            Query(failed_share("1m"), "{{http_route}}"),
             unit="percentunit",
             limits=at(burn_ratio(service, "p0")),
             links=[TO_ROUTE, TO_TRACES],
@@ -248,9 +256,9 @@ def _promises() -> list[Panel]:
             "Age: how long ago the canary last read all its signals back; old means do not trust this page.",
             Query(
                 "1 - sum by (slo_class) ("
-                f"service_route:http_server_errors:increase3d{{{SCOPE},{ROUTE}}}"
+                f"(service_route:http_server_errors:increase3d{{{SCOPE},{ROUTE}}} or 0 * {_REQUESTS_3D})"
                 f" * {_TO_CLASS} ({_BUDGET} > bool 0)) / sum by (slo_class) ("
-                f"service_route:http_server_requests:increase3d{{{SCOPE},{ROUTE}}} * {_TO_CLASS} {_BUDGET})",
+                f"{_REQUESTS_3D} * {_TO_CLASS} {_BUDGET})",
                 "{{slo_class}}",
             ),
             Query(

@@ -19,7 +19,7 @@ def publish(journal: Journal) -> None:
     """Write all of it. Raises NoBrowserError, after the pages are written."""
     _publish_runs(journal)
     _copy(journal)
-    load_record = _publish_load(journal)
+    _publish_load(journal)
     _publish_resilience(journal)
     rows = [row for _, found in _records(journal, "drills") for row in _rows_of(found)]
     void = [
@@ -35,8 +35,7 @@ def publish(journal: Journal) -> None:
     ]
     content = drills.content_of([drills.summary_of(row) for row in rows], void)
     record.publish(DOCS, drills.NAME, content, drills.page(content))
-    text = readme.load_figures(readme.drill_figures(README.read_text(), content), load_record)
-    record.replace(README, text)
+    record.replace(README, readme.drill_figures(README.read_text(), content))
     picture.draw(
         [row for row in rows if row["seed"] == 1], DOCS / "images", overview=content["drills"]
     )
@@ -54,7 +53,7 @@ def _rows_of(found: dict[str, Any]) -> list[Row]:
     return [*found["drills"], *found["repeats"]]
 
 
-def _publish_load(journal: Journal) -> dict[str, Any]:
+def _publish_load(journal: Journal) -> None:
     content: dict[str, Any] = {}
     for _, found in _records(journal, "load"):
         for configuration, rows in found.items():
@@ -62,7 +61,6 @@ def _publish_load(journal: Journal) -> dict[str, Any]:
                 load.put(content, configuration, row)
     if content:
         record.publish(DOCS, "load", content, load.page(content))
-    return content
 
 
 def _publish_resilience(journal: Journal) -> None:

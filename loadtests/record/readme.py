@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from loadtests.judge.scores import Row, totals
-from loadtests.record.load import measured
 from loadtests.record.markdown import between, figure, table
 
 QUICK = ("db_pool_exhausted", "validation_break_all_clients")
@@ -13,10 +12,9 @@ QUICK = ("db_pool_exhausted", "validation_break_all_clients")
 
 def drill_figures(text: str, record: Mapping[str, Any]) -> str:
     """The README with the figures of this record."""
-    rows: Sequence[Row] = record["drills"]
-    text = between(text, "scores", _scores(rows, record["repeats"], record.get("void", ())))
-    memory = memory_table([row for row in rows if row["name"] in QUICK])
-    return between(text, "memory", "\n".join(memory))
+    return between(
+        text, "scores", _scores(record["drills"], record["repeats"], record.get("void", ()))
+    )
 
 
 def _scores(rows: Sequence[Row], repeats: Sequence[Row], void: Sequence[Row]) -> str:
@@ -68,44 +66,3 @@ def memory_table(rows: Sequence[Row]) -> list[str]:
     cells = [(part, f"{count / 1e6:.0f}") for part, count in parts]
     total = ("**all, at the same moment**", f"**{everything / 1e6:.0f}**")
     return table(("part", "MB"), [*cells, total], right=True)
-
-
-QUOTED = (
-    (
-        "pool_exhaustion",
-        "answers beyond the deadline",
-        "a locked table, then three times the capacity: answers beyond their deadline",
-    ),
-    ("pool_exhaustion", "recovery after surge", "the same: seconds until all is served again"),
-    (
-        "oauth_refresh",
-        "callers served",
-        "40 callers at once on 10 expired grants, five times, strict rotation: served, of 200",
-    ),
-    ("oauth_refresh", "provider calls a grant", "the same: calls to the provider a grant"),
-)
-"""What the README says of both configurations: scenario, figure, and the figure in words."""
-
-
-def load_figures(text: str, record: Mapping[str, Mapping[str, Any]]) -> str:
-    """The README with the figures of this record; of runs that are not void."""
-    ours, plain = (
-        {
-            (name, limit["name"]): limit
-            for name, row in record.get(configuration, {}).items()
-            if not row["void"]
-            for limit in row["limits"]
-        }
-        for configuration in ("firedrill", "plain")
-    )
-    rows = [
-        (words, measured(ours.get((scenario, figure))), measured(plain.get((scenario, figure))))
-        for scenario, figure, words in QUOTED
-    ]
-    capacity = measured(ours.get(("capacity", "capacity")))
-    lines = [
-        *table(("", "Firedrill", "plain"), rows, right=True),
-        "",
-        f"`make load SCENARIO=capacity` on two cores: {capacity} requests served a second.",
-    ]
-    return between(text, "load", "\n".join(lines))

@@ -18,6 +18,7 @@ from stack.part import Part
 from stack.programs import Programs
 from stack.settings import ROOT, read_settings
 
+CONTAINERS = (ROOT / "docs" / "containers.md").read_text()
 MEGABYTES_MAX = 2500
 WITHOUT_A_SHELL = {"otel-collector": "13133", "tempo": "3200", "loki": "3100"}
 """Images that hold one program: nothing in them could ask whether it is ready."""
@@ -77,11 +78,11 @@ def test_images_have_exact_versions_and_no_registry(name: str) -> None:
     assert "." not in repository.split("/")[0], "the default registry, or a mirror's setting"
 
 
-def test_memory_limits_add_up_to_what_the_readme_says() -> None:
+def test_memory_limits_add_up_to_what_the_page_says() -> None:
     total = sum(int(str(part["mem_limit"]).removesuffix("m")) for part in ALWAYS.values())
 
     assert total <= MEGABYTES_MAX
-    assert f"{total:,} MB".replace(",", " ") in (ROOT / "README.md").read_text(), total
+    assert f"{total:,} MB".replace(",", " ") in CONTAINERS, total
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES.keys() - TASKS - {"load-master", "load-worker"}))
@@ -308,4 +309,4 @@ def test_loki_takes_a_batch_of_the_collector_and_all_three_keep_what_they_have_a
     hours = f"{int(days) * 24}h"
     assert loki["limits_config"]["retention_period"] == hours
     assert tempo["backend_worker"]["compaction"]["block_retention"] == hours
-    assert f"{days} days" in (ROOT / "README.md").read_text()
+    assert f"{days} days" in CONTAINERS

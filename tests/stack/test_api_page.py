@@ -1,4 +1,4 @@
-"""Every command of the README runs as it is written, against a stack on other ports."""
+"""Every command of docs/api.md runs as it is written, against a stack on other ports."""
 
 import re
 import subprocess
@@ -7,8 +7,8 @@ from pathlib import Path
 from stack.settings import DEFAULT_PORTS, ROOT
 from tests.stack.conftest import Stack
 
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+PAGE = (ROOT / "docs" / "api.md").read_text()
+BLOCKS = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
 
 
 def test_the_curls_answer_what_the_text_says(stack: Stack, tmp_path: Path) -> None:

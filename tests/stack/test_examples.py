@@ -1,0 +1,120 @@
+"""Each example with a stack around it, as its own firedrill.toml says: quiet, and no panel without data."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from dashboards import prove
+from stack.prometheus import Prometheus
+from stack.settings import OF_THE_DEMO
+from stack.waiting import PATIENCE_SECONDS, until
+from tests.examples.running import PASSWORD, USER, Example, prepared
+from tests.stack.conftest import Stack, free_ports
+
+QUIET_SECONDS = 120
+EVALUATED_SECONDS = 'time() - min(min_over_time(timestamp(ALERTS{alertname="Watchdog"})[15m:5s]))'
+FIRING = 'ALERTS{alertname!="Watchdog",severity!="none",alertstate="firing"}'
+
+
+@dataclass(frozen=True)
+class Around:
+    """An example that its stack has started, with all of its workers."""
+
+    example: Example
+    stack: Stack
+
+
+@pytest.fixture(scope="module", params=["shop", "notes"])
+async def around(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Around]:
+    folder = tmp_path_factory.mktemp(request.param)
+    async with prepared(request.param, folder) as example:
+        ports = {name: port for name, port in free_ports().items() if name not in OF_THE_DEMO}
+        ports |= {"service": example.port, "service_internal": example.metrics_port}
+        of_ours = {"FIREDRILL_METRICS_PORT", "OTEL_EXPORTER_OTLP_ENDPOINT"}
+        variables = {
+            **{name: text for name, text in example.environment.items() if name not in of_ours},
+            "SERVICE": str(example.folder),
+            "PROBE_USER": USER,
+            "PROBE_PASSWORD": PASSWORD,
+            "FIREDRILL_ADMIN_DSN": example.postgres.dsn("superuser"),
+        }
+        stack = Stack(folder / "local", ports, variables)
+        try:
+            stack.up()
+            yield Around(example, stack)
+        finally:
+            stack.run("clean")
+        assert stack.processes() == []
+
+
+@pytest.fixture(scope="module")
+def prometheus(around: Around) -> AsyncIterator[Prometheus]:
+    with Prometheus(around.stack.url("prometheus")) as prometheus:
+        yield prometheus
+
+
+@pytest.fixture(scope="module")
+def ask(around: Around) -> Callable[[], None]:
+    """Sends the mix of the file; a request that is rejected has been sent."""
+    description = around.example.description
+    client = description["client"]
+    with httpx.Client(base_url=around.example.url, timeout=20) as signing_in:
+        secrets = {"$PROBE_USER": USER, "$PROBE_PASSWORD": PASSWORD}
+        kind = "form" if "form" in client else "json"
+        body = {name: secrets[text] for name, text in client[kind].items()}
+        answer = signing_in.post(
+            client["sign_in"].removeprefix("POST "),
+            **{"data" if kind == "form" else "json": body},
+        )
+    headers = {"Authorization": f"Bearer {answer.json()[client['token']]}"}
+    (written,) = (route for route in description["load"]["mix"] if route.startswith("POST "))
+    rejected = f"{around.example.url}{written.removeprefix('POST ')}"
+    assert httpx.post(rejected, headers=headers, json={"unknown": 1}).status_code == 422
+
+    def send() -> None:
+        for route, asked in description["load"]["mix"].items():
+            method, path = route.split(" ")
+            body = asked.get("json") if isinstance(asked, dict) else None
+            # A connection each, so that every worker of several is reached.
+            answer = httpx.request(
+                method, f"{around.example.url}{path}", headers=headers, json=body
+            )
+            assert answer.is_success, (route, answer.text)
+
+    return send
+
+
+@pytest.mark.timeout(900)
+def test_every_panel_that_is_shown_has_data_and_two_quiet_minutes_page_nobody(
+    around: Around, prometheus: Prometheus, ask: Callable[[], None]
+) -> None:
+    """What only a failure fills is listed in dashboards/empty_when_healthy.yaml."""
+    proofs: list[prove.Proof] = []
+    boards = around.stack.local / "dashboards"
+
+    with httpx.Client(base_url=around.stack.url("prometheus"), timeout=30) as client:
+
+        def proven() -> bool:
+            ask()
+            now = time.time()
+            proofs.append(prove.prove(prove.client_get(client), now=now, folder=boards))
+            return proofs[-1].holds
+
+        until(proven, "data in every panel", seconds=5 * PATIENCE_SECONDS)
+
+    def is_long_enough() -> bool:
+        ask()
+        (since,) = (value for _, value in prometheus.query(EVALUATED_SECONDS))
+        return since >= QUIET_SECONDS
+
+    until(is_long_enough, "two minutes of rules", seconds=5 * PATIENCE_SECONDS)
+    shown = proofs[-1].figures()["panels"]
+    assert (shown["shown"] >= 61, shown["empty"]) == (True, 0)
+    fired = prometheus.query(f"count by (alertname) (max_over_time({FIRING}[15m]))")
+    assert fired == []
+    assert httpx.get(around.stack.url("pager", "/pages")).json() == []
