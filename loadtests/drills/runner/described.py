@@ -1,6 +1,7 @@
 """The drills that a firedrill.toml describes: each [[drill]] as the same data that the demo's are."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -61,8 +62,12 @@ def _fault(service: Description, broken: Break) -> Fault:
         "blackhole": cut,
         "refuse": lambda part: cut(part, mode="refuse"),
         "latency": lambda way: cut(way.to, mode="latency", latency_seconds=way.seconds),
-        "stop": lambda part: kill(*_replicas(part), with_children=True),
-        "freeze": lambda part: freeze(*_replicas(part)),
+        "stop": lambda part: replace(
+            kill(*_replicas(part), with_children=True), what=f"{part} is killed (SIGKILL)"
+        ),
+        "freeze": lambda part: replace(
+            freeze(*_replicas(part)), what=f"{part} is frozen (SIGSTOP)"
+        ),
         "send": partial(_release, service),
         "nothing": lambda _: nothing("nothing is broken"),
     }
