@@ -63,7 +63,7 @@ def ask(around: Around) -> Callable[[], None]:
     """Sends the mix of the file; a request that is rejected has been sent."""
     description = around.example.description
     client = description["client"]
-    with httpx.Client(base_url=around.example.url, timeout=20) as signing_in:
+    with httpx.Client(base_url=around.example.url, timeout=PATIENCE_SECONDS) as signing_in:
         secrets = {"$PROBE_USER": USER, "$PROBE_PASSWORD": PASSWORD}
         kind = "form" if "form" in client else "json"
         body = {name: secrets[text] for name, text in client[kind].items()}
@@ -74,7 +74,9 @@ def ask(around: Around) -> Callable[[], None]:
     headers = {"Authorization": f"Bearer {answer.json()[client['token']]}"}
     (written,) = (route for route in description["load"]["mix"] if route.startswith("POST "))
     rejected = f"{around.example.url}{written.removeprefix('POST ')}"
-    assert httpx.post(rejected, headers=headers, json={"unknown": 1}).status_code == 422
+    assert (
+        httpx.post(rejected, headers=headers, json={}, timeout=PATIENCE_SECONDS).status_code == 422
+    )
 
     def send() -> None:
         for route, asked in description["load"]["mix"].items():
@@ -97,7 +99,7 @@ def test_every_panel_that_is_shown_has_data_and_two_quiet_minutes_page_nobody(
     proofs: list[prove.Proof] = []
     boards = around.stack.local / "dashboards"
 
-    with httpx.Client(base_url=around.stack.url("prometheus"), timeout=30) as client:
+    with httpx.Client(base_url=around.stack.url("prometheus"), timeout=PATIENCE_SECONDS) as client:
 
         def proven() -> bool:
             ask()
