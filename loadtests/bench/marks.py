@@ -83,7 +83,8 @@ def _of_service(content: Mapping[str, Any]) -> Iterator[Limit]:
     capacity = {row["target"]: row for row in content.get("capacity", ())}
     if "service_before" in capacity:
         now, before = (capacity[name].get("per_second") for name in ("service", "service_before"))
-        ratio = now / before if now and before else None
+        is_void = any(row.get("void") for row in capacity.values())
+        ratio = now / before if now and before and not is_void else None
         yield Limit("capacity, of the other commit", ratio, least=CAPACITY_LEAST)
 
 
