@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan
@@ -11,10 +11,14 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import event
 
 from firedrill_kit.metrics import REGISTRY
+from firedrill_kit.telemetry.query_summary import summary_of
+from firedrill_kit.telemetry.record import current
 from firedrill_kit.telemetry.traces import Tracing
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.pool import ConnectionPoolEntry
 
 
 class Samples:
@@ -90,3 +94,58 @@ def watched_transactions(engine: "AsyncEngine") -> Iterator[list[str]]:
         yield traces
     finally:
         event.remove(engine.sync_engine, "begin", begun)
+
+
+PREPARE = "prepare"
+
+
+@contextmanager
+def watched_round_trips(engine: "AsyncEngine") -> Iterator[list[str]]:
+    """Yield the summary of each exchange with the database that a request waits for, in order.
+
+    Seen between asyncpg and its protocol: BEGIN, COMMIT and pings count, which SQLAlchemy's events do not
+    tell apart. PREPARE is there once for each statement and connection.
+    """
+    trips: list[str] = []
+    watched: list[tuple[Any, Any]] = []
+
+    def checkout(
+        connection: "DBAPIConnection", _entry: "ConnectionPoolEntry", _fairy: object
+    ) -> None:
+        driver = connection.driver_connection
+        if not isinstance(driver._protocol, _WatchedProtocol):
+            watched.append((driver, driver._protocol))
+            driver._protocol = _WatchedProtocol(driver._protocol, trips)
+
+    event.listen(engine.sync_engine, "checkout", checkout)
+    try:
+        yield trips
+    finally:
+        event.remove(engine.sync_engine, "checkout", checkout)
+        for driver, protocol in watched:
+            if driver._protocol is not None:
+                driver._protocol = protocol
+
+
+class _WatchedProtocol:
+    def __init__(self, protocol: Any, trips: list[str]) -> None:
+        self._protocol = protocol
+        self._trips = trips
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._protocol, name)
+        if name not in {"query", "prepare", "bind_execute", "bind_execute_many", "execute"}:
+            return found
+
+        def asked(*arguments: Any, **options: Any) -> Any:
+            if current() is not None:
+                first = next(iter((*arguments, *options.values())))
+                self._trips.append(PREPARE if name == "prepare" else _summary(first))
+            return found(*arguments, **options)
+
+        return asked
+
+
+def _summary(asked: Any) -> str:
+    """Of a text, or of the state of a prepared statement."""
+    return summary_of(asked if isinstance(asked, str) else asked.query).text.strip(";")
