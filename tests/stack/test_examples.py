@@ -1,8 +1,9 @@
 """Each example with a stack around it, as its own firedrill.toml says: quiet, and no panel without data."""
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import pytest
@@ -35,9 +36,13 @@ async def around(
     async with prepared(request.param, folder) as example:
         ports = {name: port for name, port in free_ports().items() if name not in OF_THE_DEMO}
         ports |= {"service": example.port, "service_internal": example.metrics_port}
-        of_ours = {"FIREDRILL_METRICS_PORT", "OTEL_EXPORTER_OTLP_ENDPOINT"}
+        set_by_the_stack = {"FIREDRILL_METRICS_PORT", "OTEL_EXPORTER_OTLP_ENDPOINT"}
         variables = {
-            **{name: text for name, text in example.environment.items() if name not in of_ours},
+            **{
+                name: text
+                for name, text in example.environment.items()
+                if name not in set_by_the_stack
+            },
             "SERVICE": str(example.folder),
             "PROBE_USER": USER,
             "PROBE_PASSWORD": PASSWORD,
@@ -53,7 +58,7 @@ async def around(
 
 
 @pytest.fixture(scope="module")
-def prometheus(around: Around) -> AsyncIterator[Prometheus]:
+def prometheus(around: Around) -> Iterator[Prometheus]:
     with Prometheus(around.stack.url("prometheus")) as prometheus:
         yield prometheus
 
@@ -67,10 +72,8 @@ def ask(around: Around) -> Callable[[], None]:
         secrets = {"$PROBE_USER": USER, "$PROBE_PASSWORD": PASSWORD}
         kind = "form" if "form" in client else "json"
         body = {name: secrets[text] for name, text in client[kind].items()}
-        answer = signing_in.post(
-            client["sign_in"].removeprefix("POST "),
-            **{"data" if kind == "form" else "json": body},
-        )
+        content: dict[str, Any] = {"data" if kind == "form" else "json": body}
+        answer = signing_in.post(client["sign_in"].removeprefix("POST "), **content)
     headers = {"Authorization": f"Bearer {answer.json()[client['token']]}"}
     (written,) = (route for route in description["load"]["mix"] if route.startswith("POST "))
     rejected = f"{around.example.url}{written.removeprefix('POST ')}"
