@@ -3,7 +3,6 @@
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import httpx
 import pytest
@@ -38,11 +37,7 @@ async def around(
         ports |= {"service": example.port, "service_internal": example.metrics_port}
         set_by_the_stack = {"FIREDRILL_METRICS_PORT", "OTEL_EXPORTER_OTLP_ENDPOINT"}
         variables = {
-            **{
-                name: text
-                for name, text in example.environment.items()
-                if name not in set_by_the_stack
-            },
+            **{name: text for name, text in example.environment.items() if name not in set_by_the_stack},
             "SERVICE": str(example.folder),
             "PROBE_USER": USER,
             "PROBE_PASSWORD": PASSWORD,
@@ -64,34 +59,32 @@ def prometheus(around: Around) -> Iterator[Prometheus]:
 
 
 @pytest.fixture(scope="module")
-def ask(around: Around) -> Callable[[], None]:
+def ask(around: Around) -> Iterator[Callable[[], None]]:
     """Sends the mix of the file; a request that is rejected has been sent."""
     description = around.example.description
-    client = description["client"]
-    with httpx.Client(base_url=around.example.url, timeout=PATIENCE_SECONDS) as signing_in:
-        secrets = {"$PROBE_USER": USER, "$PROBE_PASSWORD": PASSWORD}
-        kind = "form" if "form" in client else "json"
-        body = {name: secrets[text] for name, text in client[kind].items()}
-        content: dict[str, Any] = {"data" if kind == "form" else "json": body}
-        answer = signing_in.post(client["sign_in"].removeprefix("POST "), **content)
-    headers = {"Authorization": f"Bearer {answer.json()[client['token']]}"}
-    (written,) = (route for route in description["load"]["mix"] if route.startswith("POST "))
-    rejected = f"{around.example.url}{written.removeprefix('POST ')}"
-    assert (
-        httpx.post(rejected, headers=headers, json={}, timeout=PATIENCE_SECONDS).status_code == 422
-    )
+    mix, client = description["load"]["mix"], description["client"]
+    secrets = {"$PROBE_USER": USER, "$PROBE_PASSWORD": PASSWORD}
+    kind = "form" if "form" in client else "json"
+    body = {name: secrets[text] for name, text in client[kind].items()}
+    (written,) = (route for route in mix if route.startswith("POST "))
+    # A connection for each request, so that every worker of several is reached.
+    limits = httpx.Limits(max_keepalive_connections=0)
 
-    def send() -> None:
-        for route, asked in description["load"]["mix"].items():
-            method, path = route.split(" ")
-            body = asked.get("json") if isinstance(asked, dict) else None
-            # A connection each, so that every worker of several is reached.
-            answer = httpx.request(
-                method, f"{around.example.url}{path}", headers=headers, json=body
-            )
-            assert answer.is_success, (route, answer.text)
+    with httpx.Client(
+        base_url=around.example.url, timeout=PATIENCE_SECONDS, limits=limits
+    ) as caller:
+        sign_in = client["sign_in"].removeprefix("POST ")
+        signed_in = caller.post(sign_in, **{"data" if kind == "form" else "json": body})
+        caller.headers["Authorization"] = f"Bearer {signed_in.json()[client['token']]}"
+        assert caller.post(written.removeprefix("POST "), json={}).status_code == 422
 
-    return send
+        def send() -> None:
+            for route, asked in mix.items():
+                body = asked.get("json") if isinstance(asked, dict) else None
+                answer = caller.request(*route.split(" "), json=body)
+                assert answer.is_success, (route, answer.text)
+
+        yield send
 
 
 @pytest.mark.timeout(900)
