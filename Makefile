@@ -135,7 +135,7 @@ lint: $(INSTALLED)  ## style, format, words, types
 
 check: lint  ## the fast part of the tests: under a minute
 	@$(PY) -m stack programs
-	@$(PY) -m pytest --quiet -m "not slow" tests/unit tests/contracts
+	@$(PY) -m pytest --quiet -n 2 --dist loadgroup --no-loadscope-reorder -m "not slow" tests/unit tests/contracts
 
 test: lint  ## everything CI runs
 	@$(PY) -m stack programs

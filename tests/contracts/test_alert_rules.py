@@ -21,6 +21,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("promtool", promtools())
 @pytest.mark.parametrize("name", RULE_TESTS)
 def test_rules_do_what_their_tests_say(name: str, promtool: str, built: Path) -> None:

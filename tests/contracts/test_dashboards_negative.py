@@ -70,6 +70,7 @@ TYPOS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "right", "wrong"), TYPOS.values(), ids=TYPOS.keys())
 def test_a_typo_in_a_query_is_caught(name: str, right: str, wrong: str) -> None:
     dashboard = copy.deepcopy(DASHBOARDS[name])
@@ -108,6 +109,7 @@ SABOTAGE: dict[str, Callable[[Dashboard], object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("break_it", SABOTAGE.values(), ids=SABOTAGE.keys())
 def test_a_mistake_in_a_panel_variable_or_annotation_is_caught(
     break_it: Callable[[Dashboard], object],
