@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import pytest
@@ -37,7 +38,11 @@ async def around(
         ports |= {"service": example.port, "service_internal": example.metrics_port}
         set_by_the_stack = {"FIREDRILL_METRICS_PORT", "OTEL_EXPORTER_OTLP_ENDPOINT"}
         variables = {
-            **{name: text for name, text in example.environment.items() if name not in set_by_the_stack},
+            **{
+                name: text
+                for name, text in example.environment.items()
+                if name not in set_by_the_stack
+            },
             "SERVICE": str(example.folder),
             "PROBE_USER": USER,
             "PROBE_PASSWORD": PASSWORD,
@@ -74,7 +79,8 @@ def ask(around: Around) -> Iterator[Callable[[], None]]:
         base_url=around.example.url, timeout=PATIENCE_SECONDS, limits=limits
     ) as caller:
         sign_in = client["sign_in"].removeprefix("POST ")
-        signed_in = caller.post(sign_in, **{"data" if kind == "form" else "json": body})
+        content: dict[str, Any] = {"data" if kind == "form" else "json": body}
+        signed_in = caller.post(sign_in, **content)
         caller.headers["Authorization"] = f"Bearer {signed_in.json()[client['token']]}"
         assert caller.post(written.removeprefix("POST "), json={}).status_code == 422
 
