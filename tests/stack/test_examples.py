@@ -3,7 +3,6 @@
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import httpx
 import pytest
@@ -69,8 +68,8 @@ def ask(around: Around) -> Iterator[Callable[[], None]]:
     description = around.example.description
     mix, client = description["load"]["mix"], description["client"]
     secrets = {"$PROBE_USER": USER, "$PROBE_PASSWORD": PASSWORD}
-    kind = "form" if "form" in client else "json"
-    body = {name: secrets[text] for name, text in client[kind].items()}
+    given = client.get("form") or client["json"]
+    body = {name: secrets[text] for name, text in given.items()}
     (written,) = (route for route in mix if route.startswith("POST "))
     # A connection for each request, so that every worker of several is reached.
     limits = httpx.Limits(max_keepalive_connections=0)
@@ -79,8 +78,8 @@ def ask(around: Around) -> Iterator[Callable[[], None]]:
         base_url=around.example.url, timeout=PATIENCE_SECONDS, limits=limits
     ) as caller:
         sign_in = client["sign_in"].removeprefix("POST ")
-        content: dict[str, Any] = {"data" if kind == "form" else "json": body}
-        signed_in = caller.post(sign_in, **content)
+        form, json = (body, None) if "form" in client else (None, body)
+        signed_in = caller.post(sign_in, data=form, json=json)
         caller.headers["Authorization"] = f"Bearer {signed_in.json()[client['token']]}"
         assert caller.post(written.removeprefix("POST "), json={}).status_code == 422
 
