@@ -34,9 +34,11 @@ from firedrill_kit.telemetry.record import RequestRecord
 from firedrill_kit.telemetry.traces import Tracing, start_tracing
 from service import docs, failures, framework, metrics, problems, responses
 from service.bodies import Bodies
+from service.cache import Cache
 from service.config import Config
 from service.database import Database
-from service.domains.auth.attempts import Attempts, network_of
+from service.domains.auth.attempts import network_of
+from service.domains.auth.limit import SignInLimit
 from service.domains.auth.operations import SignIn
 from service.domains.auth.passwords import Passwords
 from service.domains.auth.router import routes as auth_routes
@@ -88,16 +90,26 @@ class Service:
         self.tracing = _start_tracing(config)
         self.database = parts.database(config)
         self.statements = self.tracing.instrument_engine(self.database.engine.sync_engine)
+        self.loop_monitor = LoopMonitor(core_metrics.EVENT_LOOP_LAG_SECONDS)
+        self.cache = Cache(
+            config.cache_url.get_secret_value(), lag_seconds=lambda: self.loop_monitor.lag_seconds
+        )
         self._http = open_http(config)
         self.provider = parts.provider(self._http, config)
         self.grants = parts.grants(self.database, self.provider, config)
         self.capabilities = Capabilities()
         self.schema = SchemaWatch(self.database, self.capabilities)
-        self.loop_monitor = LoopMonitor(core_metrics.EVENT_LOOP_LAG_SECONDS)
+        self.security = Security.of(config)
         self.sign_in = SignIn(
             self.database,
             Passwords(),
-            Attempts(config.login_attempts_per_minute, clock=time.monotonic),
+            SignInLimit(
+                self.cache,
+                of_address=config.login_attempts_per_minute,
+                of_account=config.login_attempts_of_account_per_minute,
+                clock=time.monotonic,
+                hashed=self.security.caller_hash,
+            ),
             config,
         )
         self.admission = _admission(config)
@@ -131,6 +143,7 @@ class Service:
             raise InstrumentationInactiveError("; ".join(problems))
         if of_statement is None:
             self._begin(self._check_statement_span_later(), "statement-span")
+        self._begin(self.cache.watch(), "cache")
         self._begin(self.schema.run(self.config.schema_check_seconds), "schema")
         self._begin(every(GRANTS_EVERY_SECONDS, "grants", self._count_grants), "grants")
         _log.info("service_started", port=self.config.service_port)
@@ -144,6 +157,7 @@ class Service:
         await self.grants.close()
         await self._http.aclose()
         self.sign_in.close()
+        await self.cache.close()
         await self.database.close()
         self.loop_monitor.stop()
         _log.info("service_stopped")
@@ -164,7 +178,7 @@ class Service:
         app.state.provider = self.provider
         app.state.grants = self.grants
         app.state.capabilities = self.capabilities
-        app.state.security = Security.of(self.config)
+        app.state.security = self.security
         app.state.sign_in = self.sign_in
         for routes in (auth_routes, profile_routes, settings_routes, calendar_routes):
             app.include_router(routes)

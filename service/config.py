@@ -71,6 +71,10 @@ class Config(BaseSettings):
     idle_in_transaction_timeout_seconds: Seconds = 5.0
     schema_check_seconds: Seconds = 30.0
 
+    # Shared cache
+    cache_url: SecretStr = SecretStr("")
+    """redis://:password@host:port/0, also rediss:// and unix://; empty: each replica counts for itself."""
+
     # Deadlines and admission: a deadline is counted from the end of the request
     read_deadline_seconds: Seconds = 2.0
     write_deadline_seconds: Seconds = 3.0
@@ -103,6 +107,9 @@ class Config(BaseSettings):
     body_bytes_max: Annotated[int, Field(ge=1024)] = 1024 * 1024
     login_attempts_per_minute: Annotated[int, Field(ge=1)] = 30
     """Failed sign-ins per address and minute; load tests raise it, all callers share 127.0.0.1."""
+    login_attempts_of_account_per_minute: Annotated[int, Field(ge=1)] = 100
+    """Failed sign-ins per account and minute, from anywhere: more than its owner makes, so that others
+    cannot easily lock it, and few beside the passwords that there are (NIST SP 800-63B §5.2.2 allows 100)."""
 
     # Tokens and sessions
     token_issuer: str = "firedrill"
@@ -162,6 +169,17 @@ class Config(BaseSettings):
     def _parse_networks(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(item.strip() for item in value.split(",") if item.strip())
+        return value
+
+    @field_validator("cache_url")
+    @classmethod
+    def _is_a_cache(cls, value: SecretStr) -> SecretStr:
+        url = urlsplit(value.get_secret_value())
+        if url.scheme not in {"", "redis", "rediss", "unix"} or (
+            value.get_secret_value() and not (url.hostname or url.path)
+        ):
+            message = "write it as redis://:password@host:port/0"
+            raise ValueError(message)
         return value
 
     @model_validator(mode="after")

@@ -69,6 +69,25 @@ DB_RETRIES = Counter(
     "db_retries_total", "Units of work that were tried again.", ["reason"], registry=REGISTRY
 )
 
+# --- shared cache -----------------------------------------------------------------------------------
+CACHE_OPERATIONS = Counter(
+    "cache_operations_total",
+    "Calls of the shared cache by what they are for; gated ones were not made.",
+    ["kind", "result"],
+    registry=REGISTRY,
+)
+CACHE_ERRORS = Counter(
+    "cache_errors_total",
+    "Calls of the shared cache that failed.",
+    ["kind", "reason"],
+    registry=REGISTRY,
+)
+CACHE_GATE_CLOSED = Gauge(
+    "cache_gate_closed",
+    "1 while no call of the shared cache is made because one has failed; 0 also where there is no cache.",
+    registry=REGISTRY,
+)
+
 # --- who is calling ---------------------------------------------------------------------------------
 TOKENS_ACCEPTED = Counter(
     "auth_tokens_accepted_total", "Callers let in.", ["token_format"], registry=REGISTRY
@@ -242,6 +261,17 @@ REFRESH_OUTCOMES = (
     "decrypt_failed",
 )
 SKIP_REASONS = ("no_times", "not_a_time", "out_of_range", "unknown_time_zone", "malformed")
+CACHE_KINDS = ("sign_in", "settings", "quota", "probe")
+CACHE_ERROR_REASONS = (
+    "connection",
+    "timeout",
+    "auth",
+    "full",
+    "read_only",
+    "loading",
+    "busy",
+    "other",
+)
 ADMISSION_CLASSES = ("read", "write", "calendar", "login")
 BREAKER_STATES = ("closed", "open", "half_open")
 
@@ -269,6 +299,11 @@ _KNOWN: tuple[Known, ...] = (
         {"db_client_connection_pool_name": (POOL,), "reason": ("waiter_limit", "connect_gate")},
     ),
     (DB_RETRIES, {"reason": ("40001", "40P01", "disconnect", "cached_plan")}),
+    (
+        CACHE_OPERATIONS,
+        {"kind": CACHE_KINDS, "result": ("hit", "miss", "error", "gated")},
+    ),
+    (CACHE_ERRORS, {"kind": CACHE_KINDS, "reason": CACHE_ERROR_REASONS}),
     (TOKENS_ACCEPTED, {"token_format": TOKEN_FORMATS}),
     (TOKENS_REJECTED, {"token_format": (*TOKEN_FORMATS, "unknown"), "reason": TOKEN_REJECTIONS}),
     (

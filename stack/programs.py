@@ -25,11 +25,15 @@ _NO_START = Path("/usr/sbin/policy-rc.d")
 
 @dataclass(frozen=True)
 class Source:
-    """executables: the names it goes by, best first. package: Debian's. formula: Homebrew's."""
+    """executables: the names it goes by, best first. package: Debian's. formula: Homebrew's.
+
+    without: what a stack that has not got it does instead; empty: there is no stack without it.
+    """
 
     executables: Sequence[str]
     package: str
     formula: str
+    without: str = ""
 
 
 SOURCES: Mapping[str, Source] = {
@@ -43,6 +47,18 @@ SOURCES: Mapping[str, Source] = {
         ["postgres_exporter", "prometheus-postgres-exporter"],
         "prometheus-postgres-exporter",
         "postgres_exporter",
+    ),
+    "cache": Source(
+        ["valkey-server", "redis-server"],
+        "redis-server",
+        "valkey",
+        without="no cache: each replica limits sign-ins for itself",
+    ),
+    "cache_exporter": Source(
+        ["redis_exporter", "prometheus-redis-exporter"],
+        "prometheus-redis-exporter",
+        "redis_exporter",
+        without="no exporter of the cache: its server's own figures are missing",
     ),
 }
 

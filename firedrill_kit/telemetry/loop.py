@@ -18,6 +18,8 @@ class LoopMonitor:
         self._interval = interval_seconds
         self._timer: asyncio.TimerHandle | None = None
         self._beat = time.monotonic()
+        self.lag_seconds = 0.0
+        """How late the last sample was."""
 
     def start(self) -> None:
         """Begin on the running loop."""
@@ -40,5 +42,6 @@ class LoopMonitor:
 
     def _tick(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
         with guard("http"):
-            self._lag.observe(max(0.0, loop.time() - due))
+            self.lag_seconds = max(0.0, loop.time() - due)
+            self._lag.observe(self.lag_seconds)
         self._schedule(loop)

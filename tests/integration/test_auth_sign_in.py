@@ -12,7 +12,8 @@ import pytest
 from argon2 import PasswordHasher
 
 from service.app import Service
-from service.domains.auth.attempts import Attempts
+from service.cache import Cache
+from service.domains.auth.limit import SignInLimit
 from service.domains.auth.operations import SignIn
 from service.domains.auth.passwords import Passwords
 from service.security.sessions import Cookies, session_id
@@ -154,7 +155,9 @@ async def test_too_many_failures_are_limited_and_successes_do_not_count(
     limited = SignIn(
         world.service.database,
         Passwords(),
-        Attempts(2, clock=lambda: 1000.0),
+        SignInLimit(
+            Cache(""), of_address=2, of_account=9, clock=lambda: 1000.0, hashed=lambda name: name
+        ),
         world.service.config,
     )
     monkeypatch.setitem(world.service.app.state._state, "sign_in", limited)

@@ -17,6 +17,8 @@ from service.config import Config, read_config
         ({"PLACE_WAIT_SECONDS": "2"}, "keep PLACE_WAIT_SECONDS below READ_DEADLINE_SECONDS"),
         ({"ARRIVING_BYTES_OF_CALLER_MAX": "1048576"}, "< ARRIVING_BYTES_OF_CALLER_MAX"),
         ({"ARRIVING_BYTES_MAX": "4194304"}, "<= ARRIVING_BYTES_MAX"),
+        ({"CACHE_URL": "localhost:6379"}, "CACHE_URL: Value error, write it as redis://"),
+        ({"CACHE_URL": "redis://"}, "write it as redis://:password@host:port/0"),
     ],
 )
 def test_a_combination_that_cannot_work_is_refused_in_one_line(

@@ -11,7 +11,7 @@ from service import failures
 from service.accounts import Account, LoginSession, Role
 from service.config import Config
 from service.database import Database
-from service.domains.auth.attempts import Attempts
+from service.domains.auth.limit import SignInLimit
 from service.domains.auth.passwords import Passwords
 from service.failures import Failure
 from service.security import Caller
@@ -40,11 +40,11 @@ class SignIn:
     """Signing in. Kept in `app.state.sign_in`: it has threads and remembers failures."""
 
     def __init__(
-        self, database: Database, passwords: Passwords, attempts: Attempts, config: Config
+        self, database: Database, passwords: Passwords, limit: SignInLimit, config: Config
     ) -> None:
         self._database = database
         self._passwords = passwords
-        self._attempts = attempts
+        self._limit = limit
         self._session_lifetime = timedelta(seconds=config.session_lifetime_seconds)
 
     async def with_password(self, email: str, password: str, *, address: str) -> SignedIn:
@@ -54,12 +54,17 @@ class SignIn:
         Raises Failure: RATE_LIMITED, LOGIN_FAILED (the same for an unknown address and a wrong
         password).
         """
-        self._attempts.check(address)
-        found = await _credentials(self._database, email)
-        is_match = await self._passwords.match(password, found.password_hash if found else None)
-        if found is None or not is_match:
-            self._attempts.note_failure(address)
-            raise Failure(failures.LOGIN_FAILED, headers={"WWW-Authenticate": "Bearer"})
+        # The database folds case on both sides, so that its unique index on lower(email) is used and
+        # decides; the limit only has to take the spellings of one account for one.
+        normal = unicodedata.normalize("NFC", email)
+        async with self._limit.attempt(normal.casefold(), address=address) as attempt:
+            found = await _credentials(self._database, normal)
+            is_match = await self._passwords.match(
+                password, found.password_hash if found else None
+            )
+            if found is None or not is_match:
+                attempt.has_failed = True
+                raise Failure(failures.LOGIN_FAILED, headers={"WWW-Authenticate": "Bearer"})
         secret = new_secret()
         await self._database.run(
             lambda session: _open_session(
@@ -72,7 +77,6 @@ class SignIn:
         self._passwords.close()
 
 
-# The database folds case on both sides, so that its unique index on lower(email) is used and decides.
 _CREDENTIALS = select(Account.id, Account.email, Account.role, Account.password_hash).where(
     func.lower(Account.email) == func.lower(bindparam("email"))
 )
@@ -85,8 +89,7 @@ _OPEN = insert(LoginSession.__table__).values(
 
 
 async def _credentials(database: Database, email: str) -> _Credentials | None:
-    normal = unicodedata.normalize("NFC", email)
-    rows = await database.read(_CREDENTIALS, {"email": normal})
+    rows = await database.read(_CREDENTIALS, {"email": email})
     return _Credentials(*rows[0]) if rows else None
 
 

@@ -1,0 +1,83 @@
+"""Replicas in this process that share a database and a cache server."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from service import cache as service_cache
+from service.app import Service
+from service.cache import Cache
+from stack.postgres import Postgres
+from stack.proxy import FaultProxy
+from tests.integration.cache.server import CacheServer
+from tests.integration.conftest import config_of
+
+PATIENCE_SECONDS = 20.0
+
+Replicas = Callable[..., Awaitable[list[Service]]]
+
+
+@pytest.fixture(scope="session")
+def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what is not about time: a busy machine makes any limit look passed."""
+    monkeypatch.setattr(service_cache, "COMMAND_SECONDS", PATIENCE_SECONDS)
+    monkeypatch.setattr(service_cache, "SLOW_SECONDS", PATIENCE_SECONDS)
+
+
+@pytest.fixture
+def cache_server(cache_home: Path) -> Iterator[CacheServer]:
+    server = CacheServer(cache_home)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+async def cache_proxy(cache_server: CacheServer) -> AsyncIterator[FaultProxy]:
+    async with FaultProxy("127.0.0.1", cache_server.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def cache(cache_server: CacheServer, cache_proxy: FaultProxy) -> AsyncIterator[Cache]:
+    """A cache as a service has it, its gate open, behind the proxy."""
+    opened = Cache(cache_server.url(cache_proxy.port))
+    watching = asyncio.create_task(opened.watch())
+    await is_open(opened)
+    yield opened
+    watching.cancel()
+    await opened.close()
+
+
+async def is_open(cache: Cache, *, expected: bool = True) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while cache.is_open is not expected:
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def replicas(migrated: Postgres, provider_url: str) -> AsyncIterator[Replicas]:
+    """Start services on one database; `changes` are of their configuration."""
+    async with AsyncExitStack() as running:
+
+        async def start(count: int, **changes: object) -> list[Service]:
+            started = []
+            for _ in range(count):
+                service = Service(config_of(migrated, provider_url, **changes))
+                await service.start()
+                running.push_async_callback(service.stop)
+                service.health.phase = "running"
+                if changes.get("cache_url"):
+                    await is_open(service.cache)
+                started.append(service)
+            return started
+
+        yield start
