@@ -112,6 +112,7 @@ def _doctor(settings: Settings, _: argparse.Namespace) -> int:
         running,
         settled_at=started_at + doctor.SETTLE_SECONDS,
         has_collector=state.has_collector,
+        has_cache="cache" in state.parts,
     )
     for hop in hops:
         print(f"{'DEAD' if hop.problem else 'ok':<5} {hop.name:<15} {hop.problem}".rstrip())

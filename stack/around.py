@@ -8,7 +8,7 @@ from pathlib import Path
 from stack import discovery
 from stack.described import proxy_of
 from stack.part import Part, python
-from stack.programs import COLLECTOR, Programs
+from stack.programs import CACHE, CACHE_EXPORTER, COLLECTOR, Programs
 from stack.readiness import answers
 from stack.settings import ROOT, Settings, variable
 
@@ -111,7 +111,12 @@ def _prometheus(settings: Settings, programs: Programs) -> Part:
         ],
         is_ready=answers(port, "/-/ready"),
         ports=((variable("prometheus"), port),),
-        prepare=lambda: discovery.write(settings, has_collector=COLLECTOR in programs),
+        prepare=lambda: discovery.write(
+            settings,
+            has_collector=COLLECTOR in programs,
+            has_cache_exporter=settings.service.is_demo
+            and {CACHE, CACHE_EXPORTER} <= set(programs),
+        ),
         url=f"http://127.0.0.1:{port}/alerts",
         look_at="alerts; try the query app_failures_total",
         log_suffix="jsonl",

@@ -1,5 +1,6 @@
 """The secrets of one stack: made once at random, kept in a file that only its owner can read."""
 
+import hashlib
 import json
 import os
 import secrets
@@ -29,6 +30,11 @@ class Credentials:
     legacy_token_key: str
     session_key: str
     grant_key: str
+
+    @property
+    def cache(self) -> str:
+        """The shared cache's: derived, so that a file which was made before there was one still does."""
+        return hashlib.sha256(f"cache {self.session_key}".encode()).hexdigest()
 
     @property
     def roles(self) -> dict[Role, str]:

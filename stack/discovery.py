@@ -15,7 +15,9 @@ from alerting.service import DEMO, Service, service_of
 from stack.settings import Settings
 
 
-def targets(settings: Settings, *, has_collector: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+def targets(
+    settings: Settings, *, has_collector: bool, has_cache_exporter: bool = False
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """(job, target group) of everything that is scraped, labelled as the metrics contract says."""
     name, environment = settings.service.name, settings.service.environment
 
@@ -34,6 +36,8 @@ def targets(settings: Settings, *, has_collector: bool) -> Iterator[tuple[str, d
         yield group("postgres", name, ports["postgres_exporter"])
     if settings.service.is_demo:
         yield group("provider", "provider", ports["provider"])
+    if has_cache_exporter:
+        yield group("cache", name, ports["cache_exporter"])
     # The canary lives in the prober's process, and answers on a path of its own.
     yield group("canary", "monitoring", ports["prober"], __metrics_path__="/canary/metrics")
     yield group("prometheus", "monitoring", ports["prometheus"])
@@ -45,12 +49,14 @@ def targets(settings: Settings, *, has_collector: bool) -> Iterator[tuple[str, d
         yield group("collector", "monitoring", own, of_spans)
 
 
-def write(settings: Settings, *, has_collector: bool) -> None:
+def write(settings: Settings, *, has_collector: bool, has_cache_exporter: bool = False) -> None:
     """Write what Prometheus reads. It picks up changed targets by itself."""
     directory = settings.prometheus
     (directory / "targets").mkdir(parents=True, exist_ok=True)
-    groups = dict(targets(settings, has_collector=has_collector))
-    for job in {"collector", "postgres", "prober"} - groups.keys():
+    groups = dict(
+        targets(settings, has_collector=has_collector, has_cache_exporter=has_cache_exporter)
+    )
+    for job in {"cache", "collector", "postgres", "prober"} - groups.keys():
         (directory / "targets" / f"{job}.json").unlink(missing_ok=True)
     for job, group in groups.items():
         _replace(directory / "targets" / f"{job}.json", json.dumps([group], indent=1))

@@ -38,7 +38,9 @@ class Hop:
     """Empty: alive."""
 
 
-def examine(settings: Settings, *, settled_at: float, has_collector: bool) -> list[Hop]:
+def examine(
+    settings: Settings, *, settled_at: float, has_collector: bool, has_cache: bool
+) -> list[Hop]:
     """Every hop, in the order a signal travels.
 
     settled_at: seconds since the epoch; until then a hop that seems dead is asked again, for what
@@ -46,6 +48,7 @@ def examine(settings: Settings, *, settled_at: float, has_collector: bool) -> li
     """
     hops: tuple[tuple[str, Callable[[Settings], str]], ...] = (
         ("service", _service),
+        *((("cache", _cache),) if has_cache else ()),
         *((("collector", _collector),) if has_collector else ()),
         ("trace receiver", _traces),
         ("prometheus", _prometheus),
@@ -87,6 +90,19 @@ def _any_service(settings: Settings) -> str:
             httpx.get(f"{address}{path}", timeout=ANSWER_SECONDS, trust_env=False)
         except httpx.HTTPError as error:
             return f"{address}{path} gives no answer: {type(error).__name__}"
+    return ""
+
+
+def _cache(settings: Settings) -> str:
+    """From the replicas' own mouth: what they can reach and use, not what runs."""
+    for index in range(settings.replicas):
+        internal = settings.ports["service_internal"] + index
+        exposition = get(internal, "/metrics") or b""
+        if b"\ncache_gate_closed 0.0\n" not in exposition:
+            return (
+                f"replica {index + 1} does not use the one on port {settings.ports['cache']}:"
+                f" see cache_errors_total on port {internal}"
+            )
     return ""
 
 

@@ -6,9 +6,16 @@ from stack.credentials import Credentials
 from stack.settings import Settings
 
 
-def service_environment(settings: Settings, credentials: Credentials) -> dict[str, str]:
-    """What every program that uses the service's own code gets."""
+def service_environment(
+    settings: Settings, credentials: Credentials, *, has_cache: bool = False
+) -> dict[str, str]:
+    """What every program that uses the service's own code gets.
+
+    has_cache: whether the stack has a shared cache, which only the service itself asks.
+    """
+    cache = f"redis://:{credentials.cache}@127.0.0.1:{settings.port_for_others('cache')}/0"
     return {
+        **({"CACHE_URL": cache} if has_cache else {}),
         "DATABASE_PORT": str(settings.port_for_others("postgres")),
         "DATABASE_PASSWORD": credentials.postgres_app,
         "PROVIDER_URL": settings.url_for_others("provider"),

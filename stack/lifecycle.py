@@ -19,7 +19,7 @@ from stack import postgres, processes
 from stack.part import Part
 from stack.parts import parts_of
 from stack.processes import Running
-from stack.programs import COLLECTOR, Programs, require_programs
+from stack.programs import CACHE, CACHE_EXPORTER, COLLECTOR, Programs, require_programs
 from stack.serving import is_taken
 from stack.settings import Settings, SettingsError, read_settings, variable
 from stack.state import State, locked, read_state, write_state
@@ -27,7 +27,7 @@ from stack.state import State, locked, read_state, write_state
 DISK_FREE_MEGABYTES = 500
 """A fresh stack takes 250 MB (PostgreSQL 60, Prometheus' first head and log, our logs 50)."""
 _WRITTEN = (
-    *("logs", "prometheus", "alertmanager", "pager", "viewer", "postgres", "collector"),
+    *("logs", "prometheus", "alertmanager", "pager", "viewer", "postgres", "collector", "cache"),
     *("dashboards", "provider.json", "credentials.json", "state.json", "lock"),
 )
 """What a stack writes into its run-time directory."""
@@ -97,10 +97,13 @@ def running(settings: Settings) -> tuple[Settings, State]:
 
 
 def programs_of_running(programs: Programs, state: State) -> Programs:
-    """The programs without a collector that was built after the stack was started without one."""
-    if not state.alive or state.has_collector:
+    """The programs without a collector or a cache that came after the stack was started without it."""
+    if not state.alive:
         return programs
-    return {name: path for name, path in programs.items() if name != COLLECTOR}
+    missing = set() if state.has_collector else {COLLECTOR}
+    if "cache" not in state.parts:
+        missing |= {CACHE, CACHE_EXPORTER}
+    return {name: path for name, path in programs.items() if name not in missing}
 
 
 def up(settings: Settings) -> list[Part]:

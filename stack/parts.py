@@ -11,12 +11,12 @@ import subprocess
 from collections.abc import Mapping
 from functools import partial
 
-from stack import attached, postgres
+from stack import attached, cache, postgres
 from stack.around import log_rotation, postgres_exporter, prober, proxy, proxy_name, watchers
 from stack.credentials import PROBER, PROBER_PASSWORD, Credentials, load_credentials
 from stack.environment import service_environment
 from stack.part import Part, python
-from stack.programs import Programs
+from stack.programs import CACHE, CACHE_EXPORTER, Programs
 from stack.readiness import answers
 from stack.settings import ROOT, Settings, variable
 
@@ -37,7 +37,11 @@ def parts_of(
 
 def plan(settings: Settings, credentials: Credentials, programs: Programs) -> list[Part]:
     """Every part of the demo's stack."""
-    services = [_service(settings, credentials, number) for number in range(settings.replicas)]
+    has_cache = CACHE in programs
+    services = [
+        _service(settings, credentials, number, has_cache=has_cache)
+        for number in range(settings.replicas)
+    ]
     names = [part.name for part in services]
     prober_account = {"PROBE_USER": PROBER, "PROBE_PASSWORD": PROBER_PASSWORD}
     return [
@@ -46,6 +50,7 @@ def plan(settings: Settings, credentials: Credentials, programs: Programs) -> li
         _provider(settings),
         _postgres(settings, credentials),
         _exporter(settings, credentials, programs),
+        *_caches(settings, credentials, programs),
         *(proxy(settings, one, f"127.0.0.1:{settings.ports[one]}") for one in settings.proxies),
         prober(settings, environment=prober_account, after=("seed", *names)),
         log_rotation(settings),
@@ -54,7 +59,7 @@ def plan(settings: Settings, credentials: Credentials, programs: Programs) -> li
     ]
 
 
-def _service(settings: Settings, credentials: Credentials, index: int) -> Part:
+def _service(settings: Settings, credentials: Credentials, index: int, *, has_cache: bool) -> Part:
     port = settings.ports["service"] + index
     internal = settings.ports["service_internal"] + index
     return Part(
@@ -62,13 +67,17 @@ def _service(settings: Settings, credentials: Credentials, index: int) -> Part:
         command=python("service"),
         is_ready=answers(internal, "/readyz"),
         ports=((variable("service"), port), (variable("service_internal"), internal)),
-        environment=service_environment(settings, credentials)
+        environment=service_environment(settings, credentials, has_cache=has_cache)
         | {
             "SERVICE_PORT": str(port),
             "SERVICE_INTERNAL_PORT": str(internal),
             "SERVICE_REVISION": os.environ.get("SERVICE_REVISION") or _revision(),
         },
-        after=("migrations", *map(proxy_name, settings.proxies)),
+        after=(
+            "migrations",
+            *(("cache",) if has_cache else ()),
+            *map(proxy_name, settings.proxies),
+        ),
         url=f"http://127.0.0.1:{port}/docs",
         look_at=f"the API; its metrics: port {internal}, /metrics",
         log_suffix="jsonl",
@@ -116,6 +125,47 @@ def _exporter(settings: Settings, credentials: Credentials, programs: Programs) 
         "DATA_SOURCE_PASS": credentials.postgres_monitor,
     }
     return postgres_exporter(settings, programs, environment=environment, after=("migrations",))
+
+
+def _caches(settings: Settings, credentials: Credentials, programs: Programs) -> list[Part]:
+    """The shared cache and its exporter, as far as they are there."""
+    port, exporter = settings.ports["cache"], settings.ports["cache_exporter"]
+    home, password = settings.local / "cache", credentials.cache
+    parts = []
+    if CACHE in programs:
+        parts.append(
+            Part(
+                name="cache",
+                command=[programs[CACHE], str(cache.configuration(home))],
+                is_ready=partial(cache.is_ready, port, password),
+                ports=((variable("cache"), port),),
+                prepare=partial(cache.write_configuration, home, port, password),
+                url=f"127.0.0.1:{port}",
+                look_at="what replicas share; its user is `default`",
+            )
+        )
+    if CACHE in programs and CACHE_EXPORTER in programs:
+        parts.append(
+            Part(
+                name="cache-exporter",
+                command=[
+                    programs[CACHE_EXPORTER],
+                    f"-web.listen-address=127.0.0.1:{exporter}",
+                    "-log-format=json",
+                ],
+                is_ready=answers(exporter, "/metrics"),
+                ports=((variable("cache_exporter"), exporter),),
+                environment={
+                    "REDIS_ADDR": f"redis://127.0.0.1:{port}",
+                    "REDIS_PASSWORD": password,
+                },
+                after=("cache",),
+                url=f"http://127.0.0.1:{exporter}/metrics",
+                look_at="the cache server's own figures",
+                log_suffix="jsonl",
+            )
+        )
+    return parts
 
 
 def _migrations(settings: Settings, credentials: Credentials) -> Part:

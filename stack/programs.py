@@ -20,6 +20,7 @@ TOOLS = ROOT / ".tools" / "bin"
 PROMETHEUS_3 = ROOT / ".tools" / "prometheus-3"
 """Not on PATH: its promtool alone is built for the tests, and must not stand before the server's own."""
 COLLECTOR = "otelcol"
+CACHE, CACHE_EXPORTER = "cache", "cache_exporter"
 _NO_START = Path("/usr/sbin/policy-rc.d")
 
 
@@ -48,13 +49,13 @@ SOURCES: Mapping[str, Source] = {
         "prometheus-postgres-exporter",
         "postgres_exporter",
     ),
-    "cache": Source(
+    CACHE: Source(
         ["valkey-server", "redis-server"],
         "redis-server",
         "valkey",
         without="no cache: each replica limits sign-ins for itself",
     ),
-    "cache_exporter": Source(
+    CACHE_EXPORTER: Source(
         ["redis_exporter", "prometheus-redis-exporter"],
         "prometheus-redis-exporter",
         "redis_exporter",
@@ -90,13 +91,31 @@ def find_programs(sources: Mapping[str, Source] = SOURCES) -> dict[str, str]:
 
 
 def require_programs(sources: Mapping[str, Source] = SOURCES) -> Programs:
-    """Every program, installed first where that is possible. Raises ProgramsMissing."""
+    """Every program, installed first where that is possible. Raises ProgramsMissing.
+
+    Of those that a stack can do without it says so where they are missing, and goes on.
+    """
     found = find_programs(sources)
     missing = [source for name, source in sources.items() if name not in found]
     if not missing:
         return found
+    try:
+        return _installed(sources, missing)
+    except ProgramsMissing as error:
+        found = find_programs(sources)
+        missing = [source for name, source in sources.items() if name not in found]
+        if not all(source.without for source in missing):
+            raise
+        for source in missing:
+            print(source.without)
+        print(error)
+        return found
+
+
+def _installed(sources: Mapping[str, Source], missing: Sequence[Source]) -> Programs:
+    """Every program, those that are missing installed. Raises ProgramsMissing."""
     packages = sorted({source.package for source in missing})
-    names = _names(sources, found)
+    names = _names(sources, find_programs(sources))
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise ProgramsMissing(f"not found: {names}; {_advice(missing)}")
     print(f"not found: {names}; installing Debian's {', '.join(packages)}")

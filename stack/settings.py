@@ -29,6 +29,8 @@ DEFAULT_PORTS = {
     "pager": 9095,
     "second_channel": 9097,
     "postgres_exporter": 9187,
+    "cache": 16379,
+    "cache_exporter": 9121,
     "prober": 9096,
     "otlp_grpc": 4317,
     "otlp": 4318,
@@ -36,13 +38,13 @@ DEFAULT_PORTS = {
     "collector_span_metrics": 8889,
     "collector_health": 13133,
     "viewer": 3030,
-    "proxy": 9920,
+    "proxy": 9940,
 }
 OF_THE_SERVICE = ("service", "service_internal")
-OF_THE_DEMO = ("provider", "postgres")
-PROXIED = ("service", "postgres", "provider", "prometheus", "viewer")
+OF_THE_DEMO = ("provider", "postgres", "cache", "cache_exporter")
+PROXIED = ("service", "postgres", "provider", "prometheus", "viewer", "cache")
 """What a fault proxy can stand before. Each has two ports of its own from `proxy` on: traffic, control."""
-NOT_FOR_BROWSERS = ("postgres", "otlp", "otlp_grpc", "proxy")
+NOT_FOR_BROWSERS = ("postgres", "cache", "otlp", "otlp_grpc", "proxy")
 """What the names of their ports end with."""
 BLOCKED_BY_BROWSERS = frozenset(
     {

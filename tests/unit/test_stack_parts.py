@@ -79,10 +79,10 @@ def test_others_are_told_the_address_of_a_proxy_and_migrations_are_not(
 ) -> None:
     told = {part.name: part.environment for part in proxied}
 
-    assert told["service-1"]["DATABASE_PORT"] == "9922"
-    assert told["service-1"]["PROVIDER_URL"] == "http://127.0.0.1:9924"
-    assert told["prober"]["SERVICE_URLS"] == "http://127.0.0.1:9920"
-    assert told["prober"]["PROMETHEUS_URL"] == "http://127.0.0.1:9926"
+    assert told["service-1"]["DATABASE_PORT"] == "9942"
+    assert told["service-1"]["PROVIDER_URL"] == "http://127.0.0.1:9944"
+    assert told["prober"]["SERVICE_URLS"] == "http://127.0.0.1:9940"
+    assert told["prober"]["PROMETHEUS_URL"] == "http://127.0.0.1:9946"
     assert told["migrations"]["DATABASE_PORT"] == "15432"
     assert told["postgres-exporter"]["DATA_SOURCE_URI"].startswith("127.0.0.1:15432/")
 

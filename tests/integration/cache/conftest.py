@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -10,9 +10,11 @@ import pytest
 from service import cache as service_cache
 from service.app import Service
 from service.cache import Cache
+from stack.cache import CacheServer
 from stack.postgres import Postgres
+from stack.programs import CACHE, find_programs
 from stack.proxy import FaultProxy
-from tests.integration.cache.server import CacheServer
+from stack.serving import free_port
 from tests.integration.conftest import config_of
 
 PATIENCE_SECONDS = 20.0
@@ -34,10 +36,11 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def cache_server(cache_home: Path) -> Iterator[CacheServer]:
-    server = CacheServer(cache_home)
-    server.start()
-    yield server
-    server.kill()
+    program = find_programs().get(CACHE)
+    if program is None:
+        pytest.skip("neither Valkey nor Redis is on this machine")
+    with CacheServer(cache_home, free_port(), program) as server:
+        yield server
 
 
 @pytest.fixture
@@ -46,15 +49,24 @@ async def cache_proxy(cache_server: CacheServer) -> AsyncIterator[FaultProxy]:
         yield proxy
 
 
+@asynccontextmanager
+async def opened_cache(url: str) -> AsyncIterator[Cache]:
+    """A cache as a service has it, its gate open."""
+    opened = Cache(url)
+    watching = asyncio.create_task(opened.watch())
+    try:
+        await is_open(opened)
+        yield opened
+    finally:
+        watching.cancel()
+        await opened.close()
+
+
 @pytest.fixture
 async def cache(cache_server: CacheServer, cache_proxy: FaultProxy) -> AsyncIterator[Cache]:
-    """A cache as a service has it, its gate open, behind the proxy."""
-    opened = Cache(cache_server.url(cache_proxy.port))
-    watching = asyncio.create_task(opened.watch())
-    await is_open(opened)
-    yield opened
-    watching.cancel()
-    await opened.close()
+    """One behind the proxy."""
+    async with opened_cache(cache_server.url(cache_proxy.port)) as opened:
+        yield opened
 
 
 async def is_open(cache: Cache, *, expected: bool = True) -> None:
