@@ -7,6 +7,7 @@ that can refuse it, and the cheapest.
 
 import asyncio
 import math
+import random
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ from service.domains.calendar import operations as calendar
 from service.domains.calendar.grants import Grants
 from service.domains.calendar.router import routes as calendar_routes
 from service.domains.profile.router import routes as profile_routes
+from service.domains.settings.cache import SettingsCache
 from service.domains.settings.router import routes as settings_routes
 from service.failures import Failure
 from service.health import Health, every
@@ -70,7 +72,9 @@ class Parts:
     """How a process makes what another build of it may make otherwise: loadtests compares with one."""
 
     database: Callable[[Config], Database] = Database
-    provider: Callable[[httpx.AsyncClient, Config], CalendarProvider] = CalendarProvider
+    provider: Callable[[httpx.AsyncClient, Config, Cache], CalendarProvider] = (
+        lambda http, config, cache: CalendarProvider(http, config, cache=cache)
+    )
     grants: Callable[[Database, CalendarProvider, Config], Grants] = Grants
     add_routes: Callable[[FastAPI], None] = lambda _app: None
 
@@ -95,7 +99,7 @@ class Service:
             config.cache_url.get_secret_value(), lag_seconds=lambda: self.loop_monitor.lag_seconds
         )
         self._http = open_http(config)
-        self.provider = parts.provider(self._http, config)
+        self.provider = parts.provider(self._http, config, self.cache)
         self.grants = parts.grants(self.database, self.provider, config)
         self.capabilities = Capabilities()
         self.schema = SchemaWatch(self.database, self.capabilities)
@@ -111,6 +115,13 @@ class Service:
                 hashed=self.security.caller_hash,
             ),
             config,
+        )
+        self.settings_cache = (
+            SettingsCache(
+                self.cache, secret=config.session_key.get_secret_value(), jitter=random.random
+            )
+            if config.cache_settings
+            else None
         )
         self.admission = _admission(config)
         self.arrivals = Arrivals(
@@ -157,6 +168,8 @@ class Service:
         await self.grants.close()
         await self._http.aclose()
         self.sign_in.close()
+        if self.settings_cache is not None:
+            await self.settings_cache.close()
         await self.cache.close()
         await self.database.close()
         self.loop_monitor.stop()
@@ -180,6 +193,7 @@ class Service:
         app.state.capabilities = self.capabilities
         app.state.security = self.security
         app.state.sign_in = self.sign_in
+        app.state.settings_cache = self.settings_cache
         for routes in (auth_routes, profile_routes, settings_routes, calendar_routes):
             app.include_router(routes)
         app.add_api_route(

@@ -57,31 +57,32 @@ class Cache:
         self._is_open = False
         self._closed_at = time.monotonic()
         self._slow_calls = 0
-        metrics.CACHE_GATE_CLOSED.set(bool(url))
+        if url:
+            metrics.CACHE_GATE_CLOSED.set(1)
 
     @property
     def is_open(self) -> bool:
         """Whether the next call would be made."""
         return self._is_open
 
-    async def call(self, kind: str, command: str, run: Callable[[Client], Awaitable[T]]) -> T:
+    async def call(self, purpose: str, command: str, run: Callable[[Client], Awaitable[T]]) -> T:
         """Return what the command returns.
 
-        kind: what it is for, of `metrics.CACHE_KINDS`. command: its name in the protocol. run: makes the
-        call on the client; None counts as a miss, anything else as a hit.
+        purpose: what it is for, of `metrics.CACHE_PURPOSES`. command: its name in the protocol. run: makes
+        the call on the client; None counts as a miss, anything else as a hit.
         Raises CacheAway.
         """
         if self._client is None:
             raise CacheAway
         if not self._is_open:
-            metrics.CACHE_OPERATIONS.labels(kind, "gated").inc()
+            metrics.CACHE_OPERATIONS.labels(purpose, "gated").inc()
             raise CacheAway
-        result, seconds = await self._timed(self._client, kind, command, run)
+        result, seconds = await self._timed(self._client, purpose, command, run)
         if seconds - self._lag_seconds() <= SLOW_SECONDS:
             self._slow_calls = 0
         else:
             self._note_slow("slow")
-        metrics.CACHE_OPERATIONS.labels(kind, "miss" if result is None else "hit").inc()
+        metrics.CACHE_OPERATIONS.labels(purpose, "miss" if result is None else "hit").inc()
         return result
 
     async def watch(self) -> None:
@@ -104,10 +105,10 @@ class Cache:
             await self._client.aclose()
 
     async def _timed(
-        self, client: Client, kind: str, command: str, run: Callable[[Client], Awaitable[T]]
+        self, client: Client, purpose: str, command: str, run: Callable[[Client], Awaitable[T]]
     ) -> tuple[T, float]:
         """Return the result and the seconds it took. Raises CacheAway."""
-        summary = f"{command} {kind}"
+        summary = f"{command} {purpose}"
         about = {
             "db.system.name": "redis",
             "db.operation.name": command,
@@ -122,8 +123,8 @@ class Cache:
                     result = await run(client)
         except (exceptions.RedisError, OSError) as error:
             reason = _reason(error)
-            metrics.CACHE_OPERATIONS.labels(kind, "error").inc()
-            metrics.CACHE_ERRORS.labels(kind, reason).inc()
+            metrics.CACHE_OPERATIONS.labels(purpose, "error").inc()
+            metrics.CACHE_ERRORS.labels(purpose, reason).inc()
             if reason == "timeout" and self._lag_seconds() > SLOW_SECONDS:
                 self._note_slow(reason)
             else:
@@ -135,7 +136,7 @@ class Cache:
         finally:
             seconds = time.perf_counter() - started
             core_metrics.DB_OPERATION_SECONDS.labels(
-                "redis", "", kind, command, "", reason
+                "redis", "", purpose, command, "", reason
             ).observe(seconds)
         return result, seconds
 

@@ -74,6 +74,9 @@ class Config(BaseSettings):
     # Shared cache
     cache_url: SecretStr = SecretStr("")
     """redis://:password@host:port/0, also rediss:// and unix://; empty: each replica counts for itself."""
+    cache_settings: bool = False
+    """Whether documents of settings are read from it; `python -m loadtests.costs.cache` measures whether it
+    pays: a read asks the database for the caller and the version either way."""
 
     # Deadlines and admission: a deadline is counted from the end of the request
     read_deadline_seconds: Seconds = 2.0

@@ -73,13 +73,13 @@ DB_RETRIES = Counter(
 CACHE_OPERATIONS = Counter(
     "cache_operations_total",
     "Calls of the shared cache by what they are for; gated ones were not made.",
-    ["kind", "result"],
+    ["purpose", "result"],
     registry=REGISTRY,
 )
 CACHE_ERRORS = Counter(
     "cache_errors_total",
     "Calls of the shared cache that failed.",
-    ["kind", "reason"],
+    ["purpose", "reason"],
     registry=REGISTRY,
 )
 CACHE_GATE_CLOSED = Gauge(
@@ -261,7 +261,7 @@ REFRESH_OUTCOMES = (
     "decrypt_failed",
 )
 SKIP_REASONS = ("no_times", "not_a_time", "out_of_range", "unknown_time_zone", "malformed")
-CACHE_KINDS = ("sign_in", "settings", "quota", "probe")
+CACHE_PURPOSES = ("sign_in", "settings", "quota", "probe")
 CACHE_ERROR_REASONS = (
     "connection",
     "timeout",
@@ -301,9 +301,9 @@ _KNOWN: tuple[Known, ...] = (
     (DB_RETRIES, {"reason": ("40001", "40P01", "disconnect", "cached_plan")}),
     (
         CACHE_OPERATIONS,
-        {"kind": CACHE_KINDS, "result": ("hit", "miss", "error", "gated")},
+        {"purpose": CACHE_PURPOSES, "result": ("hit", "miss", "error", "gated")},
     ),
-    (CACHE_ERRORS, {"kind": CACHE_KINDS, "reason": CACHE_ERROR_REASONS}),
+    (CACHE_ERRORS, {"purpose": CACHE_PURPOSES, "reason": CACHE_ERROR_REASONS}),
     (TOKENS_ACCEPTED, {"token_format": TOKEN_FORMATS}),
     (TOKENS_REJECTED, {"token_format": (*TOKEN_FORMATS, "unknown"), "reason": TOKEN_REJECTIONS}),
     (

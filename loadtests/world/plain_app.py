@@ -22,6 +22,7 @@ from loadtests.world.drill_app import add_drill_routes
 from service import failures
 from service.__main__ import main
 from service.app import Parts
+from service.cache import Cache
 from service.config import Config
 from service.database import Database
 from service.domains.calendar.access import AccessToken
@@ -97,7 +98,7 @@ async def _store(session: AsyncSession, *, account_id: int, values: Mapping[str,
 
 
 def _provider_without_breaker_and_retries(
-    http: httpx.AsyncClient, config: Config
+    http: httpx.AsyncClient, config: Config, _cache: Cache
 ) -> CalendarProvider:
     breaker = Breaker(
         clock=time.monotonic, on_transition=lambda _old, _new: None, failures_min=sys.maxsize

@@ -25,6 +25,7 @@ from firedrill_kit.resilience.retry import RetryBudget, retry_after_seconds
 from firedrill_kit.telemetry.record import current, enter_stage
 from firedrill_kit.telemetry.traces import span
 from service import failures, metrics
+from service.cache import Cache
 from service.upstream.errors import (
     CIRCUIT_OPEN,
     CUT_BODY,
@@ -38,6 +39,7 @@ from service.upstream.errors import (
     unreadable,
 )
 from service.upstream.messages import Message
+from service.upstream.quota import QuotaGate
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 """A page of 2,500 events has about 1 MB."""
@@ -117,21 +119,24 @@ class Calls:
         jitter: Callable[[], float] = random.random,
         breaker: Breaker | None = None,
         budget: RetryBudget | None = None,
+        quota: QuotaGate | None = None,
     ) -> None:
-        """clock: seconds of any origin. jitter: 0-1, spreads the waits before retries."""
+        """clock: seconds of any origin. jitter: 0-1, spreads the waits before retries. quota: None: one of
+        this process alone.
+        """
         self._http = http
         base = http.base_url
         self._server = (base.host, base.port or (443 if base.scheme == "https" else 80))
         self._clock = clock
         self._jitter = jitter
         self._budget = budget or RetryBudget(clock=clock)
-        self._quota_back_at = 0.0
+        self._quota = quota or QuotaGate(Cache(""), clock=clock)
         self.breaker = breaker or Breaker(clock=clock, on_transition=_report_transition)
         _show_state(self.breaker.state)
 
     async def make(self, call: Call, model: type[M]) -> M:
         """Return the answer of the call, checked against the model. Raises CallFailed."""
-        self._check_quota_gate(call.endpoint)
+        await self._check_quota_gate(call.endpoint)
         self._budget.note_call()
         enter_stage("upstream")
         ends_at = self._clock() + call.total_seconds
@@ -173,7 +178,7 @@ class Calls:
                         metrics.RETRY_ATTEMPTS.labels(call.operation, "succeeded").inc()
                     return result
         except _AttemptFailed as failed:
-            self._close_quota_gate(failed)
+            await self._close_quota_gate(failed)
             raise failure_of(
                 failed.meaning,
                 call.endpoint,
@@ -304,20 +309,20 @@ class Calls:
         url = self._http.build_request(call.method, call.path, params=query).url
         return str(url.copy_with(userinfo=b""))
 
-    def _check_quota_gate(self, endpoint: Endpoint) -> None:
-        seconds = self._quota_back_at - self._clock()
-        if endpoint is Endpoint.CALENDAR and seconds > 0:
+    async def _check_quota_gate(self, endpoint: Endpoint) -> None:
+        if endpoint is not Endpoint.CALENDAR:
+            return
+        if (seconds := await self._quota.seconds()) > 0:
             raise CallFailed(
                 failures.PROVIDER_QUOTA_EXHAUSTED,
                 cause="quota_gate",
                 retry_after_seconds=max(1.0, seconds),
             )
 
-    def _close_quota_gate(self, failed: _AttemptFailed) -> None:
+    async def _close_quota_gate(self, failed: _AttemptFailed) -> None:
         """Make no call before the moment that the provider named for the whole project."""
         if failed.meaning.limit_scope == "project":
-            seconds = min(failed.retry_after or GATE_SECONDS, MAX_GATE_SECONDS)
-            self._quota_back_at = self._clock() + seconds
+            await self._quota.close(min(failed.retry_after or GATE_SECONDS, MAX_GATE_SECONDS))
 
 
 def _report(call: Call, failed: _AttemptFailed, answer: _Answer) -> None:

@@ -15,10 +15,12 @@ import httpx
 from firedrill_kit.resilience import deadline
 from firedrill_kit.resilience.breaker import Breaker
 from firedrill_kit.resilience.retry import RetryBudget
+from service.cache import Cache
 from service.config import Config
 from service.upstream.calls import Call, Calls
 from service.upstream.errors import Endpoint
 from service.upstream.messages import EventsPage, Tokens
+from service.upstream.quota import QuotaGate
 
 CALENDAR_SCOPES = frozenset(
     f"https://www.googleapis.com/auth/calendar{suffix}"
@@ -50,12 +52,21 @@ class CalendarProvider:
         jitter: Callable[[], float] = random.random,
         breaker: Breaker | None = None,
         budget: RetryBudget | None = None,
+        cache: Cache | None = None,
     ) -> None:
         """http: as `open_http` makes it. clock: seconds of any origin. jitter: 0-1. breaker, budget: of
-        retries; None: those of `Calls`.
+        retries; None: those of `Calls`. cache: what other replicas learn of the project's quota; None:
+        nothing.
         """
         self._config = config
-        self._calls = Calls(http, clock=clock, jitter=jitter, breaker=breaker, budget=budget)
+        self._calls = Calls(
+            http,
+            clock=clock,
+            jitter=jitter,
+            breaker=breaker,
+            budget=budget,
+            quota=QuotaGate(cache, clock=clock) if cache else None,
+        )
 
     @property
     def breaker(self) -> Breaker:

@@ -99,6 +99,7 @@ OWN_LABELS = frozenset(
         "peer",
         "phase",
         "provider",
+        "purpose",
         "reason",
         "receiver",
         "replica",

@@ -23,6 +23,7 @@ OWN_SPANS = frozenset(
         "oauth.lease.wait",
         "oauth.refresh",
         "schema.check",
+        "settings.load",
     }
 )
 """Spans of what happens inside: no convention names them."""

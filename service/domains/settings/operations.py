@@ -6,10 +6,10 @@ silently.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Text, case, func, outerjoin, select
+from sqlalchemy import Text, case, func, literal_column, outerjoin, select
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -28,7 +28,9 @@ response built in memory for 30 readers at once (8 MB)."""
 
 
 _BYTES = func.octet_length(sql_cast(Settings.ai_models, Text))
-_REQUIRED = (Settings.theme, Settings.notifications, Settings.version)
+_STAMP = func.concat(Settings.version, ".", literal_column("settings.xmin::text", Text))
+"""Names the stored row: its version and the transaction that wrote it."""
+_REQUIRED = (Settings.theme, Settings.notifications, Settings.version, _STAMP.label("stamp"))
 _SOURCE = outerjoin(Account, Settings, Settings.account_id == Account.id)
 _SETTINGS = CallerQuery(
     *_REQUIRED,
@@ -37,17 +39,26 @@ _SETTINGS = CallerQuery(
     source=_SOURCE,
 )
 _WITHOUT_AI_MODELS = CallerQuery(*_REQUIRED, source=_SOURCE)
+_STAMPED = CallerQuery(Settings.version, _STAMP.label("stamp"), source=_SOURCE)
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Settings as stored. version: 0 when nothing was ever stored; degraded: groups left out."""
+    """Settings as stored. version: 0 when nothing was ever stored; degraded: groups left out.
+
+    stamp: names the stored row; empty when nothing was ever stored.
+    """
 
     theme: Theme
     notifications: bool
     version: int
     ai_models: Any | None = None
     degraded: tuple[str, ...] = ()
+    stamp: str = ""
+
+
+DEFAULTS = Document(Theme.SYSTEM, notifications=True, version=0)
+"""Of an account that never stored any."""
 
 
 async def settings_of(work: UnitOfWork, *, has_ai_models: bool) -> Document:
@@ -61,11 +72,23 @@ async def settings_of(work: UnitOfWork, *, has_ai_models: bool) -> Document:
         if rows is not None:
             return _document(rows[0], degraded=())
     metrics.DEGRADED_RESPONSES.labels(AI_MODELS).inc()
-    record = current()
-    if record is not None:
-        record.degraded = (AI_MODELS,)
     (row,) = await work.read(_WITHOUT_AI_MODELS)
-    return _document(row, degraded=(AI_MODELS,))
+    document = _document(row, degraded=(AI_MODELS,))
+    say_what_is_missing(document)
+    return document
+
+
+async def stamp_of(work: UnitOfWork) -> str:
+    """Return the stamp of the caller's stored row; empty when there is none."""
+    (row,) = await work.read(_STAMPED)
+    return "" if row.version is None else row.stamp
+
+
+def say_what_is_missing(document: Document) -> None:
+    """Leave the groups that are left out with the request."""
+    record = current()
+    if record is not None and document.degraded:
+        record.degraded = document.degraded
 
 
 async def change_settings(
@@ -102,7 +125,7 @@ async def change_settings(
         )
         if not allows(stored):
             raise Failure(failures.PRECONDITION_FAILED)
-    version = await session.scalar(
+    statement = (
         upsert(table)
         .values(account_id=caller.account_id, **values)
         .on_conflict_do_update(
@@ -111,21 +134,29 @@ async def change_settings(
             # Another writer may have come between.
             where=None if allows is None else table.c.version == (stored or 0),
         )
-        .returning(table.c.version)
+        .returning(table.c.version, _STAMP.label("stamp"))
     )
-    if version is None:
+    written = (await session.execute(statement)).one_or_none()
+    if written is None:
         raise Failure(failures.PRECONDITION_FAILED)
     degraded = () if has_ai_models else (AI_MODELS,)
-    return Document(theme, notifications, version, ai_models, degraded)
+    return Document(
+        theme, notifications, written.version, ai_models, degraded, stamp=written.stamp
+    )
 
 
 def _document(row: Any, *, degraded: tuple[str, ...]) -> Document:
     if row.version is None:
-        return Document(Theme.SYSTEM, notifications=True, version=0, degraded=degraded)
+        return replace(DEFAULTS, degraded=degraded)
     stored_bytes = getattr(row, "bytes", None) or 0
     metrics.SETTINGS_BYTES.observe(stored_bytes)
     if stored_bytes > MAX_DOCUMENT_BYTES:
         raise Failure(failures.RESPONSE_TOO_LARGE, log={"bytes": stored_bytes})
     return Document(
-        row.theme, row.notifications, row.version, getattr(row, "ai_models", None), degraded
+        row.theme,
+        row.notifications,
+        row.version,
+        getattr(row, "ai_models", None),
+        degraded,
+        row.stamp,
     )

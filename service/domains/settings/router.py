@@ -5,16 +5,18 @@ from typing import Annotated, Any
 
 from fastapi import Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from starlette.datastructures import State
 
 from service import failures
 from service.domains.settings import operations
+from service.domains.settings.cache import SettingsCache
 from service.domains.settings.models import Theme
 from service.domains.settings.preconditions import Preconditions
 from service.failures import Failure
 from service.problems import problems
 from service.responses import checked
 from service.schemas import MAX_DEPTH, Model, router, text
-from service.security import Work
+from service.security import UnitOfWork, Work
 
 routes = router("/api/v1/settings", "settings")
 
@@ -83,9 +85,7 @@ async def read_settings(
     request: Request, response: Response, work: Work, _if_none_match: IfNoneMatch = None
 ) -> Any:
     """Return the caller's settings; `degraded` names groups that cannot be read at the moment."""
-    document = await operations.settings_of(
-        work, has_ai_models=request.app.state.capabilities.ai_models
-    )
+    document = await _stored(work, request.app.state)
     etag = _etag(document.version, is_degraded=bool(document.degraded))
     if not Preconditions.of(request.headers).none_match(etag, exists=True):
         return Response(status_code=304, headers={"ETag": etag})
@@ -131,8 +131,28 @@ async def change_settings(
         ai_models=ai_models,
         ai_models_bytes=len(json.dumps(ai_models)) if ai_models is not None else 0,
     )
+    if cache := request.app.state.settings_cache:
+        await cache.put((await work.caller()).account_id, document)
     response.headers["ETag"] = _etag(document.version, is_degraded=bool(document.degraded))
     return _answer(document)
+
+
+async def _stored(work: UnitOfWork, state: State) -> operations.Document:
+    """Return what is stored, its document from the cache where the service has one of settings."""
+    has_ai_models = state.capabilities.ai_models
+
+    async def read() -> operations.Document:
+        return await operations.settings_of(work, has_ai_models=has_ai_models)
+
+    cache: SettingsCache | None = state.settings_cache
+    if cache is None or not has_ai_models or not cache.is_open:
+        return await read()
+    stamp = await operations.stamp_of(work)
+    if not stamp:
+        return operations.DEFAULTS
+    document = await cache.read((await work.caller()).account_id, stamp, read)
+    operations.say_what_is_missing(document)
+    return document
 
 
 def _answer(document: operations.Document) -> SettingsOut:

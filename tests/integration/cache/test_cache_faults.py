@@ -10,9 +10,10 @@ from structlog.testing import capture_logs
 
 from service.app import Service
 from service.cache import COMMAND_SECONDS, SLOW_CALLS, Cache, CacheAway
+from stack.cache import CacheServer
 from stack.proxy import FaultProxy
 from tests.integration.cache.conftest import is_open
-from tests.integration.cache.server import CacheServer, value_of
+from tests.integration.cache.server import ask, value_of
 from tests.signals import Samples, watched_spans
 
 SLACK_SECONDS = 1.0
@@ -31,22 +32,22 @@ def _proxy(mode: str, **settings: float) -> Break:
 
 
 def _command(*command: object) -> Break:
-    return lambda server, _proxy: server.ask(*command)
+    return lambda server, _proxy: ask(server, *command)
 
 
 def _full(server: CacheServer, _proxy: FaultProxy) -> None:
-    server.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
-    server.ask("CONFIG", "SET", "maxmemory", 1)
+    ask(server, "CONFIG", "SET", "maxmemory-policy", "noeviction")
+    ask(server, "CONFIG", "SET", "maxmemory", 1)
 
 
 def _other_password(server: CacheServer, proxy: FaultProxy) -> None:
-    server.ask("CONFIG", "SET", "requirepass", "another")
+    ask(server, "CONFIG", "SET", "requirepass", "another")
     proxy.reset_connections()
 
 
 def _failing_over(server: CacheServer, _proxy: FaultProxy) -> None:
     # A replica that has lost its primary refuses every write, which is what a failover looks like.
-    server.ask("REPLICAOF", "127.0.0.1", 1)
+    ask(server, "REPLICAOF", "127.0.0.1", 1)
 
 
 FAULTS: dict[str, tuple[Break, set[str]]] = {
@@ -86,9 +87,11 @@ async def test_a_fault_costs_one_call_and_later_ones_nothing(
     assert waited < COMMAND_SECONDS + SLACK_SECONDS
     (line,) = [line for line in lines if line["event"] == "cache_unavailable"]
     assert line["reason"] in reasons
-    assert before.grown("cache_operations_total", kind="settings", result="error") == 1
-    assert before.grown("cache_operations_total", kind="settings", result="gated") == 100
-    assert sum(before.grown("cache_errors_total", kind="settings", reason=r) for r in reasons) == 1
+    assert before.grown("cache_operations_total", purpose="settings", result="error") == 1
+    assert before.grown("cache_operations_total", purpose="settings", result="gated") == 100
+    assert (
+        sum(before.grown("cache_errors_total", purpose="settings", reason=r) for r in reasons) == 1
+    )
 
 
 async def test_the_gate_stays_closed_while_the_fault_lasts_and_opens_after_it(
@@ -98,7 +101,7 @@ async def test_the_gate_stays_closed_while_the_fault_lasts_and_opens_after_it(
     with pytest.raises(CacheAway):
         await store(cache)
     before = Samples()
-    while before.grown("cache_operations_total", kind="probe", result="error") < 2:
+    while before.grown("cache_operations_total", purpose="probe", result="error") < 2:
         await asyncio.sleep(0.01)
     assert not cache.is_open
 
@@ -154,17 +157,17 @@ async def test_evicted_and_flushed_entries_are_misses_and_no_errors(
 ) -> None:
     await store(cache)
     assert await value_of(cache, "a") == b"1"
-    cache_server.ask("FLUSHALL")
+    ask(cache_server, "FLUSHALL")
     before = Samples()
 
     assert await value_of(cache, "a") is None
-    cache_server.ask("CONFIG", "SET", "maxmemory", "4mb")
+    ask(cache_server, "CONFIG", "SET", "maxmemory", "4mb")
     for number in range(200):
         await store(cache, f"n{number}", b"x" * 100_000)
 
-    assert cache_server.ask("INFO", "stats")["evicted_keys"] > 0
-    assert before.grown("cache_operations_total", kind="settings", result="miss") == 1
-    assert before.grown("cache_operations_total", kind="settings", result="error") == 0
+    assert ask(cache_server, "INFO", "stats")["evicted_keys"] > 0
+    assert before.grown("cache_operations_total", purpose="settings", result="miss") == 1
+    assert before.grown("cache_operations_total", purpose="settings", result="error") == 0
     assert cache.is_open
 
 
@@ -179,7 +182,7 @@ async def test_a_cache_that_is_away_at_the_start_costs_no_caller_anything(
     with pytest.raises(CacheAway):
         await store(away)
 
-    assert before.grown("cache_operations_total", kind="settings", result="gated") == 1
+    assert before.grown("cache_operations_total", purpose="settings", result="gated") == 1
     watching.cancel()
     await away.close()
 
@@ -189,7 +192,7 @@ async def test_a_wrong_password_is_named(cache_server: CacheServer) -> None:
     watching = asyncio.create_task(stranger.watch())
     before = Samples()
 
-    while not before.grown("cache_errors_total", kind="probe", reason="auth"):
+    while not before.grown("cache_errors_total", purpose="probe", reason="auth"):
         await asyncio.sleep(0.01)
 
     assert not stranger.is_open
@@ -215,7 +218,7 @@ async def test_at_most_so_many_connections_are_open(
 ) -> None:
     await asyncio.gather(*(store(cache) for _ in range(100)))
 
-    clients = int(cache_server.ask("INFO", "clients")["connected_clients"])
+    clients = int(ask(cache_server, "INFO", "clients")["connected_clients"])
     assert clients - 1 <= 10  # one of them asks
 
 

@@ -8,7 +8,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from service.app import Service
 from service.cache import Cache
-from tests.integration.cache.server import CacheServer, value_of
+from stack.cache import CacheServer
+from tests.integration.cache.server import value_of
 from tests.signals import watched_spans
 
 

@@ -8,8 +8,9 @@ import pytest
 from argon2 import PasswordHasher
 
 from service.app import Service
+from stack.cache import CacheServer
 from tests.integration.cache.conftest import Replicas, is_open
-from tests.integration.cache.server import CacheServer
+from tests.integration.cache.server import ask
 from tests.integration.conftest import Owner
 
 pytestmark = pytest.mark.usefixtures("patient")
@@ -107,7 +108,7 @@ async def test_a_success_takes_its_attempt_back(
 
     for service in services * 3:
         assert (await sign_in(service, PASSWORD)).status_code == 200
-    assert cache_server.ask("KEYS", "*sign_in*") == []
+    assert ask(cache_server, "KEYS", "*sign_in*") == []
 
 
 async def test_a_sign_in_that_the_database_could_not_answer_is_taken_back(
@@ -130,7 +131,7 @@ async def test_neither_address_nor_account_is_readable_in_the_cache(
     (service,) = await replicas(1, cache_url=cache_server.url())
 
     await sign_in(service)
-    names = b" ".join(cache_server.ask("KEYS", "*"))
+    names = b" ".join(ask(cache_server, "KEYS", "*"))
 
     assert names.count(b"sign_in:") == 2
     assert b"10.0.0.1" not in names
