@@ -37,6 +37,7 @@ SECRETS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "provider": (("PROVIDER_CLIENT_SECRET", "{}"),),
     "postgres": (("POSTGRES_PASSWORD", "{}"),),
     "monitor": (("DATA_SOURCE_PASS", "{}"),),
+    "cache": (("CACHE_URL", "redis://:{}@cache:6379/0"),),
     "grafana": (("GF_SECURITY_ADMIN_PASSWORD", "{}"),),
 }
 """Folder → its files and how they are written; 256 random bits each."""

@@ -22,7 +22,7 @@ BASES: Mapping[str, str] = {
     "python": "ca-certificates,python3,python3-venv",
     "programs": (
         "ca-certificates,wget,haproxy,prometheus,prometheus-alertmanager,"
-        "prometheus-postgres-exporter"
+        "prometheus-postgres-exporter,redis-server,prometheus-redis-exporter"
     ),
 }
 """Root file system → Debian packages in it."""
@@ -68,6 +68,15 @@ _DOCKERFILES: Mapping[str, str] = {
     "postgres-exporter": (
         f'FROM {PREFIX}/programs\nUSER 65534\nENTRYPOINT ["prometheus-postgres-exporter"]\n'
     ),
+    "cache": (
+        f"FROM {PREFIX}/programs\n"
+        "RUN ln -s redis-server /usr/bin/valkey-server && ln -s redis-cli /usr/bin/valkey-cli\n"
+        "WORKDIR /data\nUSER 65534\n"
+    ),
+    "cache-exporter": (
+        f"FROM {PREFIX}/programs\n"
+        "RUN ln -s prometheus-redis-exporter /usr/bin/redis_exporter\nUSER 65534\n"
+    ),
     "otel-collector": 'FROM scratch\nCOPY otelcol /otelcol\nENTRYPOINT ["/otelcol"]\n',
 }
 
@@ -77,6 +86,8 @@ IMAGE_VARIABLES: Mapping[str, str] = {
     "PROMETHEUS_IMAGE": "prometheus",
     "ALERTMANAGER_IMAGE": "alertmanager",
     "POSTGRES_EXPORTER_IMAGE": "postgres-exporter",
+    "CACHE_IMAGE": "cache",
+    "CACHE_EXPORTER_IMAGE": "cache-exporter",
     "COLLECTOR_IMAGE": "otel-collector",
 }
 """What docker-compose.yml reads → the stand-in."""

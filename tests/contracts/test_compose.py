@@ -13,13 +13,14 @@ from deploy.compose import prepare
 from service.__main__ import LEAVE_SHARE
 from service.config import Config
 from stack import discovery, parts, postgres
+from stack.cache import configuration, write_configuration
 from stack.credentials import Credentials
 from stack.part import Part
 from stack.programs import Programs
 from stack.settings import ROOT, read_settings
 
 CONTAINERS = (ROOT / "docs" / "containers.md").read_text()
-MEGABYTES_MAX = 2500
+MEGABYTES_MAX = 2560
 WITHOUT_A_SHELL = {"otel-collector": "13133", "tempo": "3200", "loki": "3100"}
 """Images that hold one program: nothing in them could ask whether it is ready."""
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -157,7 +158,9 @@ def test_secrets_are_made_once_and_accepted_by_the_service(
     assert len({text.split("=")[-1] for text in first.values()}) == len(first)
     for file, text in first.items():
         monkeypatch.setenv(file.name, text)
-    assert Config().token_keys.keys() == {"local-1"}
+    config = Config()
+    assert config.token_keys.keys() == {"local-1"}
+    assert config.cache_url.get_secret_value().endswith("@cache:6379/0")
 
 
 def test_the_owner_of_the_schema_is_the_migrations_alone() -> None:
@@ -196,6 +199,18 @@ def test_postgres_is_tuned_as_natively() -> None:
     }
 
 
+def test_the_cache_is_bounded_and_evicts_as_natively(tmp_path: Path) -> None:
+    write_configuration(tmp_path, 6379, "x")
+    native = configuration(tmp_path).read_text()
+    here = SERVICES["cache"]["command"][0]
+
+    for setting in ("appendonly no", "maxmemory-policy allkeys-lru"):
+        assert setting in native
+        assert f"--{setting}" in here
+    megabytes = int(re.findall(r"--maxmemory (\d+)mb", here)[0])
+    assert megabytes < int(SERVICES["cache"]["mem_limit"].removesuffix("m"))
+
+
 def test_the_files_of_the_logs_are_bounded_as_natively_and_named_after_their_part() -> None:
     command = SERVICES["log-rotation"]["command"]
     native = [str(word) for word in native_part("log-rotation").command]
@@ -210,7 +225,9 @@ def test_the_files_of_the_logs_are_bounded_as_natively_and_named_after_their_par
 
 
 def test_the_targets_are_parts_and_have_the_labels_of_the_native_ones() -> None:
-    native = dict(discovery.targets(read_settings({}), has_collector=True))
+    native = dict(
+        discovery.targets(read_settings({}), has_collector=True, has_cache_exporter=True)
+    )
     here = {
         file.stem: json.loads(file.read_text())[0]
         for file in (ROOT / "deploy/compose/targets").glob("*.json")
