@@ -33,7 +33,8 @@ CONFIGURATIONS: Mapping[str, Sequence[str]] = {
 """The load scenarios by configuration; `loadtests.report` shortens steady and soak, and says so."""
 FAULTS = (
     *("none", "database_refusing", "database_blackholed", "table_locked", "connections_killed"),
-    *("database_restarted", "provider_refusing", "provider_hanging", "provider_500"),
+    *("database_restarted", "cache_refusing", "cache_blackholed", "cache_slow"),
+    *("provider_refusing", "provider_hanging", "provider_500"),
     *("provider_html", "provider_quota", "column_dropped_optional", "column_dropped_required"),
     *("unknown_exception", "loop_blocked", "collector_blackholed"),
 )

@@ -76,6 +76,9 @@ async def _measure_all(
     rows: list[Figures] = []
     async with surroundings(local) as around:
         for fault in chosen:
+            if fault.needs and fault.needs not in around.proxies:
+                print(f"{fault.name:24} left out: no {fault.needs} on this machine", flush=True)
+                continue
             row = await _run(fault, around, seconds=options.seconds, plain=options.plain)
             rows.append(row)
             print(_line(row), flush=True)

@@ -18,7 +18,8 @@ _ALL = frozenset(DEMO.routes)
 class Measured:
     """unrelated: routes that must not notice. block_seconds: for how long the loop itself stands
     still, which no deadline can beat. extra: seconds between the requests of a route that is asked
-    for only while the fault lasts. mends_itself: it is over once its cause has returned.
+    for only while the fault lasts. mends_itself: it is over once its cause has returned. needs: a part
+    that not every machine has.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Measured:
     block_seconds: float = 0.0
     extra: Mapping[str, float] = field(default_factory=dict)
     mends_itself: bool = False
+    needs: str = ""
 
 
 FAULTS: tuple[Measured, ...] = (
@@ -62,6 +64,27 @@ FAULTS: tuple[Measured, ...] = (
         restart("postgres"),
         DEMO.unrelated_to("database"),
         mends_itself=True,
+    ),
+    Measured(
+        "cache_refusing",
+        "the shared cache's port is closed",
+        cut("cache", mode="refuse"),
+        _ALL,
+        needs="cache",
+    ),
+    Measured(
+        "cache_blackholed",
+        "nothing moves between service and shared cache",
+        cut("cache"),
+        _ALL,
+        needs="cache",
+    ),
+    Measured(
+        "cache_slow",
+        "each way between service and shared cache takes 200 ms longer",
+        cut("cache", mode="latency", latency_seconds=0.2),
+        _ALL,
+        needs="cache",
     ),
     Measured(
         "provider_refusing",

@@ -1,4 +1,6 @@
-"""What stands around the service: PostgreSQL, the provider, a collector, and a fault proxy before each."""
+"""What stands around the service: PostgreSQL, the provider, a collector, a cache where this machine has
+one, and a fault proxy before each.
+"""
 
 import asyncio
 import contextlib
@@ -25,8 +27,10 @@ from loadtests.world.interface import Mend
 from service.config import Config
 from service.migrations.commands import upgrade
 from stack import demo
+from stack.cache import CacheServer
 from stack.postgres import Postgres, Role
 from stack.processes import Running, running_as, start, stop
+from stack.programs import CACHE, find_programs
 from stack.provider.app import Settings, serving
 from stack.proxy import FaultProxy
 from stack.proxy.__main__ import control_app
@@ -62,6 +66,7 @@ class Surroundings:
     environment: Mapping[str, str]
     replicas: list[Process] = field(default_factory=list)
     release: Release | None = None
+    cache: CacheServer | None = None
     is_in_process = True
 
     @property
@@ -106,6 +111,8 @@ class Surroundings:
     def mends_of_end(self) -> list[Mend]:
         """What takes away that which outlives this process, should it be killed."""
         replicas = [asdict(one.running) for one in self.replicas]
+        if self.cache is not None:
+            replicas.append(asdict(running_as("cache", self.cache.pid)))
         return [
             {"kind": "remove", "directory": str(self.local)},
             {"kind": "stop", "processes": replicas},
@@ -127,11 +134,15 @@ async def surroundings(local: Path | None = None) -> AsyncIterator[Surroundings]
         )
         postgres = await stack.enter_async_context(Postgres(directory, free_port()))
         provider_url = await stack.enter_async_context(serving(Settings()))
-        ports = {
+        ports: dict[str, int] = {
             "postgres": postgres.port,
             "provider": int(provider_url.rpartition(":")[2]),
             "collector": await stack.enter_async_context(collecting()),
         }
+        cache = None
+        if program := find_programs().get(CACHE):
+            cache = stack.enter_context(CacheServer(directory / "cache", free_port(), program))
+            ports["cache"] = cache.port
         proxies = {
             part: await stack.enter_async_context(FaultProxy(LOOPBACK, port))
             for part, port in ports.items()
@@ -148,6 +159,7 @@ async def surroundings(local: Path | None = None) -> AsyncIterator[Surroundings]
             proxies=proxies,
             controls=controls,
             provider_url=provider_url,
+            cache=cache,
             environment={
                 "DATABASE_PORT": str(proxies["postgres"].port),
                 "DATABASE_PASSWORD": postgres.passwords["app"],
@@ -159,6 +171,11 @@ async def surroundings(local: Path | None = None) -> AsyncIterator[Surroundings]
                 "GRANT_KEYS": "drill-1=" + "g" * 32,
                 "SESSION_KEY": "s" * 32,
                 "LOG_FORMAT": "json",
+                **(
+                    {"CACHE_URL": cache.url(proxies["cache"].port), "CACHE_SETTINGS": "true"}
+                    if cache
+                    else {}
+                ),
             },
         )
         await upgrade(around.config, say=lambda _line: None)
