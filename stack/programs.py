@@ -95,21 +95,19 @@ def require_programs(sources: Mapping[str, Source] = SOURCES) -> Programs:
 
     Of those that a stack can do without it says so where they are missing, and goes on.
     """
-    found = find_programs(sources)
+    found: Programs = find_programs(sources)
     missing = [source for name, source in sources.items() if name not in found]
-    if not missing:
-        return found
-    try:
-        return _installed(sources, missing)
-    except ProgramsMissing as error:
-        found = find_programs(sources)
-        missing = [source for name, source in sources.items() if name not in found]
-        if not all(source.without for source in missing):
-            raise
-        for source in missing:
+    if missing:
+        try:
+            found = _installed(sources, missing)
+        except ProgramsMissing as error:
+            if not all(source.without for source in missing):
+                raise
+            print(error)
+    for name, source in sources.items():
+        if name not in found:
             print(source.without)
-        print(error)
-        return found
+    return found
 
 
 def _installed(sources: Mapping[str, Source], missing: Sequence[Source]) -> Programs:
@@ -123,7 +121,8 @@ def _installed(sources: Mapping[str, Source], missing: Sequence[Source]) -> Prog
         raise ProgramsMissing(f"not installed; {_advice(missing)}")
     _install(packages)
     found = find_programs(sources)
-    if names := _names(sources, found):
+    needed = {name: source for name, source in sources.items() if not source.without}
+    if names := _names(needed, found):
         raise ProgramsMissing(f"still not found: {names}; {_advice(missing)}")
     return found
 

@@ -23,7 +23,14 @@ from stack.lifecycle import StackError, programs_of_running, settings_of_running
 from stack.part import Part
 from stack.parts import plan
 from stack.processes import Running, identity_of, is_alive, start, stop
-from stack.programs import COLLECTOR, SOURCES, ProgramsMissing, require_programs
+from stack.programs import (
+    CACHE,
+    CACHE_EXPORTER,
+    COLLECTOR,
+    SOURCES,
+    ProgramsMissing,
+    require_programs,
+)
 from stack.settings import PROXIED, ROOT, Settings, read_settings
 from stack.state import State, read_state, write_state
 from stack.tables import WIDTH, parts_table
@@ -313,3 +320,50 @@ def test_packages_are_installed_without_starting_their_services(
         assert "prometheus prometheus-alertmanager" in asked.read_text()
 
     assert not policy.exists()
+
+
+@pytest.mark.parametrize(("missing", "goes_on"), [(CACHE, True), ("prometheus", False)])
+def test_a_stack_without_a_cache_says_so_and_runs_on(
+    missing: str,
+    goes_on: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = {name: name for name in SOURCES if name not in {missing, CACHE_EXPORTER}}
+    monkeypatch.setattr(programs, "find_programs", lambda: found)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+
+    if goes_on:
+        assert require_programs() == found
+        said = capsys.readouterr().out
+        assert "each replica limits sign-ins for itself" in said
+        assert "redis-server" in said or "valkey" in said
+    else:
+        with pytest.raises(ProgramsMissing):
+            require_programs()
+
+
+def test_replicas_are_told_of_the_cache_where_there_is_one(
+    parts: list[Part], proxied: list[Part], tmp_path: Path
+) -> None:
+    settings = read_settings({"FIREDRILL_LOCAL": str(tmp_path)})
+    found = dict.fromkeys(SOURCES.keys() - {CACHE, CACHE_EXPORTER}, "program")
+    without = {part.name: part for part in plan(settings, CREDENTIALS, found)}
+    told, by_proxy = (
+        next(part.environment["CACHE_URL"] for part in some if part.name == "service-1")
+        for some in (parts, proxied)
+    )
+
+    assert told.endswith("@127.0.0.1:16379/0")
+    assert by_proxy.endswith("@127.0.0.1:9950/0")
+    assert "CACHE_URL" not in without["service-1"].environment
+    assert without.keys().isdisjoint({"cache", "cache-exporter"})
+
+
+def test_a_cache_installed_meanwhile_waits_for_the_next_start() -> None:
+    me = running(os.getpid(), identity_of(os.getpid()))
+    found = {CACHE: "program", CACHE_EXPORTER: "program", "prometheus": "program"}
+    shape: tuple[dict[str, int], int] = ({}, 1)
+
+    assert programs_of_running(found, State({"viewer": me}, *shape)).keys() == {"prometheus"}
+    assert programs_of_running(found, State({"viewer": me, "cache": me}, *shape)) == found

@@ -16,7 +16,7 @@ from tests.integration.cache.conftest import is_open
 from tests.integration.cache.server import ask, value_of
 from tests.signals import Samples, watched_spans
 
-SLACK_SECONDS = 1.0
+SLACK_SECONDS = 10.0
 """What a busy machine may add; without a limit of time the blackholed ones would wait for ever."""
 
 Break = Callable[[CacheServer, FaultProxy], None]
@@ -84,6 +84,7 @@ async def test_a_fault_costs_one_call_and_later_ones_nothing(
             with pytest.raises(CacheAway):
                 await store(cache)
 
+    assert COMMAND_SECONDS <= 0.05
     assert waited < COMMAND_SECONDS + SLACK_SECONDS
     (line,) = [line for line in lines if line["event"] == "cache_unavailable"]
     assert line["reason"] in reasons
