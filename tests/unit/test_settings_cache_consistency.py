@@ -167,6 +167,10 @@ class Replicas(RuleBasedStateMachine):
             assert TYPED.encode() not in value
             assert SECRET.encode() not in value
 
+    def teardown(self) -> None:
+        for request in self.running:
+            request.work.close()
+
     def _begin(self, replica: int, account: int, work: Any) -> None:
         self.running.append(Running(replica, account, self.seen[account], work))
 
