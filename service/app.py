@@ -35,7 +35,7 @@ from firedrill_kit.telemetry.record import RequestRecord
 from firedrill_kit.telemetry.traces import Tracing, start_tracing
 from service import docs, failures, framework, metrics, problems, responses
 from service.bodies import Bodies
-from service.cache import Cache
+from service.cache import PROBE_EVERY_SECONDS, Cache
 from service.config import Config
 from service.database import Database
 from service.domains.auth.attempts import network_of
@@ -154,7 +154,7 @@ class Service:
             raise InstrumentationInactiveError("; ".join(problems))
         if of_statement is None:
             self._begin(self._check_statement_span_later(), "statement-span")
-        self._begin(self.cache.watch(), "cache")
+        self._begin(every(PROBE_EVERY_SECONDS, "cache", self.cache.probe), "cache")
         self._begin(self.schema.run(self.config.schema_check_seconds), "schema")
         self._begin(every(GRANTS_EVERY_SECONDS, "grants", self._count_grants), "grants")
         _log.info("service_started", port=self.config.service_port)

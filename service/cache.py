@@ -29,6 +29,7 @@ SLOW_SECONDS = 0.02
 SLOW_CALLS = 3
 """That many in a row close the gate; of timeouts one does, unless our own event loop is late."""
 PROBE_EVERY_SECONDS = 1.0
+"""While the gate is closed."""
 MAX_CONNECTIONS = 10
 """As many as the pool of the database has; a caller that finds none waits within its COMMAND_SECONDS."""
 PREFIX = "firedrill:"
@@ -85,19 +86,17 @@ class Cache:
         metrics.CACHE_OPERATIONS.labels(purpose, "miss" if result is None else "hit").inc()
         return result
 
-    async def watch(self) -> None:
-        """Probe while the gate is closed, for ever; the only one who opens it."""
-        while self._client is not None:
-            if not self._is_open:
-                try:
-                    # A write: a full server, or a replica of one that is gone, answers every PING.
-                    _, seconds = await self._timed(self._client, "probe", "SET", _probe)
-                except CacheAway:
-                    pass
-                else:
-                    if seconds - self._lag_seconds() <= SLOW_SECONDS:
-                        self._open()
-            await asyncio.sleep(PROBE_EVERY_SECONDS)
+    async def probe(self) -> None:
+        """Open the gate, which nobody else does, if a call is good again."""
+        if self._client is None or self._is_open:
+            return
+        try:
+            # A write: a full server, or a replica of one that is gone, answers every PING.
+            _, seconds = await self._timed(self._client, "probe", "SET", _probe)
+        except CacheAway:
+            return
+        if seconds - self._lag_seconds() <= SLOW_SECONDS:
+            self._open()
 
     async def close(self) -> None:
         self._is_open = False

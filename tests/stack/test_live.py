@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from firedrill_kit.config import FILE, read
-from stack.programs import COLLECTOR, find_programs
+from stack.programs import CACHE, CACHE_EXPORTER, COLLECTOR, find_programs
 from stack.settings import ROOT
 from stack.tables import WIDTH
 from stack.waiting import until
@@ -23,6 +23,7 @@ from tests.stack.conftest import Stack
 
 Query = Callable[[str], list[tuple[dict[str, str], float]]]
 HAS_COLLECTOR = COLLECTOR in find_programs()
+HAS_CACHE = {CACHE, CACHE_EXPORTER} <= find_programs().keys()
 PARTS = [
     "service-1",
     *(["collector"] if HAS_COLLECTOR else []),
@@ -34,6 +35,7 @@ PARTS = [
     "provider",
     "postgres",
     "postgres-exporter",
+    *(["cache", "cache-exporter"] if HAS_CACHE else []),
     "prober",
 ]
 
@@ -102,6 +104,8 @@ def test_doctor_finds_every_hop_alive(stack: Stack) -> None:
     hops = ["service", "trace receiver", "prometheus", "rules", "alertmanager", "pager"]
     if HAS_COLLECTOR:
         hops.insert(1, "collector")
+    if HAS_CACHE:
+        hops.insert(1, "cache")
 
     assert healthy(stack) == [f"ok    {hop}" for hop in hops]
 
@@ -137,7 +141,8 @@ def test_every_target_is_scraped(stack: Stack, query: Query) -> None:
         "alertmanager",
         "pager",
         "viewer",
-    } | ({"collector"} if HAS_COLLECTOR else set())
+    }
+    jobs |= ({"collector"} if HAS_COLLECTOR else set()) | ({"cache"} if HAS_CACHE else set())
 
     def all_up() -> bool:
         return {labels["job"] for labels, value in query("up") if value == 1} == jobs

@@ -20,7 +20,7 @@ import httpx
 import pytest
 
 from loadtests.observe import exemplars, traces
-from stack.programs import COLLECTOR, find_programs
+from stack.programs import CACHE, CACHE_EXPORTER, COLLECTOR, find_programs
 from stack.prometheus import Prometheus
 from stack.waiting import until
 
@@ -42,6 +42,7 @@ METRICS = {
     "prober": ['probe_requests_total{result="ok"} > 0'],
     "canary": ["telemetry_canary_last_success_timestamp_seconds"],
     "postgres": ["pg_up == 1", "pg_stat_activity_count", "pg_settings_max_connections"],
+    "cache": ["redis_up == 1", "redis_memory_used_bytes > 0", "redis_memory_max_bytes > 0"],
     "prometheus": ["prometheus_tsdb_lowest_timestamp_seconds"],
     "alertmanager": ["alertmanager_notification_requests_failed_total"],
     "pager": ["up == 1"],
@@ -164,6 +165,8 @@ def test_each_part_has_its_metrics(
 ) -> None:
     if job == "collector" and not addresses.has_collector:
         pytest.skip("no collector, and Go to build it is not on this machine")
+    if job == "cache" and not {CACHE, CACHE_EXPORTER} <= find_programs().keys():
+        pytest.skip("neither Valkey nor Redis, or not its exporter, is on this machine")
     name, brace, rest = query.partition("{")
     if brace:
         labelled = f'{name}{{job="{job}",{rest}'

@@ -10,6 +10,7 @@ import pytest
 from service import cache as service_cache
 from service.app import Service
 from service.cache import Cache
+from service.health import every
 from stack.cache import CacheServer
 from stack.postgres import Postgres
 from stack.programs import CACHE, find_programs
@@ -49,11 +50,16 @@ async def cache_proxy(cache_server: CacheServer) -> AsyncIterator[FaultProxy]:
         yield proxy
 
 
+def probing(cache: Cache) -> asyncio.Task[None]:
+    """As the service does it, at shorter intervals."""
+    return asyncio.create_task(every(0.05, "cache", cache.probe))
+
+
 @asynccontextmanager
 async def opened_cache(url: str) -> AsyncIterator[Cache]:
     """A cache as a service has it, its gate open."""
     opened = Cache(url)
-    watching = asyncio.create_task(opened.watch())
+    watching = probing(opened)
     try:
         await is_open(opened)
         yield opened

@@ -12,7 +12,7 @@ from service.app import Service
 from service.cache import COMMAND_SECONDS, SLOW_CALLS, Cache, CacheAway
 from stack.cache import CacheServer
 from stack.proxy import FaultProxy
-from tests.integration.cache.conftest import is_open
+from tests.integration.cache.conftest import is_open, probing
 from tests.integration.cache.server import ask, value_of
 from tests.signals import Samples, watched_spans
 
@@ -136,7 +136,7 @@ async def test_slowness_of_our_own_loop_is_not_the_caches(
     cache_server: CacheServer, cache_proxy: FaultProxy
 ) -> None:
     late = Cache(cache_server.url(cache_proxy.port), lag_seconds=lambda: 5.0)
-    watching = asyncio.create_task(late.watch())
+    watching = probing(late)
     await is_open(late)
     cache_proxy.latency_seconds = 0.015
     cache_proxy.mode = "latency"
@@ -177,7 +177,7 @@ async def test_a_cache_that_is_away_at_the_start_costs_no_caller_anything(
 ) -> None:
     cache_server.kill()
     away = Cache(cache_server.url())
-    watching = asyncio.create_task(away.watch())
+    watching = probing(away)
     before = Samples()
 
     with pytest.raises(CacheAway):
@@ -190,7 +190,7 @@ async def test_a_cache_that_is_away_at_the_start_costs_no_caller_anything(
 
 async def test_a_wrong_password_is_named(cache_server: CacheServer) -> None:
     stranger = Cache(cache_server.url(password="wrong"))
-    watching = asyncio.create_task(stranger.watch())
+    watching = probing(stranger)
     before = Samples()
 
     while not before.grown("cache_errors_total", purpose="probe", reason="auth"):
@@ -203,7 +203,7 @@ async def test_a_wrong_password_is_named(cache_server: CacheServer) -> None:
 
 async def test_without_a_cache_nothing_is_counted_and_the_gate_does_not_look_closed() -> None:
     none = Cache("")
-    await none.watch()
+    await none.probe()
     before = Samples()
 
     with pytest.raises(CacheAway):
