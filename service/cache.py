@@ -1,6 +1,6 @@
 """The cache that all replicas share (Redis or Valkey): its connections, its gate, its figures.
 
-Nothing is right or wrong because of it: whoever asks it has an answer of its own for when it is away. So a
+Nothing is right or wrong because of it: each caller has an answer of its own for when it is away. So a
 call takes COMMAND_SECONDS at most, and after one that failed none is made until a probe of our own, which
 nobody waits for, has succeeded. A newcomer's usual mistake is to let a request do the probing: each second
 one caller would then wait for what is known to be away.

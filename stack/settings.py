@@ -29,7 +29,7 @@ DEFAULT_PORTS = {
     "pager": 9095,
     "second_channel": 9097,
     "postgres_exporter": 9187,
-    "cache": 16379,
+    "cache": 15379,
     "cache_exporter": 9121,
     "prober": 9096,
     "otlp_grpc": 4317,

@@ -42,7 +42,7 @@ class Store:
 
 
 class Turn:
-    """One wait: whoever comes here goes on when the machine says so."""
+    """One wait: the task that waits here goes on when the machine says so."""
 
     def __await__(self) -> Generator[None, None, None]:
         yield

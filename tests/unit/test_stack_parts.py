@@ -354,7 +354,7 @@ def test_replicas_are_told_of_the_cache_where_there_is_one(
         for some in (parts, proxied)
     )
 
-    assert told.endswith("@127.0.0.1:16379/0")
+    assert told.endswith("@127.0.0.1:15379/0")
     assert by_proxy.endswith("@127.0.0.1:9950/0")
     assert "CACHE_URL" not in without["service-1"].environment
     assert without.keys().isdisjoint({"cache", "cache-exporter"})

@@ -44,7 +44,7 @@ def test_the_run_time_directory_can_be_elsewhere(tmp_path: Path) -> None:
         ({"PORT_OFFSET": "-2000"}, "PORT_OFFSET='-2000'"),
         ({"SERVICE_PORT": "9463", "REPLICAS": "2"}, "SERVICE_INTERNAL_PORT and SERVICE_PORT"),
         ({"FAULT_PROXIES": "postgres, the moon"}, "no proxy stands before the moon"),
-        ({"FAULT_PROXIES": "viewer", "PAGER_PORT": "9929"}, "PROXY_PORT and PAGER_PORT"),
+        ({"FAULT_PROXIES": "viewer", "PAGER_PORT": "9951"}, "PROXY_PORT and PAGER_PORT"),
     ],
 )
 def test_what_cannot_be_used_names_the_variable(variables: dict[str, str], said: str) -> None:
@@ -59,7 +59,7 @@ def test_a_proxy_changes_the_address_for_others_alone() -> None:
 
     assert settings.proxies == ("service", "provider")
     assert settings.ports["provider"] == 8091
-    assert settings.url_for_others("provider") == "http://127.0.0.1:9924"
+    assert settings.url_for_others("provider") == "http://127.0.0.1:9944"
     assert settings.url_for_others("viewer") == settings.url("viewer")
 
 

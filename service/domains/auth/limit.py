@@ -41,7 +41,7 @@ clocks differ."""
 
 @dataclass(slots=True)
 class Attempt:
-    """One sign-in. Whoever found the password wrong says so; everything else is taken back."""
+    """One sign-in. A wrong password is marked by the caller; everything else is taken back."""
 
     has_failed: bool = False
 

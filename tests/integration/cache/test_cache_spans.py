@@ -1,4 +1,4 @@
-"""Our own spans beside those of opentelemetry-instrumentation-redis: the same call, told alike."""
+"""Our own spans beside those of opentelemetry-instrumentation-redis: the same call, described alike."""
 
 import redis.asyncio
 from opentelemetry.instrumentation.redis import RedisInstrumentor
