@@ -18,7 +18,7 @@ from typing import Any
 from loadtests.observe.exposition import exposition, total
 from loadtests.record import record
 from loadtests.record.markdown import heading, made, table
-from loadtests.traffic import callers
+from loadtests.traffic.demo_callers import sign_in_demo
 from loadtests.traffic.engine import Load
 from loadtests.traffic.phases import Phase, arrivals
 from loadtests.world.description import DEMO
@@ -54,9 +54,9 @@ async def measure(
     async with running(DEMO.program, replace(around, environment=environment)) as process:
         dues = list(arrivals([Phase("steady", seconds, DEMO.steady_mix)], seed=seed))
         url = f"http://127.0.0.1:{process.port}"
-        from_all = await callers.sign_in(around, api_url=url, dues=dues)
+        from_all = await sign_in_demo(around, api_url=url, dues=dues)
         before = await asyncio.to_thread(exposition, process.internal_url)
-        load = Load([process.port], from_all.request, patience_seconds=40)
+        load = Load([url], from_all.request, patience_seconds=40)
         await load.run(dues)
         after = await asyncio.to_thread(exposition, process.internal_url)
 
