@@ -20,6 +20,20 @@ from tests.integration.conftest import config_of
 
 PATIENCE_SECONDS = 20.0
 
+UNHURRIED: dict[str, object] = {
+    "connect_timeout_seconds": 20,
+    "pool_timeout_seconds": 20,
+    "lock_timeout_seconds": 10,
+    "statement_timeout_seconds": 15,
+    "command_timeout_seconds": 20,
+    "read_deadline_seconds": 30,
+    "write_deadline_seconds": 30,
+    "login_deadline_seconds": 40,
+    "place_wait_seconds": 20,
+    "long_place_wait_seconds": 20,
+}
+"""Limits that are not the ones tested here."""
+
 Replicas = Callable[..., Awaitable[list[Service]]]
 
 
@@ -89,7 +103,7 @@ async def replicas(migrated: Postgres, provider_url: str) -> AsyncIterator[Repli
         async def start(count: int, **changes: object) -> list[Service]:
             started = []
             for _ in range(count):
-                service = Service(config_of(migrated, provider_url, **changes))
+                service = Service(config_of(migrated, provider_url, **UNHURRIED, **changes))
                 await service.start()
                 running.push_async_callback(service.stop)
                 service.health.phase = "running"
