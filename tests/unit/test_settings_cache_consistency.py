@@ -159,7 +159,16 @@ class Replicas(RuleBasedStateMachine):
     def restore(self, account: int) -> None:
         """By hand, the content without the version."""
         if row := self.rows.get(account):
-            self.rows[account] = self._stored(replace(row, theme=Theme.LIGHT))
+            self.rows[account] = self._stored(account, replace(row, theme=Theme.LIGHT))
+
+    @rule()
+    def migrate(self) -> None:
+        """One transaction that writes the rows of all accounts."""
+        version = max((row.version for row in self.rows.values()), default=0) + 1
+        transactions = self.transactions
+        for account in ACCOUNTS:
+            self.transactions = transactions
+            self.rows[account] = self._stored(account, replace(_none(), version=version))
 
     @invariant()
     def nothing_readable_is_in_the_cache(self) -> None:
@@ -194,22 +203,24 @@ class Replicas(RuleBasedStateMachine):
         await Turn()
         before = self.rows.get(account, _none())
         # Written and committed at once; between this and the answer anything may happen.
-        written = self._stored(replace(before, version=before.version + 1))
+        written = self._stored(account, replace(before, version=before.version + 1))
         self.rows[account] = written
         await Turn()
         await self.caches[replica].put(account, written)
         return written
 
-    def _stored(self, document: Document) -> Document:
+    def _stored(self, account: int, document: Document) -> Document:
         self.transactions += 1
-        models = {"default": TYPED, "written_by": self.transactions}
+        models = {"default": TYPED, "of": account, "written_by": self.transactions}
         return replace(document, ai_models=models, stamp=f"{document.version}.{self.transactions}")
 
     def _check(self, request: Running, answer: Document) -> None:
         assert answer.version >= request.floor, "an older version than one that was seen"
         if answer.version:
-            # The content is that of the row which the version and the transaction name.
-            assert answer.stamp == f"{answer.version}.{answer.ai_models['written_by']}"  # type: ignore[index]
+            # The content is that of the row which account, version and transaction name.
+            content = cast("dict[str, int]", answer.ai_models)
+            assert content["of"] == request.account
+            assert answer.stamp == f"{answer.version}.{content['written_by']}"
         self.seen[request.account] = max(self.seen[request.account], answer.version)
 
 
