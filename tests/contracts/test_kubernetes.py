@@ -169,14 +169,13 @@ def test_generated_manifests_are_up_to_date(name: str) -> None:
 
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_pods_have_few_rights_and_bounded_memory(name: str) -> None:
-    (container,) = containers(WORKLOADS[name])
-    allowed, resources = container["securityContext"], container["resources"]
-
-    assert allowed["readOnlyRootFilesystem"] is True
-    assert allowed["allowPrivilegeEscalation"] is False
-    assert allowed["capabilities"] == {"drop": ["ALL"]}
-    assert "memory" in resources["limits"]
-    assert "memory" in resources["requests"]
+    for container in containers(WORKLOADS[name]):
+        allowed, resources = container["securityContext"], container["resources"]
+        assert allowed["readOnlyRootFilesystem"] is True
+        assert allowed["allowPrivilegeEscalation"] is False
+        assert allowed["capabilities"] == {"drop": ["ALL"]}
+        assert "memory" in resources["limits"]
+        assert "memory" in resources["requests"]
     if name != "collector-agent":  # logs of the node belong to root
         spec = pod(WORKLOADS[name])["spec"]
         assert spec["securityContext"]["runAsNonRoot"] is True

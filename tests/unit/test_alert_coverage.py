@@ -95,7 +95,7 @@ def test_a_drill_proves_what_it_had_to_make_fire_and_did(
     assert row(text, "TargetAbsent").endswith("no drill yet")
     assert row(text, "TargetDown").endswith("ticket, 9 s")
     assert row(text, "Watchdog").endswith("silent, 43 s")
-    assert text.endswith("2 of 50 are proven by a drill\n")
+    assert text.endswith("2 of 51 are proven by a drill\n")
 
 
 def test_a_drill_of_another_service_proves_nothing(

@@ -317,9 +317,9 @@ def test_a_proxy_stands_before_each_thing_that_the_file_says(tmp_path: Path) -> 
     proxies = {name: part for name, part in found.items() if name.startswith("proxy-")}
     ways = {name: list(part.command[-6:]) for name, part in proxies.items()}
     assert ways == {
-        "proxy-database": words("15433", "127.0.0.1:5432", "10020"),
-        "proxy-pay-ments": words("18091", "pay.example.com:443", "10021"),
-        "proxy-prometheus": words("18092", "127.0.0.1:8091", "10022"),
+        "proxy-database": words("15433", "127.0.0.1:5432", "10040"),
+        "proxy-pay-ments": words("18091", "pay.example.com:443", "10041"),
+        "proxy-prometheus": words("18092", "127.0.0.1:8091", "10042"),
     }
     # An upstream may be called as a part of the stack is.
     assert settings.url_for_others("prometheus") == "http://127.0.0.1:9190"

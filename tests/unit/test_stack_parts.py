@@ -308,7 +308,7 @@ def test_packages_are_installed_without_starting_their_services(
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     monkeypatch.setattr(programs, "_NO_START", policy)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    found = iter([{}, {name: name for name in SOURCES}])
+    found = iter([{}, {}, {name: name for name in SOURCES}])
     monkeypatch.setattr(programs, "find_programs", lambda _sources: next(found))
     monkeypatch.setattr(shutil, "which", lambda name: str(apt) if name == "apt-get" else None)
 
@@ -330,7 +330,7 @@ def test_a_stack_without_a_cache_says_so_and_runs_on(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     found = {name: name for name in SOURCES if name not in {missing, CACHE_EXPORTER}}
-    monkeypatch.setattr(programs, "find_programs", lambda: found)
+    monkeypatch.setattr(programs, "find_programs", lambda _sources: found)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
 
     if goes_on:
