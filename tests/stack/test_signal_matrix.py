@@ -184,7 +184,7 @@ def test_a_profile_read_is_one_server_span_with_its_check_and_its_statement(
 
     assert answer.status_code == 200, answer.text
     trace = until(lambda: whole_trace(addresses, trace_id), "the trace") or {}
-    assert {("SERVER", "auth.verify"), ("SERVER", "SELECT profiles")} <= edges(trace)
+    assert {("SERVER", "auth.verify"), ("SERVER", "SELECT accounts profiles")} <= edges(trace)
     assert without_parent(trace) == {"SERVER"}
     assert [span["service"] for span in trace["spans"] if span["kind"] == "SERVER"] == ["api"]
     lines = [line for line in trace["logs"] if line["event"] == "request_finished"]
