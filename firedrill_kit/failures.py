@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Literal
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
 from firedrill_kit import metrics
@@ -77,20 +77,17 @@ class FailureMarks:
             await self._app(scope, receive, send)
             return
 
-        async def noting_send(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                with _GUARD:
-                    _note_status(record, message["status"])
-            await send(message)
-
         try:
-            await self._app(scope, receive, noting_send)
+            await self._app(scope, receive, send)
         except Exception as error:
             with _GUARD:
                 self._note_error(record, error)
             raise
 
     def _note_error(self, record: RequestRecord, error: Exception) -> None:
+        # Its span ends with the answer that Starlette is about to make of it.
+        if record.span is not None:
+            record.span.record_exception(error)
         code, blame = _named_of(error)
         meaning = meaning_of(error) if not code else None
         if meaning is not None:
@@ -112,8 +109,9 @@ def see(record: RequestRecord, error: BaseException) -> None:
         record.seen_failure = (code, type(error).__name__)
 
 
-def _note_status(record: RequestRecord, status: int) -> None:
-    if status < 500:
+def note_status(record: RequestRecord, status: int) -> None:
+    """Name what a request failed of that is answered with this status; `Edge` says so when it is."""
+    if status < 500 or record.code:
         return
     code, record.cause = record.seen_failure
     _note(record, code or f"http_{status}", "us")

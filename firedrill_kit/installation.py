@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
 from firedrill_kit import endpoint, metrics
-from firedrill_kit.failures import FailureMarks, know
+from firedrill_kit.failures import FailureMarks, know, note_status
 from firedrill_kit.pool import PoolMeter, measure_pool
 from firedrill_kit.routes import RouteTable, path_of, routes_of
 from firedrill_kit.settings import (
@@ -35,11 +35,12 @@ from firedrill_kit.statements import count_transactions, measure_statements
 from firedrill_kit.telemetry import guard, logs
 from firedrill_kit.telemetry.callers import RecentCallers
 from firedrill_kit.telemetry.describe import describe
-from firedrill_kit.telemetry.http import Edge, SpanMarks
+from firedrill_kit.telemetry.http import Edge
 from firedrill_kit.telemetry.keep import Keep
 from firedrill_kit.telemetry.labels import UNMATCHED
 from firedrill_kit.telemetry.loop import LoopMonitor
 from firedrill_kit.telemetry.redaction import mask
+from firedrill_kit.telemetry.server_spans import name_trace
 from firedrill_kit.telemetry.traces import Tracing, start_tracing
 from firedrill_kit.validation import SeenErrors
 
@@ -161,9 +162,9 @@ class Instrumentation:
         assert self._lines is not None  # noqa: S101 - `begin` was called
         return self._lines.log
 
-    def edge(self, app: ASGIApp) -> Edge:
+    def edge(self, app: ASGIApp, tracing: Tracing) -> Edge:
         return Edge(
-            app,
+            _Traced(app, tracing),
             resolve=self._resolve,
             scheme=None,
             duration=metrics.HTTP_REQUEST_SECONDS,
@@ -171,9 +172,12 @@ class Instrumentation:
             client_requests=metrics.CLIENT_REQUESTS,
             callers=self._callers,
             disconnects=metrics.CLIENT_DISCONNECTS,
+            keep=tracing.keep,
+            on_status=note_status,
             names_requests=False,
             is_outermost=False,
             log=self.log,
+            lines=self._lines,
         )
 
     def _resolve(self, scope: Scope) -> _Template:
@@ -293,7 +297,7 @@ class _Outside:
             self._instrumentation.begin()
             tracing = self._instrumentation.tracing
             assert tracing is not None  # noqa: S101 - as `begin` leaves it
-            self._edge = self._instrumentation.edge(_Traced(self._app, tracing))
+            self._edge = self._instrumentation.edge(self._app, tracing)
         return self._edge or self._app
 
 
@@ -301,12 +305,19 @@ class _Traced:
     """A server span around the application, unless another tracing has begun one already."""
 
     def __init__(self, app: ASGIApp, tracing: Tracing) -> None:
-        self._marked = SpanMarks(app, keep=tracing.keep)
-        self._traced = tracing.asgi(self._marked)
+        self._app = app
+        self._traced = tracing.asgi(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_running = trace.get_current_span().get_span_context().is_valid
-        await (self._marked if is_running else self._traced)(scope, receive, send)
+        running = trace.get_current_span()
+        if not running.get_span_context().is_valid:
+            await self._traced(scope, receive, send)
+            return
+        record = scope.get("firedrill.record")
+        if record is not None:
+            record.span = running
+            name_trace(record, running)
+        await self._app(scope, receive, send)
 
 
 def _report(where: str, error: Exception) -> None:

@@ -1,8 +1,9 @@
 """How long statements take and how transactions end, of any SQLAlchemy engine."""
 
-import time
+from functools import lru_cache
 from typing import Any
 
+from prometheus_client import Histogram
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
 
@@ -11,6 +12,7 @@ from firedrill_kit.driver_errors import Meaning, meaning_of
 from firedrill_kit.telemetry.guard import guard
 from firedrill_kit.telemetry.query_summary import summary_of
 from firedrill_kit.telemetry.record import current
+from firedrill_kit.telemetry.statement_spans import hook_of
 
 _GUARD = guard("database")
 _UNKNOWN = Meaning("other", "internal_error")
@@ -19,34 +21,42 @@ _UNKNOWN = Meaning("other", "internal_error")
 def measure_statements(engine: Engine) -> None:
     """Observe every statement's duration by operation, table and SQLSTATE class.
 
-    The listeners run inside the statement's thread or greenlet: no awaits here.
+    This runs inside the statement's thread or greenlet: no awaits here.
     """
     system, database = engine.dialect.name, engine.url.database or ""
 
-    def before(*arguments: Any) -> None:
-        # connection, cursor, statement, parameters, context, many
-        if arguments[4] is not None:
-            arguments[4].started_seconds = time.perf_counter()
+    # Summary and labels of a statement without an error are looked up once: 3 µs each time otherwise.
+    @lru_cache(maxsize=512)
+    def child_of(statement: str, sqlstate: str, error_type: str) -> Histogram:
+        summary = summary_of(statement)
+        return metrics.DB_OPERATION_SECONDS.labels(
+            system, database, summary.collection, summary.operation, sqlstate, error_type
+        )
 
-    def after(*arguments: Any) -> None:
-        started = getattr(arguments[4], "started_seconds", None)
-        if started is not None:
-            with _GUARD:
-                seconds = time.perf_counter() - started
-                _observe((system, database), arguments[2], seconds)
+    def observe(statement: str, seconds: float, error: BaseException | None) -> None:
+        record = current()
+        if record is not None:
+            record.db_seconds += seconds
+            record.db_statements += 1
+        if error is None:
+            child_of(statement, "", "").observe(seconds)
+            return
+        meaning = meaning_of(error) or _UNKNOWN
+        is_known = meaning.error_type in metrics.DB_ERROR_TYPES
+        child_of(
+            statement, meaning.sqlstate, meaning.error_type if is_known else "other"
+        ).observe(seconds)
+
+    hook_of(engine).observe = observe
 
     def failed(context: ExceptionContext) -> None:
+        """Leave with the request what its last database error means, should it end in a 5xx."""
         with _GUARD:
-            meaning = meaning_of(context.original_exception)
-            _note_failure(meaning)
-            started = getattr(context.execution_context, "started_seconds", None)
-            if started is None or context.statement is None:
-                return
-            seconds = time.perf_counter() - started
-            _observe((system, database), context.statement, seconds, meaning or _UNKNOWN)
+            record, meaning = current(), meaning_of(context.original_exception)
+            if record is not None and meaning is not None:
+                record.seen_failure = (meaning.code, meaning.error_type)
 
-    event.listen(engine, "before_cursor_execute", before)
-    event.listen(engine, "after_cursor_execute", after)
+    # The one event that is left, for what fails outside of a statement: 3 µs of each (measured).
     event.listen(engine, "handle_error", failed)
 
 
@@ -55,42 +65,32 @@ def count_transactions(engine: Engine) -> None:
 
     A unit of work that only reads and is closed without a commit is rolled back: that is what happens.
     """
-    dialect, committed = engine.dialect, metrics.DB_TRANSACTIONS.labels("committed")
-    commit = dialect.do_commit
+    # The pool rolls every connection back that it takes back: only what was begun is a transaction. The
+    # event that tells them apart would cost each statement 30 µs (measured).
+    begun: set[int] = set()
+    dialect: Any = engine.dialect
+    begin, commit, rollback = dialect.do_begin, dialect.do_commit, dialect.do_rollback
+    committed, rolled_back, failed = map(
+        metrics.DB_TRANSACTIONS.labels, ("committed", "rolled_back", "commit_failed")
+    )
+
+    def do_begin(connection: Any) -> None:
+        begin(connection)
+        begun.add(id(connection))
 
     def do_commit(connection: Any) -> None:
         try:
             commit(connection)
         except BaseException:
-            metrics.DB_TRANSACTIONS.labels("commit_failed").inc()
+            failed.inc()
             raise
+        begun.discard(id(connection))
         committed.inc()
 
-    dialect.do_commit = do_commit  # type: ignore[method-assign, assignment]
-    event.listen(
-        engine, "rollback", lambda _connection: metrics.DB_TRANSACTIONS.labels("rolled_back").inc()
-    )
+    def do_rollback(connection: Any) -> None:
+        rollback(connection)
+        if id(connection) in begun:
+            begun.discard(id(connection))
+            rolled_back.inc()
 
-
-def _note_failure(meaning: Meaning | None) -> None:
-    """Leave with the request what its last database error means, should it end in a 5xx."""
-    record = current()
-    if record is not None and meaning is not None:
-        record.seen_failure = (meaning.code, meaning.error_type)
-
-
-def _observe(
-    database: tuple[str, str], sql: str, seconds: float, meaning: Meaning | None = None
-) -> None:
-    """database: system and name. meaning: of its error; None, there was none."""
-    summary = summary_of(sql)
-    error_type, sqlstate = (meaning.error_type, meaning.sqlstate) if meaning else ("", "")
-    if error_type and error_type not in metrics.DB_ERROR_TYPES:
-        error_type = "other"
-    metrics.DB_OPERATION_SECONDS.labels(
-        *database, summary.collection, summary.operation, sqlstate, error_type
-    ).observe(seconds)
-    record = current()
-    if record is not None:
-        record.db_seconds += seconds
-        record.db_statements += 1
+    dialect.do_begin, dialect.do_commit, dialect.do_rollback = do_begin, do_commit, do_rollback

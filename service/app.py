@@ -28,7 +28,7 @@ from firedrill_kit.resilience.deadline import Deadline
 from firedrill_kit.telemetry import check, guard
 from firedrill_kit.telemetry.callers import RecentCallers
 from firedrill_kit.telemetry.describe import describe
-from firedrill_kit.telemetry.http import Edge, SpanMarks
+from firedrill_kit.telemetry.http import Edge
 from firedrill_kit.telemetry.keep import Keep
 from firedrill_kit.telemetry.loop import LoopMonitor
 from firedrill_kit.telemetry.record import RequestRecord
@@ -221,7 +221,6 @@ class Service:
         )
         app.add_middleware(Authentication, security=app.state.security)
         app.add_middleware(responses.CatchAll, on_failure=self._on_failure)
-        app.add_middleware(SpanMarks, keep=self.tracing.keep)
         app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
         return app
 
@@ -238,6 +237,7 @@ class Service:
             client_requests=core_metrics.CLIENT_REQUESTS,
             callers=self.callers,
             disconnects=core_metrics.CLIENT_DISCONNECTS,
+            keep=self.tracing.keep,
         )
 
     def _deadline_seconds(self, scope: Scope) -> float:

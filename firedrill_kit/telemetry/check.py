@@ -10,25 +10,24 @@ from contextlib import contextmanager
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 
-from firedrill_kit.telemetry.statement_spans import StatementSpans
-from firedrill_kit.telemetry.traces import Tracing, root_span
+from firedrill_kit.telemetry.traces import Missing, Tracing, root_span
 
 
 async def verify(
     tracing: Tracing,
     send_one_request: Callable[[], Awaitable[object]],
-    statements: StatementSpans | None,
+    missing: Missing | None,
 ) -> list[str]:
     """Return what is wrong, empty when all is well; call it before the first real request.
 
     send_one_request: sends one through the application as wired, in this process.
-    statements: what `Tracing.instrument_engine` returned.
+    missing: what `Tracing.instrument_engine` returned.
     """
     problems: list[str] = []
-    if statements is None:
+    if missing is None:
         problems.append("opentelemetry-instrumentation-sqlalchemy is not installed")
     else:
-        problems += [f"no {name} listener on the engine" for name in statements.missing()]
+        problems += [f"no {name} on the engine" for name in missing()]
     with _ended(tracing, SpanKind.SERVER) as servers:
         await send_one_request()
     if len(servers) != 1:

@@ -51,6 +51,9 @@ _QUOTED_LOGGERS = ("uvicorn.", "alembic.")
 # Their failures are counted and reported by the span queue, in words that quote nobody.
 _MUTED_LOGGERS = ("opentelemetry", "urllib3")
 _LEVELS = {"warn": "warning", "critical": "error", "exception": "error", "fatal": "error"}
+_NUMBERS = logging.getLevelNamesMapping() | {
+    name.lower(): number for name, number in logging.getLevelNamesMapping().items()
+}
 _GUARD = guard("logs")
 
 
@@ -59,12 +62,20 @@ class Lines:
     """The way of a line out of the process.
 
     log: writes on this way, whatever structlog is configured to. finish: the last of structlog's
-    processors. writer: to be stopped last.
+    processors. writer: to be stopped last. lowest: level that is written, as the standard library numbers it.
     """
 
     log: FilteringBoundLogger
     finish: Processor
     writer: LineWriter
+    constant: Mapping[str, str]
+    """Fields of every line, under the names that they have there."""
+    lowest: int
+    is_json: bool
+
+    def writes(self, level: str) -> bool:
+        """Whether lines of this level are written."""
+        return _NUMBERS[level] >= self.lowest
 
 
 def open_lines(
@@ -84,7 +95,7 @@ def open_lines(
     level: lowest that is written, by name. format_: `auto` is the console's on a terminal, else JSON.
     capacity: lines that may wait. records: counter by (level, result). write: in place of stdout.
     """
-    constant = _named(
+    constant = named(
         {"service": service, "version": version, "instance": instance, "env": environment}
     )
     on_terminal = format_ == "console" or (format_ == "auto" and sys.stdout.isatty())
@@ -97,7 +108,7 @@ def open_lines(
                 "level": "warning",
                 "event": "telemetry_dropped",
                 **constant,
-                **_named({"signal": "logs", **drops}),
+                **named({"signal": "logs", **drops}),
             }
         )
 
@@ -118,7 +129,7 @@ def open_lines(
                 "event": event.pop("event"),
                 **constant,
                 **_context(),
-                **_named(_capped(event)),
+                **named(_capped(event)),
             }
             writer.put(severity, render(line))
         raise structlog.DropEvent
@@ -129,11 +140,12 @@ def open_lines(
         wrapper_class=structlog.make_filtering_bound_logger(_number_of(level)),
         context_class=dict,
     )
-    return Lines(log, finish, writer)
+    return Lines(log, finish, writer, constant, _number_of(level), is_json=not on_terminal)
 
 
 def configure(*, level: str, **more: Any) -> Lines:
     """Send every log line of this process to stdout, as `open_lines`."""
+    global _configured  # noqa: PLW0603 - a process has one stdout
     lines = open_lines(level=level, **more)
     structlog.configure(
         processors=[lines.finish],
@@ -143,7 +155,17 @@ def configure(*, level: str, **more: Any) -> Lines:
         cache_logger_on_first_use=False,
     )
     _take_over_standard_logging(_number_of(level))
+    _configured = lines
     return lines
+
+
+_configured: Lines | None = None
+
+
+def configured() -> Lines | None:
+    """Return what `configure` opened, None when structlog's lines go elsewhere by now."""
+    lines = _configured
+    return lines if lines and structlog.get_config()["processors"] == [lines.finish] else None
 
 
 def add_trace_to_records() -> None:
@@ -242,6 +264,11 @@ def _now() -> str:
     return f"{datetime.now(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
+def at(unix_seconds: int) -> str:
+    """Return the time as in a line, without what follows the seconds."""
+    return datetime.fromtimestamp(unix_seconds, UTC).replace(tzinfo=None).isoformat()
+
+
 def _context() -> dict[str, str]:
     """Return the ids of the span that runs, else of the request's server span, and the request's."""
     context: dict[str, str] = {}
@@ -256,10 +283,10 @@ def _context() -> dict[str, str]:
     if record is not None:
         context["request_id"] = record.request_id
         context["http_route"] = record.route
-    return _named(context)
+    return named(context)
 
 
-def _named(fields: Mapping[str, Any]) -> dict[str, Any]:
+def named(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields under the names that they have in a line."""
     return {field_name(name): value for name, value in fields.items()}
 

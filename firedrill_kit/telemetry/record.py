@@ -8,6 +8,8 @@ import time
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 
+from opentelemetry.trace import Span
+
 KEEP_POOL_WAIT_SECONDS = 0.05
 """A request that waited longer than this for a connection has its trace kept."""
 
@@ -23,8 +25,15 @@ class RequestRecord:
     started: float = field(default_factory=time.perf_counter)
     request_id: str = ""
     client_request_id: str = ""
+    user_agent: bytes = b""
+    parents: tuple[bytes, ...] = ()
+    """Every `traceparent` of the request."""
     trace_id: str = ""
     span_id: str = ""
+    span: Span | None = None
+    """Its server span."""
+    ends_span: bool = False
+    """Whether `Edge` ends the span with the answer; the official middleware does so itself."""
     status: int = 0
     code: str = ""
     """The failure mode's code; empty when all went well."""

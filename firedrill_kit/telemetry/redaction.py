@@ -6,8 +6,10 @@ a new line of code adds; the collector's allow-list is the third.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link, SpanContext, Status
@@ -55,87 +57,82 @@ _TEXTS = frozenset({"exception.message", "exception.stacktrace"})
 _STATEMENTS = frozenset({"db.query.text", "db.statement"})
 
 
-def redact(span: ReadableSpan) -> ReadableSpan:
-    """Return the span itself when it may leave as it is, else a copy without the rest."""
-    attributes = span.attributes or {}
-    sql = attributes.get("db.query.text")
-    if (
-        all(map(_is_allowed, attributes))
-        and _is_code(span.status)
-        and (sql is None or without_literals(str(sql)) == sql)
-        and all(_is_allowed(key) for event in span.events for key in event.attributes or ())
-        and not any(link.attributes or link.context.trace_state for link in span.links)
-    ):
-        return span
-    # Ids are all that a link is for here. The collector cannot reach the rest, and the trace state of a
-    # caller who is not trusted is that caller's text.
-    return _copy(
-        span, _allowed, links=[Link(_ids_of(link.context)) for link in span.links], instead=None
-    )
+Clean = Callable[[Any], AttributeValue]
 
 
-def mask(span: ReadableSpan) -> ReadableSpan:
-    """Return the span without what must not leave, all other attributes kept.
+@dataclass(frozen=True)
+class Rule:
+    """What leaves of a value. clean: returns it; None, the value as it is."""
 
-    For an application whose own attributes nobody has listed. Values under names of secrets and texts of
-    exceptions are masked, literals in statements replaced.
+    clean: Clean | None = None
+
+
+AS_IT_IS = Rule()
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What may leave of a span. Called with one, returns it, or a copy without the rest.
+
+    rule: of a key; None, the attribute stays here. instead: of a status description that is no code.
+    bare_links: whether of a link only its ids leave.
     """
-    attributes = span.attributes or {}
-    texts = [attributes, *(event.attributes or {} for event in span.events)]
-    if _is_code(span.status) and not any(
-        _is_to_be_masked(key) for found in texts for key in found
-    ):
-        return span
-    return _copy(span, _masked, links=span.links, instead=MASKED)
 
+    rule: Callable[[str], Rule | None]
+    instead: str | None
+    bare_links: bool
 
-def _copy(
-    span: ReadableSpan,
-    clean: Callable[[Attributes], dict[str, AttributeValue]],
-    *,
-    links: Sequence[Link],
-    instead: str | None,
-) -> ReadableSpan:
-    """clean: of the attributes of the span and its events. instead: of a description that is no code."""
-    status = span.status
-    return ReadableSpan(
-        name=span.name,
-        context=span.context,
-        parent=span.parent,
-        resource=span.resource,
-        attributes=clean(span.attributes),
-        events=[
-            Event(event.name, clean(event.attributes), event.timestamp) for event in span.events
-        ],
-        links=links,
-        kind=span.kind,
-        status=status if _is_code(status) else Status(status.status_code, instead),
-        start_time=span.start_time,
-        end_time=span.end_time,
-        instrumentation_scope=span.instrumentation_scope,
-    )
+    def __call__(self, span: ReadableSpan) -> ReadableSpan:
+        attributes = self.attributes(span.attributes)
+        events = [
+            Event(event.name, self.attributes(event.attributes), event.timestamp)
+            for event in span.events
+        ]
+        links = [self.link(link.context, link.attributes) for link in span.links]
+        description = self.description(span.status.description)
+        if (
+            attributes == dict(span.attributes or {})
+            and description == span.status.description
+            and [event.attributes for event in events]
+            == [dict(event.attributes or {}) for event in span.events]
+            and [(link.context, link.context.trace_state, dict(link.attributes or {})) for link in links]
+            == [(link.context, link.context.trace_state, dict(link.attributes or {})) for link in span.links]
+        ):
+            return span
+        return ReadableSpan(
+            name=span.name,
+            context=span.context,
+            parent=span.parent,
+            resource=span.resource,
+            attributes=attributes,
+            events=events,
+            links=links,
+            kind=span.kind,
+            status=Status(span.status.status_code, description),
+            start_time=span.start_time,
+            end_time=span.end_time,
+            instrumentation_scope=span.instrumentation_scope,
+        )
 
+    def attributes(self, attributes: Attributes) -> dict[str, AttributeValue]:
+        left = {}
+        for key, value in (attributes or {}).items():
+            rule = self.rule(key)
+            if rule is not None:
+                left[key] = rule.clean(value) if rule.clean else value
+        return left
 
-def _is_code(status: Status) -> bool:
-    return status.description is None or _CODE.fullmatch(status.description) is not None
+    def description(self, text: str | None) -> str | None:
+        return text if text is None or _CODE.fullmatch(text) else self.instead
 
-
-@lru_cache(maxsize=512)
-def _is_to_be_masked(key: str) -> bool:
-    if key.startswith(OWN_NAMESPACE):
-        return False
-    return key in _TEXTS or key in _STATEMENTS or _SECRET.search(key) is not None
-
-
-def _masked(attributes: Attributes) -> dict[str, AttributeValue]:
-    return {
-        key: value
-        if not _is_to_be_masked(key)
-        else without_literals(str(value))
-        if key in _STATEMENTS
-        else MASKED
-        for key, value in (attributes or {}).items()
-    }
+    def link(self, context: SpanContext, attributes: Attributes) -> Link:
+        """The trace state of a caller who is not trusted is that caller's text, which no collector reaches."""
+        if not self.bare_links:
+            return Link(context, self.attributes(attributes))
+        ids = SpanContext(
+            context.trace_id, context.span_id, context.is_remote, trace_flags=context.trace_flags
+        )
+        return Link(ids)
 
 
 @lru_cache(maxsize=512)
@@ -144,19 +141,25 @@ def without_literals(sql: str) -> str:
     return _LITERAL.sub("?", sql)
 
 
-def _ids_of(context: SpanContext) -> SpanContext:
-    return SpanContext(
-        context.trace_id, context.span_id, context.is_remote, trace_flags=context.trace_flags
-    )
+_STATEMENT, _SECRET_VALUE = Rule(lambda sql: without_literals(str(sql))), Rule(lambda _: MASKED)
 
 
-@lru_cache(maxsize=512)
-def _is_allowed(key: str) -> bool:
-    return key in ALLOWED or key.startswith(OWN_NAMESPACE)
+def _listed(key: str) -> Rule | None:
+    if key == "db.query.text":
+        return _STATEMENT
+    return AS_IT_IS if key in ALLOWED or key.startswith(OWN_NAMESPACE) else None
 
 
-def _allowed(attributes: Attributes) -> dict[str, AttributeValue]:
-    kept = {key: value for key, value in (attributes or {}).items() if _is_allowed(key)}
-    if "db.query.text" in kept:
-        kept["db.query.text"] = without_literals(str(kept["db.query.text"]))
-    return kept
+def _unlisted(key: str) -> Rule | None:
+    if key.startswith(OWN_NAMESPACE):
+        return AS_IT_IS
+    if key in _STATEMENTS:
+        return _STATEMENT
+    return _SECRET_VALUE if key in _TEXTS or _SECRET.search(key) else AS_IT_IS
+
+
+redact = Policy(_listed, instead=None, bare_links=True)
+"""Only what is listed leaves."""
+mask = Policy(_unlisted, instead=MASKED, bare_links=False)
+"""For an application whose own attributes nobody has listed: all of them leave, but values under names of
+secrets and texts of exceptions are masked, literals in statements replaced."""

@@ -1,33 +1,35 @@
-"""The server span: OpenTelemetry's ASGI middleware, shown only what may be recorded.
+"""The server span of a request, from the record that `Edge` made of it.
 
-The middleware records the query string and the caller's address, reads every header several times
-and continues whatever trace a caller names. So it gets a scope of its own: no query, no address, a
-short path, and of the headers the user agent, the length and, from trusted networks, `traceparent`.
-The application behind it gets the scope as it came.
+It says what may be recorded and nothing else: no query, no address of the caller, a short path. `Edge` ends
+it when the last of the body has been sent, so that no `send` has to be wrapped here (1 µs a message).
 """
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
-from opentelemetry.metrics import NoOpMeterProvider
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, SpanContext, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.http import detect_synthetic_user_agent, normalize_user_agent
+from opentelemetry.util.types import AttributeValue
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from firedrill_kit.telemetry.guard import guard
+from firedrill_kit.telemetry.keep import Keep
 from firedrill_kit.telemetry.labels import OTHER_METHOD
+from firedrill_kit.telemetry.marks import mark
+from firedrill_kit.telemetry.otlp import Template
 from firedrill_kit.telemetry.record import RequestRecord
+from firedrill_kit.telemetry.spans import RecordedSpan, RecordingTracer
 
+SCOPE = "firedrill.asgi"
 PATH_LENGTH_MAX = 256
 USER_AGENT_LENGTH_MAX = 256
 
-_ORIGINAL = "telemetry.scope"
-_REMOTE = "telemetry.untrusted_parent"
 _TRACE_CONTEXT = TraceContextTextMapPropagator()
 _GUARD = guard("traces")
 
@@ -49,94 +51,137 @@ class TrustedNetworks:
         self.contain = contain
 
 
-def with_server_span(
-    app: ASGIApp, *, provider: TracerProvider, trusted: TrustedNetworks
-) -> ASGIApp:
-    """Return the app inside exactly one server span per HTTP request."""
+class ServerSpans:
+    """ASGI middleware: exactly one server span per HTTP request; `scope["firedrill.record"]` must be there."""
 
-    async def restored(visible: Scope, receive: Receive, send: Send) -> None:
-        await app(visible.pop(_ORIGINAL), receive, send)
+    def __init__(
+        self, app: ASGIApp, *, provider: trace.TracerProvider, trusted: TrustedNetworks, keep: Keep
+    ) -> None:
+        self._app = app
+        self._tracer = provider.get_tracer(SCOPE)
+        self._trusted = trusted
+        self._keep = keep
+        self._constant = lru_cache(maxsize=512)(self._constant_of)
 
-    traced = OpenTelemetryMiddleware(
-        restored,
-        default_span_details=_span_details,
-        server_request_hook=_link_untrusted_parent,
-        tracer_provider=provider,
-        # The metrics are ours (`http.py`); the middleware's would be one series per Host header.
-        meter_provider=NoOpMeterProvider(),
-        exclude_spans=["send", "receive"],
-    )
-
-    async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
-        visible: Scope = {}
-        if scope["type"] == "http":
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        record: RequestRecord | None = scope.get("firedrill.record")
+        span: trace.Span = INVALID_SPAN
+        if record is not None and scope["type"] == "http":
             with _GUARD:
-                visible = _visible(scope, trusted)
-        if not visible:
-            await app(scope, receive, send)
+                span = record.span = self._start(scope, record)
+                record.ends_span = True
+                name_trace(record, span)
+        if record is None or span is INVALID_SPAN:
+            await self._app(scope, receive, send)
             return
+        token = otel_context.attach(trace.set_span_in_context(span))
         try:
-            await traced(visible, receive, send)
-        except Exception:
-            if _ORIGINAL not in visible:
-                raise
-            # The middleware failed before the application was reached.
-            with _GUARD:
-                raise
-            await app(scope, receive, send)
+            await self._app(scope, receive, send)
+        except BaseException as error:
+            if not record.status and span.is_recording():
+                with _GUARD:
+                    mark(record, 500, self._keep)
+                    if isinstance(error, Exception):
+                        span.record_exception(error)
+            raise
+        finally:
+            otel_context.detach(token)
+            if span.is_recording():
+                span.end()
 
-    return middleware
-
-
-def _visible(scope: Scope, trusted: TrustedNetworks) -> Scope:
-    headers: list[tuple[bytes, bytes]] = []
-    parents: list[bytes] = []
-    for name, value in scope["headers"]:
-        if name == b"user-agent":
-            headers.append((name, value[:USER_AGENT_LENGTH_MAX]))
-        elif name == b"traceparent":
-            parents.append(value)
-    visible: dict[str, Any] = {
-        **scope,
-        "path": scope["path"][:PATH_LENGTH_MAX],
-        "query_string": b"",
-        "client": None,
-        "headers": headers,
-        _ORIGINAL: scope,
-    }
-    # With more than one, nobody can tell which is meant: a new trace (W3C Trace Context §3.2.2).
-    if len(parents) == 1:
-        client = scope.get("client")
-        if client is not None and trusted.contain(client[0]):
-            headers.append((b"traceparent", parents[0]))
+    def _start(self, scope: Scope, record: RequestRecord) -> trace.Span:
+        parent, links = self._caused_by(scope, record)
+        server = scope.get("server")
+        name, constant, template = self._constant(
+            scope["method"],
+            record.method,
+            record.route,
+            scope.get("scheme"),
+            scope.get("http_version"),
+            # Some servers give a list.
+            (server[0], server[1]) if server else None,
+        )
+        own: dict[str, Any] = {
+            "url.path": scope["path"][:PATH_LENGTH_MAX],
+            "firedrill.request_id": record.request_id,
+        }
+        if record.user_agent:
+            own |= _of_user_agent(record.user_agent[:USER_AGENT_LENGTH_MAX])
+        if record.load_run:
+            own["firedrill.load_run"] = record.load_run
+        tracer = self._tracer
+        span: trace.Span
+        if template is not None and isinstance(tracer, RecordingTracer):
+            span = RecordedSpan(tracer, name, SpanKind.SERVER, parent, own, template)
         else:
-            visible[_REMOTE] = parents[0]
-    return visible
+            context = trace.set_span_in_context(parent, Context())
+            span = tracer.start_span(name, context, SpanKind.SERVER, {**constant, **own})
+        for link in links:
+            span.add_link(link)
+        return span
+
+    def _caused_by(
+        self, scope: Scope, record: RequestRecord
+    ) -> tuple[trace.Span, tuple[SpanContext, ...]]:
+        """Return the parent, and what is only linked: the span of a caller from no trusted network."""
+        # With more than one, nobody can tell which is meant: a new trace (W3C Trace Context §3.2.2).
+        if len(record.parents) != 1:
+            return INVALID_SPAN, ()
+        carrier = {"traceparent": record.parents[0].decode("latin-1")}
+        remote = trace.get_current_span(
+            _TRACE_CONTEXT.extract(carrier, context=Context())
+        ).get_span_context()
+        if not remote.is_valid:
+            return INVALID_SPAN, ()
+        client = scope.get("client")
+        if client is not None and self._trusted.contain(client[0]):
+            return NonRecordingSpan(remote), ()
+        return INVALID_SPAN, (remote,)
+
+    def _constant_of(
+        self,
+        original_method: str,
+        method: str,
+        route: str,
+        scheme: str | None,
+        version: str | None,
+        server: tuple[str, int | None] | None,
+    ) -> tuple[str, Mapping[str, AttributeValue], Template | None]:
+        """Return name and attributes of all requests that have these in common."""
+        found = {
+            "http.request.method": method,
+            "http.request.method_original": None if method == original_method else original_method,
+            "http.route": route,
+            "url.scheme": scheme,
+            "network.protocol.version": version,
+            "server.address": server and server[0],
+            "server.port": server and server[1],
+        }
+        attributes = {key: value for key, value in found.items() if value}
+        name = span_name(method, route)
+        if isinstance(self._tracer, RecordingTracer):
+            return name, attributes, self._tracer.template(attributes)
+        return name, attributes, None
 
 
-@lru_cache(maxsize=512)
-def _span_name(method: str, route: str) -> str:
+def span_name(method: str, route: str) -> str:
     return f"{'HTTP' if method == OTHER_METHOD else method} {route}"
 
 
-def _span_details(visible: Scope) -> tuple[str, dict[str, str]]:
-    record: RequestRecord = visible["firedrill.record"]
-    attributes = {"http.route": record.route, "firedrill.request_id": record.request_id}
-    # The middleware's own has the port in it, which is in `server.port`.
-    if server := visible.get("server"):
-        attributes["server.address"] = server[0]
-    if record.load_run:
-        attributes["firedrill.load_run"] = record.load_run
-    return _span_name(record.method, record.route), attributes
-
-
-def _link_untrusted_parent(span: trace.Span, visible: Scope) -> None:
-    parent = visible.get(_REMOTE)
-    if parent is None:
+def name_trace(record: RequestRecord, span: trace.Span) -> None:
+    """Write the ids of the span into the record."""
+    if isinstance(span, RecordedSpan):
+        record.trace_id, record.span_id = span.trace_id.hex(), span.span_id.hex()
         return
-    carrier = {"traceparent": parent.decode("latin-1")}
-    remote = trace.get_current_span(
-        _TRACE_CONTEXT.extract(carrier, context=Context())
-    ).get_span_context()
-    if remote.is_valid:
-        span.add_link(remote)
+    context = span.get_span_context()
+    if context.is_valid:
+        record.trace_id = trace.format_trace_id(context.trace_id)
+        record.span_id = trace.format_span_id(context.span_id)
+
+
+@lru_cache(maxsize=1024)
+def _of_user_agent(header: bytes) -> dict[str, str]:
+    agent = normalize_user_agent(header.decode("utf-8", "replace")) or ""
+    kind = detect_synthetic_user_agent(agent)
+    found = {"user_agent.original": agent} if agent else {}
+    return found | ({"user_agent.synthetic.type": kind} if kind else {})

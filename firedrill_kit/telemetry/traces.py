@@ -13,14 +13,18 @@ os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http,database"
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from typing import Any, Literal, Protocol, get_args
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.util.types import Attributes
 from prometheus_client import Counter, Gauge
@@ -28,16 +32,19 @@ from sqlalchemy import Engine
 from starlette.types import ASGIApp
 from structlog.typing import FilteringBoundLogger
 
-from firedrill_kit.telemetry.export import SpanQueue, Tap
+from firedrill_kit.telemetry import otlp, statement_spans
+from firedrill_kit.telemetry.export import Exporter, Joined, SpanQueue, Tap
 from firedrill_kit.telemetry.keep import Keep
-from firedrill_kit.telemetry.redaction import redact
-from firedrill_kit.telemetry.server_spans import TrustedNetworks, with_server_span
-from firedrill_kit.telemetry.statement_spans import StatementSpans, instrument
+from firedrill_kit.telemetry.otlp import ATTRIBUTE_LENGTH_MAX, Encoder
+from firedrill_kit.telemetry.redaction import Policy, redact
+from firedrill_kit.telemetry.server_spans import ServerSpans, TrustedNetworks
+from firedrill_kit.telemetry.spans import RecordingProvider
 
-ATTRIBUTE_LENGTH_MAX = 2048
 SHUTDOWN_SECONDS = 2.0
 TRACER_NAME = "firedrill"
 
+Instrumentation = Literal["fast", "contrib"]
+"""fast: the kit's own spans. contrib: OpenTelemetry's instrumentations and SDK, which the others are held to."""
 ErrorType = Callable[[BaseException], str]
 
 
@@ -45,22 +52,38 @@ def type_name(error: BaseException) -> str:
     return type(error).__qualname__
 
 
+class Queue(Protocol):
+    """Spans on their way out: ours, or the SDK's."""
+
+    def force_flush(self, timeout_millis: int) -> bool: ...
+    def stop(self, timeout_seconds: float) -> bool: ...
+
+
+Missing = Callable[[], list[str]]
+"""Says what of an instrumentation is no longer on its engine."""
+
+
 class Tracing:
     """Tracing of one process: made by `start_tracing`, ended by `stop`."""
 
     def __init__(
         self,
-        provider: TracerProvider,
+        provider: trace.TracerProvider,
         *,
-        queue: SpanQueue | None,
+        is_official: bool,
+        queue: Queue | None,
         tap: Tap,
         keep: Keep,
         trusted: TrustedNetworks,
         error_type: ErrorType,
         before: "Tracing | _Off",
     ) -> None:
-        """before: what `span` and its like used until now, and use again after `stop`."""
+        """before: what `span` and its like used until now, and use again after `stop`.
+
+        is_official: whether server and statement spans come from the official instrumentations.
+        """
         self.provider = provider
+        self.is_official = is_official
         self.tap = tap
         self.keep = keep
         self.error_type = error_type
@@ -71,14 +94,27 @@ class Tracing:
 
     def asgi(self, app: ASGIApp) -> ASGIApp:
         """Return the app inside a server span per request; `scope["firedrill.record"]` must be there."""
-        return with_server_span(app, provider=self.provider, trusted=self._trusted)
+        options: dict[str, Any] = {
+            "provider": self.provider,
+            "trusted": self._trusted,
+            "keep": self.keep,
+        }
+        if not self.is_official:
+            return ServerSpans(app, **options)
+        from firedrill_kit.telemetry import contrib  # noqa: PLC0415 - 0.2 s that only the oracle needs
 
-    def instrument_engine(self, engine: Engine) -> StatementSpans | None:
+        return contrib.with_server_span(app, **options)
+
+    def instrument_engine(self, engine: Engine) -> Missing | None:
         """Have each statement of this (sync) engine leave one client span.
 
         Returns None when the instrumentation is not installed, which `check.verify` reports.
         """
-        return instrument(engine, self.provider)
+        if not self.is_official:
+            return statement_spans.instrument(engine, self.provider).missing
+        from firedrill_kit.telemetry import contrib  # noqa: PLC0415
+
+        return contrib.instrument_engine(engine, self.provider)  # type: ignore[arg-type]
 
     def flush(self, timeout_seconds: float = SHUTDOWN_SECONDS) -> bool:
         """Export what is queued, for at most this long; returns whether all of it went."""
@@ -122,8 +158,9 @@ def start_tracing(
     queue_capacity: Gauge,
     error_type: ErrorType = type_name,
     provider: TracerProvider | None = None,
-    clean: Callable[[ReadableSpan], ReadableSpan] = redact,
+    clean: Policy = redact,
     log: FilteringBoundLogger | None = None,
+    instrumentation: Instrumentation | None = None,
 ) -> Tracing:
     """Start tracing in this process; `span` and its like use what was started last.
 
@@ -131,46 +168,80 @@ def start_tracing(
     targets of the metrics call it. queue_spans: how many may wait. timeout_seconds: of one export,
     retries included. error_type: names an exception for `error.type`, from a closed set. provider: one
     that takes spans already and gets ours as well. clean: what leaves of a span. log: where losses are
-    reported.
+    told. instrumentation: as TELEMETRY_INSTRUMENTATION says when None.
     Raises ValueError for a network that is none.
     """
     global _current  # noqa: PLW0603 - a process has one tracing, as it has one stdout
-    provider = provider or TracerProvider(
-        sampler=ALWAYS_ON,
-        resource=Resource.create(
-            {
-                "service.name": service,
-                "service.version": version,
-                "service.instance.id": instance,
-                "deployment.environment.name": environment,
-            }
-        ),
-        span_limits=SpanLimits(
-            max_attribute_length=ATTRIBUTE_LENGTH_MAX,
-            max_span_attribute_length=ATTRIBUTE_LENGTH_MAX,
-        ),
-        # Its shutdown at exit waits 30 s for a dead collector; `stop` is ours.
-        shutdown_on_exit=False,
+    chosen = instrumentation or os.environ.get("TELEMETRY_INSTRUMENTATION") or "fast"
+    if chosen not in get_args(Instrumentation):
+        raise ValueError(
+            f"TELEMETRY_INSTRUMENTATION={chosen}: set one of {', '.join(get_args(Instrumentation))}"
+        )
+    resource = Resource.create(
+        {
+            "service.name": service,
+            "service.version": version,
+            "service.instance.id": instance,
+            "deployment.environment.name": environment,
+        }
+    )
+    limits = SpanLimits(
+        max_attribute_length=ATTRIBUTE_LENGTH_MAX,
+        max_span_attribute_length=ATTRIBUTE_LENGTH_MAX,
     )
     tap = Tap()
-    provider.add_span_processor(tap)
-    queue = None
-    if endpoint:
-        exporter = OTLPSpanExporter(
-            endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=timeout_seconds
+    to = f"{endpoint.rstrip('/')}/v1/traces"
+    ways: dict[str, Any] = {
+        "capacity": queue_spans,
+        "spans": spans,
+        "queued": queued,
+        "capacity_gauge": queue_capacity,
+        "log": log,
+    }
+    queue: Queue | None = None
+    is_official = chosen == "contrib" and provider is None
+    if is_official:
+        # Its shutdown at exit waits 30 s for a dead collector; `stop` is ours.
+        provider = TracerProvider(
+            sampler=ALWAYS_ON, resource=resource, span_limits=limits, shutdown_on_exit=False
         )
-        queue = SpanQueue(
-            exporter,
-            capacity=queue_spans,
-            spans=spans,
-            queued=queued,
-            capacity_gauge=queue_capacity,
-            clean=clean,
-            log=log,
+        provider.add_span_processor(tap)
+        if endpoint:
+            from firedrill_kit.telemetry import contrib  # noqa: PLC0415
+
+            exporter = contrib.CountedExporter(
+                OTLPSpanExporter(endpoint=to, timeout=timeout_seconds), clean=clean, spans=spans
+            )
+            batches = contrib.Batches(
+                exporter, capacity=queue_spans, capacity_gauge=queue_capacity
+            )
+            provider.add_span_processor(batches.processor)
+            queue = batches
+    elif provider is not None:
+        provider.add_span_processor(tap)
+        if endpoint:
+            joined: SpanQueue[ReadableSpan] = SpanQueue(
+                lambda batch: encode_spans(list(map(clean, batch))).SerializeToString(),
+                Exporter(endpoint=to, timeout=timeout_seconds),
+                **ways,
+            )
+            provider.add_span_processor(Joined(joined))
+            queue = joined
+    else:
+        recorded: SpanQueue[tuple[bytes, bytes]] | None = None
+        if endpoint:
+            around, _ = otlp.envelope(resource, InstrumentationScope(TRACER_NAME))
+            queue = recorded = SpanQueue(
+                partial(otlp.request, around),
+                Exporter(endpoint=to, timeout=timeout_seconds),
+                **ways,
+            )
+        provider = RecordingProvider(
+            resource=resource, limits=limits, encoder=Encoder(clean), queue=recorded, tap=tap
         )
-        provider.add_span_processor(queue)
     tracing = Tracing(
         provider,
+        is_official=is_official,
         queue=queue,
         tap=tap,
         keep=keep,

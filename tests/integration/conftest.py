@@ -12,7 +12,6 @@ from typing import TypeAlias
 import asyncpg
 import httpx
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan
 
 from firedrill_kit.telemetry.export import Tap
 from service.app import Service
@@ -82,13 +81,7 @@ async def service(migrated: Postgres, provider_url: str) -> AsyncIterator[Servic
 def spans_follow_the_conventions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Whatever a test makes a service do, its spans have the names and attributes of the conventions."""
     faults: list[str] = []
-    told = Tap.on_end
-
-    def watch(tap: Tap, span: ReadableSpan) -> None:
-        faults.extend(faults_of(span))
-        told(tap, span)
-
-    monkeypatch.setattr(Tap, "on_end", watch)
+    monkeypatch.setattr(Tap, "everywhere", [lambda span: faults.extend(faults_of(span))])
     yield
     assert faults == []
 

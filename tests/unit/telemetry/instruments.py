@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from firedrill_kit.telemetry import logs, traces
 from firedrill_kit.telemetry.callers import RecentCallers
-from firedrill_kit.telemetry.http import Edge, RequestRecord, SpanMarks
+from firedrill_kit.telemetry.http import Edge, RequestRecord
 from firedrill_kit.telemetry.keep import Keep
 from firedrill_kit.telemetry.traces import Tracing
 
@@ -167,7 +167,7 @@ def stack(seen: Telemetry, app: ASGIApp, *, route: str = "/things/{thing_id}") -
     """The middlewares in the order of production."""
     instruments = seen.instruments
     return Edge(
-        seen.tracing.asgi(SpanMarks(app, keep=seen.tracing.keep)),
+        seen.tracing.asgi(app),
         resolve=lambda _scope: Template(route),
         scheme="https",
         duration=instruments.duration,
@@ -175,6 +175,7 @@ def stack(seen: Telemetry, app: ASGIApp, *, route: str = "/things/{thing_id}") -
         client_requests=instruments.clients,
         callers=instruments.callers,
         disconnects=instruments.disconnects,
+        keep=seen.tracing.keep,
     )
 
 

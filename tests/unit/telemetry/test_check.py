@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import create_engine, event, text
 from starlette.types import Send
 
-from firedrill_kit.telemetry import statement_spans
+from firedrill_kit.telemetry import contrib
 from firedrill_kit.telemetry.check import verify, verify_statement
 from firedrill_kit.telemetry.http import RequestRecord
 from firedrill_kit.telemetry.loop import LoopMonitor
@@ -39,9 +39,10 @@ async def test_a_service_that_can_be_seen_has_no_problems() -> None:
 
 
 async def test_a_missing_instrumentation_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TELEMETRY_INSTRUMENTATION", "contrib")
     with telemetry() as seen:
         monkeypatch.setitem(
-            __import__("sys").modules, "opentelemetry.instrumentation.sqlalchemy.engine", None
+            __import__("sys").modules, "opentelemetry.instrumentation.sqlalchemy", None
         )
         app = stack(seen, application(fine))
         statements = seen.tracing.instrument_engine(create_engine("sqlite://"))
@@ -51,16 +52,24 @@ async def test_a_missing_instrumentation_is_named(monkeypatch: pytest.MonkeyPatc
         assert problems == ["opentelemetry-instrumentation-sqlalchemy is not installed"]
 
 
-async def test_listeners_that_were_removed_are_named() -> None:
+@pytest.mark.parametrize("way", ["fast", "contrib"])
+async def test_what_was_taken_off_the_engine_is_named(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TELEMETRY_INSTRUMENTATION", way)
     with telemetry() as seen:
         app = stack(seen, application(fine))
         engine = create_engine("sqlite://")
         statements = seen.tracing.instrument_engine(engine)
-        event.remove(engine, "handle_error", statement_spans._end_failed)
+        if way == "fast":
+            del engine.dialect.do_execute
+        else:
+            event.remove(engine, "handle_error", contrib._name_error)
 
         problems = await verify(seen.tracing, lambda: request(app), statements)
 
-        assert problems == ["no handle_error listener on the engine"]
+        missing = "do_execute hook" if way == "fast" else "handle_error listener"
+        assert problems == [f"no {missing} on the engine"]
 
 
 async def test_no_span_and_two_spans_are_problems() -> None:

@@ -7,6 +7,7 @@ from starlette.types import Receive, Scope, Send
 
 from firedrill_kit.telemetry import guard
 from firedrill_kit.telemetry.http import Edge, RequestRecord, current, mark_disconnected
+from firedrill_kit.telemetry.keep import Keep
 from tests.unit.telemetry.instruments import (
     Instruments,
     answer,
@@ -260,6 +261,7 @@ async def test_a_bug_of_the_telemetry_is_counted_and_the_request_answered(
         client_requests=instruments.clients,
         callers=instruments.callers,
         disconnects=instruments.disconnects,
+        keep=Keep(base_ratio=0),
     )
     monkeypatch.setattr(edge, "_finish", broken)
 

@@ -1,40 +1,41 @@
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceState
 
 from firedrill_kit.telemetry import traces
-from firedrill_kit.telemetry.export import SpanQueue
+from firedrill_kit.telemetry.export import Exporter, SpanQueue
 from firedrill_kit.telemetry.redaction import redact, without_literals
 from firedrill_kit.telemetry.traces import past_span, root_span, span
 from tests.unit.telemetry.instruments import Instruments, attributes_of, telemetry
 
 
-class Exporter(SpanExporter):
-    """An exporter whose collector can be away."""
+class Sender(Exporter):
+    """An sender whose collector can be away."""
 
-    def __init__(self, result: Callable[[], SpanExportResult]) -> None:
-        self.result = result
-        self.got: list[ReadableSpan] = []
+    def __init__(self, is_taken: Callable[[], bool]) -> None:
+        self.is_taken = is_taken
+        self.got: list[str] = []
         self.stopped = threading.Event()
 
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        result = self.result()
-        if result is SpanExportResult.SUCCESS:
-            self.got += spans
-        return result
+    def send(self, request: bytes) -> bool:
+        is_taken = self.is_taken()
+        if is_taken:
+            self.got += request.decode().split("\n")
+        return is_taken
 
     def shutdown(self) -> None:
         self.stopped.set()
 
 
-def queue_of(exporter: Exporter, instruments: Instruments, *, capacity: int = 1000) -> SpanQueue:
+def queue_of(
+    sender: Sender, instruments: Instruments, *, capacity: int = 1000
+) -> SpanQueue[str]:
     return SpanQueue(
-        exporter,
+        lambda batch: "\n".join(batch).encode(),
+        sender,
         capacity=capacity,
         spans=instruments.spans,
         queued=instruments.queued,
@@ -42,12 +43,9 @@ def queue_of(exporter: Exporter, instruments: Instruments, *, capacity: int = 10
     )
 
 
-def end_spans(queue: SpanQueue, count: int) -> None:
-    provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(queue)
-    tracer = provider.get_tracer("test")
+def end_spans(queue: SpanQueue[str], count: int) -> None:
     for number in range(count):
-        tracer.start_span(f"span {number}").end()
+        queue.put(f"span {number}")
 
 
 def account(instruments: Instruments) -> dict[str, float]:
@@ -57,13 +55,13 @@ def account(instruments: Instruments) -> dict[str, float]:
 
 
 def test_what_is_queued_leaves_in_order() -> None:
-    exporter, instruments = Exporter(lambda: SpanExportResult.SUCCESS), Instruments()
-    queue = queue_of(exporter, instruments)
+    sender, instruments = Sender(lambda: True), Instruments()
+    queue = queue_of(sender, instruments)
 
     end_spans(queue, 700)
 
     assert queue.stop(10)
-    assert [item.name for item in exporter.got] == [f"span {number}" for number in range(700)]
+    assert sender.got == [f"span {number}" for number in range(700)]
     assert account(instruments) == {
         "exported": 700,
         "failed": 0,
@@ -73,12 +71,12 @@ def test_what_is_queued_leaves_in_order() -> None:
 
 
 def test_a_collector_that_fails_is_counted() -> None:
-    def broken() -> SpanExportResult:
+    def broken() -> bool:
         raise OSError
 
-    for result in (lambda: SpanExportResult.FAILURE, broken):
+    for is_taken in (lambda: False, broken):
         instruments = Instruments()
-        queue = queue_of(Exporter(result), instruments)
+        queue = queue_of(Sender(is_taken), instruments)
 
         end_spans(queue, 300)
 
@@ -90,13 +88,13 @@ def test_a_full_queue_drops_the_newest_and_the_account_adds_up() -> None:
     held = threading.Event()
     entered = threading.Event()
 
-    def hang() -> SpanExportResult:
+    def hang() -> bool:
         entered.set()
         held.wait(10)
-        return SpanExportResult.SUCCESS
+        return True
 
-    exporter, instruments = Exporter(hang), Instruments()
-    queue = queue_of(exporter, instruments, capacity=300)
+    sender, instruments = Sender(hang), Instruments()
+    queue = queue_of(sender, instruments, capacity=300)
     end_spans(queue, 256)
     assert entered.wait(10)
     end_spans(queue, 100)
@@ -114,20 +112,20 @@ def test_stopping_with_a_dead_collector_is_bounded_and_counts_what_is_lost() -> 
     held = threading.Event()
     entered = threading.Event()
 
-    def hang() -> SpanExportResult:
+    def hang() -> bool:
         entered.set()
         held.wait(10)
-        return SpanExportResult.FAILURE
+        return False
 
-    exporter, instruments = Exporter(hang), Instruments()
-    queue = queue_of(exporter, instruments)
+    sender, instruments = Sender(hang), Instruments()
+    queue = queue_of(sender, instruments)
     end_spans(queue, 300)
     assert entered.wait(10)
 
     complete = queue.stop(0.05)
 
     assert not complete
-    assert exporter.stopped.is_set()
+    assert sender.stopped.is_set()
     assert account(instruments) == {
         "exported": 0,
         "failed": 44,

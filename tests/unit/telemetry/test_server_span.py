@@ -190,7 +190,7 @@ async def test_a_request_is_answered_when_the_tracing_middleware_fails(
     def broken(*arguments: object) -> tuple[str, dict[str, str]]:
         raise RuntimeError
 
-    monkeypatch.setattr(server_spans, "_span_details", broken)
+    monkeypatch.setattr(server_spans.ServerSpans, "_start", broken)
     with telemetry() as seen:
         sent = await request(stack(seen, application(fine)))
 

@@ -1,0 +1,30 @@
+"""What a request's span says of its end, written when the answer starts."""
+
+from opentelemetry import trace
+
+from firedrill_kit.telemetry.keep import Keep
+from firedrill_kit.telemetry.labels import error_type_of
+from firedrill_kit.telemetry.record import RequestRecord
+
+
+def mark(record: RequestRecord, status: int, keep: Keep) -> None:
+    """Decide whether the trace is kept, and copy the end of the request to its server span."""
+    record.keep = keep.request(record, status)
+    span = record.span
+    if span is None or not span.is_recording():
+        return
+    span.set_attribute("http.response.status_code", status)
+    span.set_attribute("firedrill.trace.keep", record.keep)
+    if record.code:
+        span.set_attribute("firedrill.failure.code", record.code)
+    if status >= 500:
+        span.set_attribute("error.type", record.code or error_type_of(status))
+        span.set_status(trace.Status(trace.StatusCode.ERROR, record.code or None))
+    for item in record.validation_errors:
+        span.add_event(
+            "firedrill.validation_failed",
+            {
+                "firedrill.validation.field": item["loc"],
+                "firedrill.validation.error_type": item["type"],
+            },
+        )

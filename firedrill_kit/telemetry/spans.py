@@ -1,0 +1,420 @@
+"""The OpenTelemetry API over a record of our own, which is bytes from the moment it ends.
+
+A span of the SDK takes 12 µs and its encoding 42 (measured); this one 4 and 4. It has no processors and no
+sampler: every span is recorded, and the collector keeps what `firedrill.trace.keep` says. Its bytes are what
+the garbage collector never looks at: live spans in the queue made its pauses 130 ms (measured).
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from random import Random
+from struct import Struct
+from time import time_ns
+from types import TracebackType
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace.span import TraceState
+from opentelemetry.util._decorator import _agnosticcontextmanager
+from opentelemetry.util.types import Attributes, AttributeValue
+
+from firedrill_kit.telemetry import otlp
+from firedrill_kit.telemetry.export import SpanQueue, Tap
+from firedrill_kit.telemetry.otlp import Encoder, Template
+
+ROOT_FLAGS = TraceFlags.SAMPLED | getattr(TraceFlags, "RANDOM_TRACE_ID", 0)
+
+_TIMES = Struct("<BQBQ").pack
+_START, _END = 7 << 3 | 1, 8 << 3 | 1
+_EVENT_TIME = Struct("<BQ").pack
+_LOCAL_PARENT, _REMOTE_PARENT = b"\x85\x01\x00\x01\x00\x00", b"\x85\x01\x00\x03\x00\x00"
+_NO_STATE = TraceState()
+_UNSET = Status(StatusCode.UNSET)
+# Seeded by the operating system once: an id is no secret.
+_random_bits = Random().getrandbits  # noqa: S311
+_log = logging.getLogger(__name__)
+
+
+class RecordedSpan(trace.Span):
+    """One span. template: attributes that it shares with others; its own win.
+
+    Ids are bytes, times nanoseconds since the epoch.
+    """
+
+    __slots__ = (
+        "_attributes",
+        "_context",
+        "_dropped",
+        "_events",
+        "_flags",
+        "_links",
+        "_name",
+        "_parent",
+        "_state",
+        "_status",
+        "_template",
+        "_tracer",
+        "end_time",
+        "kind",
+        "span_id",
+        "start_time",
+        "trace_id",
+    )
+
+    def __init__(
+        self,
+        tracer: "RecordingTracer",
+        name: str,
+        kind: SpanKind,
+        parent: trace.Span,
+        attributes: dict[str, Any],
+        template: Template,
+        start_time: int | None = None,
+    ) -> None:
+        """attributes: of scalars, and the span's own from now on."""
+        self._tracer = tracer
+        self._name = name
+        self.kind = kind
+        self._attributes = attributes
+        self._template = template
+        self._status = _UNSET
+        self._events: list[tuple[str, dict[str, Any], int]] | None = None
+        self._links: list[tuple[SpanContext, dict[str, Any]]] | None = None
+        self._context: SpanContext | None = None
+        self._dropped: dict[str, int] | None = None
+        self._parent: RecordedSpan | SpanContext | None
+        self._state = _NO_STATE
+        if type(parent) is RecordedSpan:
+            self._parent = parent
+            self.trace_id, self._flags = parent.trace_id, parent._flags  # noqa: SLF001
+            self._state = parent._state  # noqa: SLF001
+        elif (context := parent.get_span_context()).is_valid:
+            self._parent = context
+            self.trace_id = context.trace_id.to_bytes(16)
+            self._flags = TraceFlags.SAMPLED | (context.trace_flags & ~TraceFlags.SAMPLED)
+            self._state = context.trace_state
+        else:
+            self._parent = None
+            # An id of zeros is none; the SDK draws again as well.
+            self.trace_id, self._flags = (_random_bits(128) or 1).to_bytes(16), ROOT_FLAGS
+        self.span_id = (_random_bits(64) or 1).to_bytes(8)
+        self.end_time: int | None = None
+        self.start_time = time_ns() if start_time is None else start_time
+
+    def get_span_context(self) -> SpanContext:
+        context = self._context
+        if context is None:
+            context = self._context = SpanContext(
+                int.from_bytes(self.trace_id),
+                int.from_bytes(self.span_id),
+                is_remote=False,
+                trace_flags=TraceFlags(self._flags),
+                trace_state=self._state,
+            )
+        return context
+
+    def is_recording(self) -> bool:
+        return self.end_time is None
+
+    def set_attribute(self, key: str, value: AttributeValue) -> None:
+        if otlp.is_scalar(value) and key and type(key) is str and self._is_open():
+            own = self._attributes
+            own[key] = value
+            if len(own) > (most := self._tracer.limits.max_span_attributes or len(own)):
+                del own[next(iter(own))]
+                self._drop("attributes", len(own) + 1 - most)
+        else:
+            self.set_attributes({key: value})
+
+    def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
+        for key, value in attributes.items():
+            if otlp.is_scalar(value) and key and type(key) is str:
+                self.set_attribute(key, value)
+            elif self._is_open():
+                cleaned, dropped = otlp.bounded({key: value})
+                self._attributes |= cleaned
+                self._drop("attributes", dropped)
+
+    def add_event(
+        self, name: str, attributes: Attributes = None, timestamp: int | None = None
+    ) -> None:
+        if self._is_open():
+            limits = self._tracer.limits
+            kept, _ = otlp.bounded(attributes, limits.max_event_attributes)
+            self._events = self._events or []
+            self._events.append((name, kept, time_ns() if timestamp is None else timestamp))
+            self._cap(self._events, limits.max_events, "events")
+
+    def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
+        if context is None or not (context.is_valid or attributes or context.trace_state):
+            return
+        if self._is_open():
+            limits = self._tracer.limits
+            kept, _ = otlp.bounded(attributes, limits.max_link_attributes)
+            self._links = self._links or []
+            self._links.append((context, kept))
+            self._cap(self._links, limits.max_links, "links")
+
+    def update_name(self, name: str) -> None:
+        if self._is_open():
+            self._name = name
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        if isinstance(status, StatusCode):
+            status = Status(status, description)
+        # As the specification has it: OK is final, and nothing is unset again.
+        if self._is_open() and self._status.status_code is not StatusCode.OK and not status.is_unset:
+            self._status = status
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Attributes = None,
+        timestamp: int | None = None,
+        escaped: bool = False,  # noqa: FBT001, FBT002 - the API's
+    ) -> None:
+        """Record what leaves of an exception: its type. Texts and stacks hold values."""
+        kind = type(exception)
+        module = kind.__module__
+        name = kind.__qualname__ if module in {"", "builtins"} else f"{module}.{kind.__qualname__}"
+        self.add_event("exception", {"exception.type": name, **(attributes or {})}, timestamp)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace_back: TracebackType | None,
+    ) -> None:
+        if error is not None and self.is_recording():
+            self.record_exception(error)
+            self.set_status(StatusCode.ERROR)
+        super().__exit__(kind, error, trace_back)
+
+    def end(self, end_time: int | None = None) -> None:
+        if self._is_open():
+            self.end_time = time_ns() if end_time is None else end_time
+            self._tracer.ended(self)
+
+    def encoded(self, encoder: Encoder) -> bytes:
+        """Return the span as a message of OTLP."""
+        own, template = self._attributes, self._template
+        shared = template.encoded
+        most = self._tracer.limits.max_span_attributes
+        if (
+            not own.keys().isdisjoint(template.attributes)
+            or len(own) + len(template.attributes) > (most or 1 << 30)
+        ):
+            own, dropped = otlp.bounded({**template.attributes, **own}, most)
+            self._drop("attributes", dropped)
+            shared = b""
+        parent = self._parent
+        flags, parent_field = _LOCAL_PARENT, b""
+        if type(parent) is RecordedSpan:
+            parent_field = otlp.PARENT_ID + parent.span_id
+        elif parent is not None:
+            parent_field = otlp.PARENT_ID + parent.span_id.to_bytes(8)
+            flags = _REMOTE_PARENT if parent.is_remote else _LOCAL_PARENT
+        status = self._status
+        return b"".join(
+            (
+                otlp.TRACE_ID,
+                self.trace_id,
+                otlp.SPAN_ID,
+                self.span_id,
+                parent_field,
+                otlp.head(self._name, self.kind),
+                _TIMES(_START, self.start_time, _END, self.end_time),
+                shared,
+                encoder.attributes(own),
+                otlp.NO_STATUS if status is _UNSET else _status(status, encoder),
+                flags,
+                self._rest(encoder),
+            )
+        )
+
+    def readable(self) -> ReadableSpan:
+        """Return the span as the SDK would show it, for who watches."""
+        parent = self._parent
+        return ReadableSpan(
+            name=self._name,
+            context=self.get_span_context(),
+            parent=parent.get_span_context() if type(parent) is RecordedSpan else parent,  # type: ignore[arg-type]
+            resource=self._tracer.resource,
+            attributes=otlp.bounded({**self._template.attributes, **self._attributes})[0],
+            events=[Event(*one) for one in self._events or ()],
+            links=tuple(Link(*one) for one in self._links or ()),
+            kind=self.kind,
+            status=self._status,
+            start_time=self.start_time,
+            end_time=self.end_time,
+            instrumentation_scope=self._tracer.scope,
+        )
+
+    def _rest(self, encoder: Encoder) -> bytes:
+        """Return what few spans have: trace state, events, links, and what did not fit."""
+        if not (self._events or self._links or self._dropped or self._state):
+            return b""
+        parts = []
+        if self._state:
+            state = ",".join(f"{key}={value}" for key, value in self._state.items())
+            parts.append(otlp.TRACE_STATE + otlp.text(state))
+        for name, attributes, nanoseconds in self._events or ():
+            body = _EVENT_TIME(0x09, nanoseconds) + b"\x12" + otlp.text(name)
+            body += encoder.attributes(attributes, otlp.EVENT_ATTRIBUTE)
+            parts.append(otlp.EVENT + otlp.sized(body))
+        for context, attributes in self._links or ():
+            parts.append(otlp.LINK + otlp.sized(_link(context, attributes, encoder)))
+        for what, count in (self._dropped or {}).items():
+            parts.append(_DROPPED[what] + otlp.varint(count))
+        return b"".join(parts)
+
+    def _is_open(self) -> bool:
+        if self.end_time is None:
+            return True
+        _log.warning("span %s has ended already", self._name)
+        return False
+
+    def _drop(self, what: str, count: int) -> None:
+        if count:
+            self._dropped = self._dropped or {}
+            self._dropped[what] = self._dropped.get(what, 0) + count
+
+    def _cap(self, items: list[Any], most: int | None, what: str) -> None:
+        if most is not None and len(items) > most:
+            del items[0]
+            self._drop(what, 1)
+
+
+_DROPPED = {"attributes": b"\x50", "events": b"\x60", "links": b"\x70"}
+
+
+def _status(status: Status, encoder: Encoder) -> bytes:
+    description = encoder.policy.description(status.description)
+    message = b"\x12" + otlp.text(description) if description else b""
+    return b"\x7a" + otlp.sized(message + b"\x18" + otlp.varint(status.status_code.value))
+
+
+def _link(context: SpanContext, attributes: dict[str, Any], encoder: Encoder) -> bytes:
+    ids = otlp.TRACE_ID + context.trace_id.to_bytes(16) + otlp.SPAN_ID + context.span_id.to_bytes(8)
+    flags = b"\x35\x00\x03\x00\x00" if context.is_remote else b"\x35\x00\x01\x00\x00"
+    if encoder.policy.bare_links:
+        return ids + flags
+    return ids + encoder.attributes(attributes, otlp.LINK_ATTRIBUTE) + flags
+
+
+class RecordingTracer(trace.Tracer):
+    """Starts spans of one instrumentation scope."""
+
+    def __init__(self, provider: "RecordingProvider", scope: InstrumentationScope) -> None:
+        self.scope = scope
+        self.resource, self.limits = provider.resource, provider.limits
+        self.nothing = Template({}, provider.encoder)
+        self.template = provider.template
+        self._encoder, self._queue, self._tap = provider.encoder, provider.queue, provider.tap
+        _, self._envelope = otlp.envelope(self.resource, scope)
+
+    def start_span(
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        start_time: int | None = None,
+        record_exception: bool = True,  # noqa: FBT001, FBT002 - the API's
+        set_status_on_exception: bool = True,  # noqa: FBT001, FBT002
+        *,
+        template: Template | None = None,
+    ) -> RecordedSpan:
+        parent = trace.get_current_span(context)
+        span = RecordedSpan(self, name, kind, parent, {}, template or self.nothing, start_time)
+        if attributes:
+            span.set_attributes(attributes)
+        for link in links or ():
+            span.add_link(link.context, link.attributes)
+        return span
+
+    @_agnosticcontextmanager
+    def start_as_current_span(
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        start_time: int | None = None,
+        record_exception: bool = True,  # noqa: FBT001, FBT002 - the API's
+        set_status_on_exception: bool = True,  # noqa: FBT001, FBT002
+        end_on_exit: bool = True,  # noqa: FBT001, FBT002
+    ) -> Iterator[trace.Span]:
+        span = self.start_span(name, context, kind, attributes, links, start_time)
+        with trace.use_span(
+            span,
+            end_on_exit=end_on_exit,
+            record_exception=record_exception,
+            set_status_on_exception=set_status_on_exception,
+        ) as active:
+            yield active
+
+    def ended(self, span: RecordedSpan) -> None:
+        """Hand the span on: to the queue as bytes, to who watches as the SDK would."""
+        if self._queue is not None:
+            self._queue.put((self._envelope, span.encoded(self._encoder)))
+        if self._tap.is_watched():
+            self._tap.on_end(span.readable())
+
+
+class RecordingProvider(trace.TracerProvider):
+    """Tracers of one process.
+
+    queue: takes (scope, span) as `otlp.request` does; None, spans go nowhere.
+    """
+
+    def __init__(
+        self,
+        *,
+        resource: Resource,
+        limits: SpanLimits,
+        encoder: Encoder,
+        queue: SpanQueue[tuple[bytes, bytes]] | None,
+        tap: Tap,
+    ) -> None:
+        self.resource, self.limits, self.encoder = resource, limits, encoder
+        self.queue, self.tap = queue, tap
+        self._tracer = lru_cache(maxsize=256)(self._tracer_of)
+
+    def template(self, attributes: Mapping[str, AttributeValue]) -> Template:
+        """Return attributes that many spans will share."""
+        return Template(attributes, self.encoder)
+
+    def get_tracer(
+        self,
+        instrumenting_module_name: str,
+        instrumenting_library_version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Attributes = None,
+    ) -> RecordingTracer:
+        more = tuple((attributes or {}).items())
+        return self._tracer(
+            instrumenting_module_name, instrumenting_library_version, schema_url, more
+        )
+
+    def _tracer_of(
+        self,
+        name: str,
+        version: str | None,
+        schema_url: str | None,
+        attributes: tuple[tuple[str, AttributeValue], ...],
+    ) -> RecordingTracer:
+        return RecordingTracer(
+            self, InstrumentationScope(name, version, schema_url, dict(attributes))
+        )
+
+    def force_flush(self, timeout_millis: int = 2000) -> bool:
+        return self.queue is None or self.queue.force_flush(timeout_millis)
