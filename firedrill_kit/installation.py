@@ -40,7 +40,6 @@ from firedrill_kit.telemetry.keep import Keep
 from firedrill_kit.telemetry.labels import UNMATCHED
 from firedrill_kit.telemetry.loop import LoopMonitor
 from firedrill_kit.telemetry.redaction import mask
-from firedrill_kit.telemetry.server_spans import name_trace
 from firedrill_kit.telemetry.traces import Tracing, start_tracing
 from firedrill_kit.validation import SeenErrors
 
@@ -164,7 +163,7 @@ class Instrumentation:
 
     def edge(self, app: ASGIApp, tracing: Tracing) -> Edge:
         return Edge(
-            _Traced(app, tracing),
+            tracing.asgi(app, joins_running=True),
             resolve=self._resolve,
             scheme=None,
             duration=metrics.HTTP_REQUEST_SECONDS,
@@ -299,25 +298,6 @@ class _Outside:
             assert tracing is not None  # noqa: S101 - as `begin` leaves it
             self._edge = self._instrumentation.edge(self._app, tracing)
         return self._edge or self._app
-
-
-class _Traced:
-    """A server span around the application, unless another tracing has begun one already."""
-
-    def __init__(self, app: ASGIApp, tracing: Tracing) -> None:
-        self._app = app
-        self._traced = tracing.asgi(app)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        running = trace.get_current_span()
-        if not running.get_span_context().is_valid:
-            await self._traced(scope, receive, send)
-            return
-        record = scope.get("firedrill.record")
-        if record is not None:
-            record.span = running
-            name_trace(record, running)
-        await self._app(scope, receive, send)
 
 
 def _report(where: str, error: Exception) -> None:

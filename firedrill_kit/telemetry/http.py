@@ -173,9 +173,12 @@ class Edge:
     @staticmethod
     def _end_span(record: RequestRecord) -> None:
         record.ends_span = False
-        with _TRACES_GUARD:
+        try:
             if record.span is not None:
                 record.span.end()
+        except Exception:  # noqa: BLE001 - as above
+            with _TRACES_GUARD:
+                raise
 
     def _begin(self, scope: Scope) -> RequestRecord:
         record = RequestRecord(
@@ -185,11 +188,16 @@ class Edge:
             request_id=uuid7(),
         )
         scope["firedrill.record"] = record
-        with _GUARD:
+        try:
             route = self._resolve(scope)
             scope["firedrill.route"] = route
             record.route = route.template
-            _read_headers(record, scope["headers"])
+            for name, value in scope["headers"]:
+                if name in _READ:  # most are not
+                    _READ[name](record, value)
+        except Exception:  # noqa: BLE001 - as above
+            with _GUARD:
+                raise
         return record
 
     def _active_of(self, record: RequestRecord, scheme: str) -> Gauge:
@@ -234,12 +242,6 @@ class Edge:
         )
         self._shed_since_sample = 0
         self._shed_sampled_at = now
-
-
-def _read_headers(record: RequestRecord, headers: list[tuple[bytes, bytes]]) -> None:
-    for name, value in headers:
-        if name in _READ:  # most are not: one look-up for each
-            _READ[name](record, value)
 
 
 def _read_client_version(record: RequestRecord, value: bytes) -> None:

@@ -13,13 +13,16 @@ def mark(record: RequestRecord, status: int, keep: Keep) -> None:
     span = record.span
     if span is None or not span.is_recording():
         return
-    span.set_attribute("http.response.status_code", status)
-    span.set_attribute("firedrill.trace.keep", record.keep)
+    attributes: dict[str, str | int] = {
+        "http.response.status_code": status,
+        "firedrill.trace.keep": record.keep,
+    }
     if record.code:
-        span.set_attribute("firedrill.failure.code", record.code)
+        attributes["firedrill.failure.code"] = record.code
     if status >= 500:
-        span.set_attribute("error.type", record.code or error_type_of(status))
+        attributes["error.type"] = record.code or error_type_of(status)
         span.set_status(trace.Status(trace.StatusCode.ERROR, record.code or None))
+    span.set_attributes(attributes)
     for item in record.validation_errors:
         span.add_event(
             "firedrill.validation_failed",

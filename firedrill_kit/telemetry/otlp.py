@@ -29,7 +29,8 @@ ATTRIBUTE, EVENT, LINK = b"\x4a", b"\x5a", b"\x6a"  # fields of Span, length-del
 EVENT_ATTRIBUTE, LINK_ATTRIBUTE = b"\x1a", b"\x22"
 TRACE_ID, SPAN_ID, PARENT_ID, TRACE_STATE = b"\x0a\x10", b"\x12\x08", b"\x22\x08", b"\x1a"
 NO_STATUS = b"\x7a\x00"
-_SCALARS = frozenset({str, bool, int, float})
+_UNKNOWN = (b"", None)
+_TRUE, _FALSE = b"\x10\x01", b"\x10\x00"
 _DOUBLE = Struct("<cd").pack
 _MASK = (1 << 64) - 1
 
@@ -64,15 +65,6 @@ def text(value: str) -> bytes:
         return sized(value.encode("utf-8", "replace"))
 
 
-@lru_cache(maxsize=1024)
-def head(name: str, kind: SpanKind) -> bytes:
-    return b"\x2a" + text(name) + b"\x30" + varint(kind.value + 1)
-
-
-def is_scalar(value: object) -> bool:
-    return type(value) in _SCALARS
-
-
 def bounded(
     attributes: Mapping[str, Any] | None, most: int | None = None
 ) -> tuple[dict[str, Any], int]:
@@ -96,9 +88,8 @@ class Encoder:
         out = []
         known = self._keys
         for key, value in attributes.items():
-            try:
-                found = known[key]
-            except KeyError:
+            found = known.get(key, _UNKNOWN)
+            if found is _UNKNOWN:
                 found = self._learn(key)
             if found is None:
                 continue
@@ -107,19 +98,20 @@ class Encoder:
                 value = clean(value)  # noqa: PLW2901 - what leaves in its place
             kind = type(value)
             if kind is str:
-                if len(value) > ATTRIBUTE_LENGTH_MAX:
-                    value = value[:ATTRIBUTE_LENGTH_MAX]  # noqa: PLW2901
-                any_value = b"\x0a" + text(value)
+                any_value = b"\x0a" + text(value[:ATTRIBUTE_LENGTH_MAX])
             elif kind is bool:
-                any_value = b"\x10\x01" if value else b"\x10\x00"
+                any_value = _TRUE if value else _FALSE
             elif kind is int and -(1 << 63) <= value < 1 << 63:
                 any_value = b"\x18" + varint(value)
             elif kind is float:
                 any_value = _DOUBLE(b"\x21", value)
             else:
                 any_value = _unusual(value)
-            pair = encoded_key + sized(any_value)
-            out += (tag, sized(pair))
+            size, all_size = len(any_value), len(encoded_key) + len(any_value) + 1
+            if all_size < 128:  # one join in place of four additions: 0.2 µs an attribute
+                out += (tag, _SHORT[all_size], encoded_key, _SHORT[size], any_value)
+            else:
+                out += (tag, sized(encoded_key + sized(any_value)))
         return b"".join(out)
 
     def _learn(self, key: str) -> tuple[bytes, Any] | None:
@@ -131,13 +123,24 @@ class Encoder:
 
 
 class Template:
-    """Attributes that many spans share, encoded once."""
+    """Name, kind and attributes that many spans share, encoded once."""
 
-    __slots__ = ("attributes", "encoded")
+    __slots__ = ("attributes", "encoded", "head", "kind", "name")
 
-    def __init__(self, attributes: Mapping[str, AttributeValue], encoder: Encoder) -> None:
-        self.attributes = attributes
+    def __init__(
+        self,
+        name: str,
+        kind: SpanKind,
+        attributes: Mapping[str, AttributeValue],
+        encoder: Encoder,
+    ) -> None:
+        self.name, self.kind, self.attributes = name, kind, attributes
+        self.head = head(name, kind)
         self.encoded = encoder.attributes(attributes)
+
+
+def head(name: str, kind: SpanKind) -> bytes:
+    return b"\x2a" + text(name) + b"\x30" + varint(kind.value + 1)
 
 
 def _unusual(value: object) -> bytes:

@@ -6,7 +6,7 @@ ContextVar, so tasks and greenlets of the request see the same object.
 
 import time
 from contextvars import ContextVar, Token
-from dataclasses import dataclass, field
+from typing import Any
 
 from opentelemetry.trace import Span
 
@@ -16,13 +16,15 @@ KEEP_POOL_WAIT_SECONDS = 0.05
 FieldValue = str | int | float | bool | None
 
 
-@dataclass(slots=True)
 class RequestRecord:
-    """One request. Times are seconds; `started` is `time.perf_counter()`."""
+    """One request. Times are seconds; `started` is `time.perf_counter()`.
+
+    What is as in most requests stays in the class: storing 35 fields took 2 µs, these 6 take 0.5.
+    """
 
     method: str
     route: str
-    started: float = field(default_factory=time.perf_counter)
+    started: float
     request_id: str = ""
     client_request_id: str = ""
     user_agent: bytes = b""
@@ -61,10 +63,22 @@ class RequestRecord:
     """Whether admission refused it."""
     disconnected: bool = False
     """Whether the caller left before the answer was complete."""
-    validation_errors: list[dict[str, str]] = field(default_factory=list)
+    validation_errors: list[dict[str, str]]
     """Of a 422: `loc`, as the contract calls it, and `type` of each error; never a value."""
-    fields: dict[str, FieldValue] = field(default_factory=dict)
+    fields: dict[str, FieldValue]
     """More fields for the canonical line, from a fixed vocabulary."""
+
+    def __init__(
+        self, method: str, route: str, started: float | None = None, **more: Any
+    ) -> None:
+        """more: of the fields below."""
+        self.method = method
+        self.route = route
+        self.started = time.perf_counter() if started is None else started
+        self.validation_errors = []
+        self.fields = {}
+        for name, value in more.items():
+            setattr(self, name, value)
 
     def seconds(self, now: float) -> float:
         """How long it has been with us at this time of `time.perf_counter()`."""

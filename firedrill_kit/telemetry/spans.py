@@ -7,7 +7,7 @@ the garbage collector never looks at: live spans in the queue made its pauses 13
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from random import Random
 from struct import Struct
 from time import time_ns
@@ -38,74 +38,59 @@ _NO_STATE = TraceState()
 _UNSET = Status(StatusCode.UNSET)
 # Seeded by the operating system once: an id is no secret.
 _random_bits = Random().getrandbits  # noqa: S311
+SCALARS = frozenset({str, bool, int, float})
 _log = logging.getLogger(__name__)
 
 
 class RecordedSpan(trace.Span):
-    """One span. template: attributes that it shares with others; its own win.
+    """One span. template: what it shares with others; its own attributes win.
 
-    Ids are bytes, times nanoseconds since the epoch.
+    Ids are bytes, times nanoseconds since the epoch. What most spans have none of stays in the class.
     """
 
-    __slots__ = (
-        "_attributes",
-        "_context",
-        "_dropped",
-        "_events",
-        "_flags",
-        "_links",
-        "_name",
-        "_parent",
-        "_state",
-        "_status",
-        "_template",
-        "_tracer",
-        "end_time",
-        "kind",
-        "span_id",
-        "start_time",
-        "trace_id",
-    )
+    end_time: int | None = None
+    _status = _UNSET
+    _state = _NO_STATE
+    _parent: "RecordedSpan | SpanContext | None" = None
+    _renamed: str | None = None
+    _context: SpanContext | None = None
+    _events: list[tuple[str, dict[str, Any], int]] | None = None
+    _links: list[tuple[SpanContext, dict[str, Any]]] | None = None
+    _dropped: dict[str, int] | None = None
 
     def __init__(
         self,
         tracer: "RecordingTracer",
-        name: str,
-        kind: SpanKind,
+        template: Template,
         parent: trace.Span,
         attributes: dict[str, Any],
-        template: Template,
         start_time: int | None = None,
     ) -> None:
         """attributes: of scalars, and the span's own from now on."""
         self._tracer = tracer
-        self._name = name
-        self.kind = kind
-        self._attributes = attributes
         self._template = template
-        self._status = _UNSET
-        self._events: list[tuple[str, dict[str, Any], int]] | None = None
-        self._links: list[tuple[SpanContext, dict[str, Any]]] | None = None
-        self._context: SpanContext | None = None
-        self._dropped: dict[str, int] | None = None
-        self._parent: RecordedSpan | SpanContext | None
-        self._state = _NO_STATE
-        if type(parent) is RecordedSpan:
-            self._parent = parent
-            self.trace_id, self._flags = parent.trace_id, parent._flags  # noqa: SLF001
-            self._state = parent._state  # noqa: SLF001
-        elif (context := parent.get_span_context()).is_valid:
-            self._parent = context
-            self.trace_id = context.trace_id.to_bytes(16)
-            self._flags = TraceFlags.SAMPLED | (context.trace_flags & ~TraceFlags.SAMPLED)
-            self._state = context.trace_state
-        else:
-            self._parent = None
+        self._attributes = attributes
+        if parent is trace.INVALID_SPAN:
             # An id of zeros is none; the SDK draws again as well.
             self.trace_id, self._flags = (_random_bits(128) or 1).to_bytes(16), ROOT_FLAGS
+        elif type(parent) is RecordedSpan:
+            self._parent = parent
+            self.trace_id, self._flags = parent.trace_id, parent._flags  # noqa: SLF001
+            if parent._state:  # noqa: SLF001
+                self._state = parent._state  # noqa: SLF001
+        else:
+            self._continue(parent.get_span_context())
         self.span_id = (_random_bits(64) or 1).to_bytes(8)
-        self.end_time: int | None = None
         self.start_time = time_ns() if start_time is None else start_time
+
+    def _continue(self, context: SpanContext) -> None:
+        if not context.is_valid:
+            self.trace_id, self._flags = (_random_bits(128) or 1).to_bytes(16), ROOT_FLAGS
+            return
+        self._parent = context
+        self.trace_id = context.trace_id.to_bytes(16)
+        self._flags = TraceFlags.SAMPLED | context.trace_flags
+        self._state = context.trace_state
 
     def get_span_context(self) -> SpanContext:
         context = self._context
@@ -119,27 +104,32 @@ class RecordedSpan(trace.Span):
             )
         return context
 
+    @property
+    def name(self) -> str:
+        return self._template.name if self._renamed is None else self._renamed
+
     def is_recording(self) -> bool:
         return self.end_time is None
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
-        if otlp.is_scalar(value) and key and type(key) is str and self._is_open():
-            own = self._attributes
-            own[key] = value
-            if len(own) > (most := self._tracer.limits.max_span_attributes or len(own)):
-                del own[next(iter(own))]
-                self._drop("attributes", len(own) + 1 - most)
-        else:
-            self.set_attributes({key: value})
+        self.set_attributes({key: value})
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
+        if self.end_time is not None:
+            self._is_open()
+            return
+        own = self._attributes
         for key, value in attributes.items():
-            if otlp.is_scalar(value) and key and type(key) is str:
-                self.set_attribute(key, value)
-            elif self._is_open():
+            if type(value) in SCALARS and type(key) is str and key:
+                own[key] = value
+            else:
                 cleaned, dropped = otlp.bounded({key: value})
-                self._attributes |= cleaned
+                own |= cleaned
                 self._drop("attributes", dropped)
+        most = self._tracer.limits.max_span_attributes
+        while most is not None and len(own) > most:
+            del own[next(iter(own))]
+            self._drop("attributes", 1)
 
     def add_event(
         self, name: str, attributes: Attributes = None, timestamp: int | None = None
@@ -163,7 +153,7 @@ class RecordedSpan(trace.Span):
 
     def update_name(self, name: str) -> None:
         if self._is_open():
-            self._name = name
+            self._renamed = name
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         if isinstance(status, StatusCode):
@@ -197,18 +187,18 @@ class RecordedSpan(trace.Span):
         super().__exit__(kind, error, trace_back)
 
     def end(self, end_time: int | None = None) -> None:
-        if self._is_open():
+        if self.end_time is None:
             self.end_time = time_ns() if end_time is None else end_time
             self._tracer.ended(self)
 
     def encoded(self, encoder: Encoder) -> bytes:
         """Return the span as a message of OTLP."""
-        own, template = self._attributes, self._template
+        own, template, renamed = self._attributes, self._template, self._renamed
         shared = template.encoded
         most = self._tracer.limits.max_span_attributes
-        if (
+        if shared and (
             not own.keys().isdisjoint(template.attributes)
-            or len(own) + len(template.attributes) > (most or 1 << 30)
+            or (most is not None and len(own) + len(template.attributes) > most)
         ):
             own, dropped = otlp.bounded({**template.attributes, **own}, most)
             self._drop("attributes", dropped)
@@ -228,13 +218,15 @@ class RecordedSpan(trace.Span):
                 otlp.SPAN_ID,
                 self.span_id,
                 parent_field,
-                otlp.head(self._name, self.kind),
+                template.head if renamed is None else otlp.head(renamed, template.kind),
                 _TIMES(_START, self.start_time, _END, self.end_time),
                 shared,
                 encoder.attributes(own),
                 otlp.NO_STATUS if status is _UNSET else _status(status, encoder),
                 flags,
-                self._rest(encoder),
+                self._rest(encoder)
+                if self._events or self._links or self._dropped or self._state
+                else b"",
             )
         )
 
@@ -242,14 +234,14 @@ class RecordedSpan(trace.Span):
         """Return the span as the SDK would show it, for who watches."""
         parent = self._parent
         return ReadableSpan(
-            name=self._name,
+            name=self.name,
             context=self.get_span_context(),
             parent=parent.get_span_context() if type(parent) is RecordedSpan else parent,  # type: ignore[arg-type]
             resource=self._tracer.resource,
             attributes=otlp.bounded({**self._template.attributes, **self._attributes})[0],
             events=[Event(*one) for one in self._events or ()],
             links=tuple(Link(*one) for one in self._links or ()),
-            kind=self.kind,
+            kind=self._template.kind,
             status=self._status,
             start_time=self.start_time,
             end_time=self.end_time,
@@ -258,8 +250,6 @@ class RecordedSpan(trace.Span):
 
     def _rest(self, encoder: Encoder) -> bytes:
         """Return what few spans have: trace state, events, links, and what did not fit."""
-        if not (self._events or self._links or self._dropped or self._state):
-            return b""
         parts = []
         if self._state:
             state = ",".join(f"{key}={value}" for key, value in self._state.items())
@@ -277,7 +267,7 @@ class RecordedSpan(trace.Span):
     def _is_open(self) -> bool:
         if self.end_time is None:
             return True
-        _log.warning("span %s has ended already", self._name)
+        _log.warning("span %s has ended already", self.name)
         return False
 
     def _drop(self, what: str, count: int) -> None:
@@ -314,8 +304,8 @@ class RecordingTracer(trace.Tracer):
     def __init__(self, provider: "RecordingProvider", scope: InstrumentationScope) -> None:
         self.scope = scope
         self.resource, self.limits = provider.resource, provider.limits
-        self.nothing = Template({}, provider.encoder)
         self.template = provider.template
+        self._plain = lru_cache(maxsize=512)(partial(provider.template, attributes={}))
         self._encoder, self._queue, self._tap = provider.encoder, provider.queue, provider.tap
         _, self._envelope = otlp.envelope(self.resource, scope)
 
@@ -329,11 +319,9 @@ class RecordingTracer(trace.Tracer):
         start_time: int | None = None,
         record_exception: bool = True,  # noqa: FBT001, FBT002 - the API's
         set_status_on_exception: bool = True,  # noqa: FBT001, FBT002
-        *,
-        template: Template | None = None,
     ) -> RecordedSpan:
-        parent = trace.get_current_span(context)
-        span = RecordedSpan(self, name, kind, parent, {}, template or self.nothing, start_time)
+        template = self._plain(name, kind)
+        span = RecordedSpan(self, template, trace.get_current_span(context), {}, start_time)
         if attributes:
             span.set_attributes(attributes)
         for link in links or ():
@@ -389,9 +377,11 @@ class RecordingProvider(trace.TracerProvider):
         self.queue, self.tap = queue, tap
         self._tracer = lru_cache(maxsize=256)(self._tracer_of)
 
-    def template(self, attributes: Mapping[str, AttributeValue]) -> Template:
-        """Return attributes that many spans will share."""
-        return Template(attributes, self.encoder)
+    def template(
+        self, name: str, kind: SpanKind, attributes: Mapping[str, AttributeValue]
+    ) -> Template:
+        """Return what many spans will share."""
+        return Template(name, kind, attributes, self.encoder)
 
     def get_tracer(
         self,

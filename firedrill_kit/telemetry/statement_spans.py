@@ -101,8 +101,7 @@ class StatementHook:
         name, attributes, template = self._template(statement)
         span: trace.Span
         if template is not None:
-            parent = trace.get_current_span()
-            span = RecordedSpan(tracer, name, SpanKind.CLIENT, parent, {}, template, began)
+            span = RecordedSpan(tracer, template, trace.get_current_span(), {}, began)
         else:
             span = tracer.start_span(
                 name, kind=SpanKind.CLIENT, attributes=attributes, start_time=began
@@ -116,10 +115,11 @@ class StatementHook:
         self, statement: str
     ) -> tuple[str, Mapping[str, AttributeValue], Template | None]:
         """Return name and attributes, which are the same whenever this is executed on the engine."""
+        name = summary_of(statement).text
         attributes = {**self._constant, "db.query.text": statement, **summary_attributes(statement)}
-        is_ours = isinstance(self.tracer, RecordingTracer)
-        template = self.tracer.template(attributes) if is_ours else None  # type: ignore[union-attr]
-        return summary_of(statement).text, attributes, template
+        if isinstance(self.tracer, RecordingTracer):
+            return name, attributes, self.tracer.template(name, SpanKind.CLIENT, attributes)
+        return name, attributes, None
 
 
 def hook_of(engine: Engine) -> StatementHook:

@@ -92,15 +92,18 @@ class Tracing:
         self._before = before
         self._trusted = trusted
 
-    def asgi(self, app: ASGIApp) -> ASGIApp:
-        """Return the app inside a server span per request; `scope["firedrill.record"]` must be there."""
+    def asgi(self, app: ASGIApp, *, joins_running: bool = False) -> ASGIApp:
+        """Return the app inside a server span per request; `scope["firedrill.record"]` must be there.
+
+        joins_running: whether a span that runs already is taken for it.
+        """
         options: dict[str, Any] = {
             "provider": self.provider,
             "trusted": self._trusted,
             "keep": self.keep,
         }
         if not self.is_official:
-            return ServerSpans(app, **options)
+            return ServerSpans(app, joins_running=joins_running, **options)
         from firedrill_kit.telemetry import contrib  # noqa: PLC0415 - 0.2 s that only the oracle needs
 
         return contrib.with_server_span(app, **options)

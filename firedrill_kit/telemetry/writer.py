@@ -119,6 +119,11 @@ class LineWriter:
     def _write_batch(self, batch: list[tuple[str, bytes]]) -> None:
         data = b"".join(line for _, line in batch)
         written = self._write_fully(data)
+        if written >= len(data):
+            # Counted by level: a counter for each line took 2 µs of it.
+            for level, count in Tally(level for level, _ in batch).items():
+                self._records.labels(level, "written").inc(count)
+            return
         end = 0
         for level, line in batch:
             end += len(line)
