@@ -9,7 +9,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry
 
-from firedrill_kit.telemetry.exposition import exposition
+from firedrill_kit.telemetry.exposition import compressed, exposition
 
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
 
@@ -59,7 +59,13 @@ def serve(
             start_response("404 Not Found", [("Content-Length", "0")])
             return []
         body, content_type = exposition(registry, environ.get("HTTP_ACCEPT", ""))
-        headers = [("Content-Type", content_type), ("Content-Length", str(len(body)))]
+        body, more = compressed(body, environ.get("HTTP_ACCEPT_ENCODING", ""))
+        headers = [
+            ("Content-Type", content_type),
+            ("Content-Length", str(len(body))),
+            ("Vary", "Accept, Accept-Encoding"),
+            *more.items(),
+        ]
         start_response("200 OK", headers)
         return [body]
 

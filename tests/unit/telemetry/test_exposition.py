@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter
 
-from firedrill_kit.telemetry.exposition import exposition
+from firedrill_kit.telemetry.exposition import compressed, exposition
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -60,3 +60,14 @@ def test_no_header_keeps_a_scraper_out(pieces: list[str]) -> None:
     body, _ = exposition(registry(), "".join(pieces))
 
     assert b"things_total 1.0" in body
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_zipped"),
+    [("gzip", True), ("br, gzip;q=0.5", True), ("gzip;q=0", False), ("identity", False), ("", False)],
+)
+def test_it_is_compressed_for_a_scraper_that_asks(asked: str, is_zipped: bool) -> None:  # noqa: FBT001
+    body, headers = compressed(b"up 1.0\n" * 100, asked)
+
+    assert headers == ({"Content-Encoding": "gzip"} if is_zipped else {})
+    assert (gzip.decompress(body) if is_zipped else body) == b"up 1.0\n" * 100
