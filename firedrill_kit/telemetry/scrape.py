@@ -7,6 +7,7 @@ kept as a template; a scrape fills in the values. What is no plain instrument of
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -24,10 +25,15 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar, Sample
 from prometheus_client.utils import floatToGoString
+from prometheus_client.values import MutexValue, get_value_class
 
+_IN_FILES = get_value_class() is not MutexValue
+"""Whether several processes share their values."""
 _EOF = "# EOF\n"
 _PLAIN = frozenset({Counter, Gauge, Histogram, Summary})
 
+_Reading = tuple[list[float], list[Exemplar | None]]
+"""Values in the order of the lines, and the exemplars of the first of them."""
 Official = Callable[[Any], bytes]
 _format = lru_cache(maxsize=1 << 16)(floatToGoString)
 
@@ -41,7 +47,8 @@ class Renderer:
         self._families: WeakKeyDictionary[Any, _Family] = WeakKeyDictionary()
 
     def __call__(self, registry: CollectorRegistry) -> bytes:
-        if metrics._use_created or registry.get_target_info():  # noqa: SLF001 - series of other shapes
+        # Series of other shapes, or values in files.
+        if metrics._use_created or registry.get_target_info() or _IN_FILES:  # noqa: SLF001
             return self._official(registry)
         with registry._lock:  # noqa: SLF001 - `collect` makes the samples
             collectors = list(registry._collector_to_names)  # noqa: SLF001
@@ -78,29 +85,41 @@ class _Family:
     def __init__(self, instrument: Any, text: Callable[[Iterable[Metric]], str]) -> None:
         self._instrument = instrument
         self._text = text
-        self._head = text(instrument.describe())
-        self._values = _VALUES[type(instrument)]
+        (self._family,) = instrument.describe()
+        self._head = text([self._family])
+        self._read = _READ[type(instrument)]
         self._templates: dict[tuple[str, ...], str] = {}
-        self._exemplars: dict[tuple[tuple[str, ...], int], tuple[Exemplar, str]] = {}
+        self._rendered: dict[tuple[str, ...], tuple[_Reading, str]] = {}
 
     def render(self, parts: list[str], *, with_exemplars: bool) -> None:
         parts.append(self._head)
         children = self._children()
         if len(self._templates) > len(children):  # some were removed
-            self._templates = {key: self._templates[key] for key in children if key in self._templates}
-            self._exemplars = {}
+            self._templates, self._rendered = {}, {}
         for labels, child in children.items():
-            template = self._templates.get(labels)
-            if template is None:
-                template = self._templates[labels] = self._template_of(labels, child)
-            values, holders = self._values(child)
-            texts = [_format(value) if value else repr(float(value)) for value in values]
-            if with_exemplars:
-                for place, holder in enumerate(holders):
-                    exemplar = holder.get_exemplar()
-                    if exemplar is not None:
-                        texts[place] += self._exemplar(labels, place, exemplar)
-            parts.append(template % tuple(texts))
+            reading = self._read(child)
+            known = self._rendered.get(labels)
+            # 0.0 and -0.0 are the same and read differently, but no histogram comes to the second.
+            if known is None or known[0] != reading or len(reading[0]) == 1:
+                known = self._rendered[labels] = (
+                    reading,
+                    self._filled(labels, child, reading, with_exemplars=with_exemplars),
+                )
+            parts.append(known[1])
+
+    def _filled(
+        self, labels: tuple[str, ...], child: Any, reading: _Reading, *, with_exemplars: bool
+    ) -> str:
+        template = self._templates.get(labels)
+        if template is None:
+            template = self._templates[labels] = self._template_of(labels, child)
+        values, exemplars = reading
+        texts = [_format(value) if value else repr(float(value)) for value in values]
+        if with_exemplars:
+            for place, exemplar in enumerate(exemplars):
+                if exemplar is not None:
+                    texts[place] += self._exemplar(exemplar)
+        return template % tuple(texts)
 
     def _children(self) -> Mapping[tuple[str, ...], Any]:
         instrument = self._instrument
@@ -122,49 +141,43 @@ class _Family:
             f"{line.removesuffix(' 0.0').replace('%', '%%')} %s\n" for line in lines
         )
 
-    def _exemplar(self, labels: tuple[str, ...], place: int, exemplar: Exemplar) -> str:
-        known = self._exemplars.get((labels, place))
-        if known is None or known[0] is not exemplar:
-            (family,) = self._instrument.describe()
-            # A name that may have one; it is not part of what is composed.
-            name = f"{family.name}_{'total' if family.type == 'counter' else 'bucket'}"
-            sample = Sample(name, {}, 0.0)
-            text = openmetrics._compose_exemplar_string(family, sample, exemplar)  # noqa: SLF001
-            known = self._exemplars[labels, place] = (exemplar, text)
-        return known[1]
+    def _exemplar(self, exemplar: Exemplar) -> str:
+        family = self._family
+        # A name that may have one; it is not part of what is composed.
+        name = f"{family.name}_{'total' if family.type == 'counter' else 'bucket'}"
+        text: str = openmetrics._compose_exemplar_string(  # noqa: SLF001
+            family, Sample(name, {}, 0.0), exemplar
+        )
+        return text
 
 
-Values = tuple[list[float], list[Any]]
-"""In the order of the lines, and what holds the exemplars of the first of them."""
+# Values are read without their locks: a reading is one load, and 0.12 µs less each.
 
 
-def _of_counter(child: Any) -> Values:
-    return [child._value.get()], [child._value]  # noqa: SLF001
+def _of_counter(child: Any) -> _Reading:
+    return [child._value._value], [child._value._exemplar]  # noqa: SLF001
 
 
-def _of_gauge(child: Any) -> Values:
+def _of_gauge(child: Any) -> _Reading:
     if "_child_samples" in child.__dict__:  # `set_function`
         return [sample.value for sample in child._child_samples()], []  # noqa: SLF001
-    return [child._value.get()], []  # noqa: SLF001
+    return [child._value._value], []  # noqa: SLF001
 
 
-def _of_summary(child: Any) -> Values:
-    return [child._count.get(), child._sum.get()], []  # noqa: SLF001
+def _of_summary(child: Any) -> _Reading:
+    return [child._count._value, child._sum._value], []  # noqa: SLF001
 
 
-def _of_histogram(child: Any) -> Values:
+def _of_histogram(child: Any) -> _Reading:
     buckets = child._buckets  # noqa: SLF001
-    count, values = 0.0, []
-    for bucket in buckets:
-        count += bucket.get()
-        values.append(count)
-    values.append(count)
+    values = list(accumulate([bucket._value for bucket in buckets], initial=0.0))[1:]  # noqa: SLF001
+    values.append(values[-1])
     if child._upper_bounds[0] >= 0:  # noqa: SLF001 - a sum that may shrink is none
-        values.append(child._sum.get())  # noqa: SLF001
-    return values, buckets
+        values.append(child._sum._value)  # noqa: SLF001
+    return values, [bucket._exemplar for bucket in buckets]  # noqa: SLF001
 
 
-_VALUES: dict[type, Callable[[Any], Values]] = {
+_READ: dict[type, Callable[[Any], _Reading]] = {
     Counter: _of_counter,
     Gauge: _of_gauge,
     Summary: _of_summary,

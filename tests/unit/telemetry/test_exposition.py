@@ -1,5 +1,7 @@
 """`/metrics` answers whatever a scraper puts into `Accept`."""
 
+import gzip
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
