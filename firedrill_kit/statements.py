@@ -43,9 +43,9 @@ def measure_statements(engine: Engine) -> None:
             return
         meaning = meaning_of(error) or _UNKNOWN
         is_known = meaning.error_type in metrics.DB_ERROR_TYPES
-        child_of(
-            statement, meaning.sqlstate, meaning.error_type if is_known else "other"
-        ).observe(seconds)
+        child_of(statement, meaning.sqlstate, meaning.error_type if is_known else "other").observe(
+            seconds
+        )
 
     hook_of(engine).observe = observe
 

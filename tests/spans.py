@@ -1,5 +1,6 @@
 """Spans and log records as they are exported: complete ones, changed where a test says so."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -76,3 +77,41 @@ def log_request(*records: LogRecord) -> bytes:
     resource = ResourceLogs(scope_logs=[ScopeLogs(log_records=records)])
     content: bytes = ExportLogsServiceRequest(resource_logs=[resource]).SerializeToString()
     return content
+
+
+def spelled(one: Span) -> dict[str, Any]:
+    """A span without what differs from one run to the next."""
+    return {
+        "name": one.name,
+        "kind": one.kind,
+        "attributes": {
+            item.key: item.value.SerializeToString(deterministic=True) for item in one.attributes
+        },
+        "events": [
+            (
+                event.name,
+                {
+                    item.key: item.value.SerializeToString(deterministic=True)
+                    for item in event.attributes
+                },
+            )
+            for event in one.events
+        ],
+        "links": [
+            (
+                link.trace_id,
+                link.flags,
+                {item.key: item.value.string_value for item in link.attributes},
+            )
+            for link in one.links
+        ],
+        "status": (one.status.code, one.status.message),
+        "trace_state": one.trace_state,
+        "flags": one.flags,
+        "dropped": (one.dropped_events_count, one.dropped_links_count),
+        "has_parent": bool(one.parent_span_id),
+    }
+
+
+def _spelled(pairs: Iterable[KeyValue]) -> dict[str, bytes]:
+    return {item.key: item.value.SerializeToString(deterministic=True) for item in pairs}

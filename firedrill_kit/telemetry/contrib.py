@@ -20,7 +20,6 @@ from opentelemetry.instrumentation.utils import unwrap
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.trace import StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import Counter, Gauge
 from sqlalchemy import Engine, event
@@ -159,11 +158,12 @@ def instrument_engine(engine: Engine, provider: TracerProvider) -> Callable[[], 
         )
         from opentelemetry.instrumentation.sqlalchemy.engine import (  # noqa: PLC0415
             _after_cur_exec,
+            _handle_error,
         )
     except ImportError:
         return None
     # `instrument` is silent with SQLAlchemy 2.1 and for a second engine.
-    tracer = SQLAlchemyInstrumentor()._instrument(  # noqa: SLF001
+    tracer = SQLAlchemyInstrumentor()._instrument(  # type: ignore[no-untyped-call]  # noqa: SLF001
         engine=engine, tracer_provider=provider, meter_provider=NoOpMeterProvider()
     )
     # It leaves a span of each checkout, and would instrument engines that are not ours.
@@ -180,7 +180,9 @@ def instrument_engine(engine: Engine, provider: TracerProvider) -> Callable[[], 
     )
     event.listen(engine, "before_cursor_execute", _summarise)
     # Before its own, which ends the span.
-    event.listen(engine, "handle_error", _name_error, insert=True)
+    event.remove(engine, "handle_error", _handle_error)
+    event.listen(engine, "handle_error", _name_error)
+    event.listen(engine, "handle_error", _handle_error)
     return lambda: [
         f"{name} listener"
         for name, listener in listeners
@@ -229,9 +231,7 @@ class CountedExporter(SpanExporter):
 class Batches:
     """The SDK's own queue, with the interface of ours; what it drops it does not say."""
 
-    def __init__(
-        self, exporter: CountedExporter, *, capacity: int, capacity_gauge: Gauge
-    ) -> None:
+    def __init__(self, exporter: CountedExporter, *, capacity: int, capacity_gauge: Gauge) -> None:
         capacity_gauge.set(capacity)
         self.processor = BatchSpanProcessor(
             exporter, max_queue_size=capacity, max_export_batch_size=min(capacity, 512)

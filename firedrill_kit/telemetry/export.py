@@ -104,7 +104,7 @@ class SpanQueue(Generic[Item]):
         complete = not self._thread.is_alive()
         # Ends a pause between attempts; an attempt that hangs ends with the process.
         with _GUARD:
-            self._exporter.shutdown()
+            self._exporter.shutdown()  # type: ignore[no-untyped-call]
         while self._queue:
             try:
                 self._queue.popleft()

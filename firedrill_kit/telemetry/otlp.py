@@ -21,7 +21,7 @@ from opentelemetry.util.types import AttributeValue
 from firedrill_kit.telemetry.redaction import Policy
 
 KEYS_MAX = 2048
-"""Keys that are kept encoded: those of an application are few; one that makes them up must not fill memory."""
+"""Keys that are kept encoded: an application that makes them up must not fill memory."""
 ATTRIBUTE_LENGTH_MAX = 2048
 """Characters of a value."""
 
@@ -85,7 +85,7 @@ class Encoder:
 
     def attributes(self, attributes: Mapping[str, Any], tag: bytes = ATTRIBUTE) -> bytes:
         """Return the fields with this tag; values are scalars or what `bounded` returned."""
-        out = []
+        out: list[bytes] = []
         known = self._keys
         for key, value in attributes.items():
             found = known.get(key, _UNKNOWN)

@@ -68,9 +68,7 @@ class RequestRecord:
     fields: dict[str, FieldValue]
     """More fields for the canonical line, from a fixed vocabulary."""
 
-    def __init__(
-        self, method: str, route: str, started: float | None = None, **more: Any
-    ) -> None:
+    def __init__(self, method: str, route: str, started: float | None = None, **more: Any) -> None:
         """more: of the fields below."""
         self.method = method
         self.route = route

@@ -95,8 +95,14 @@ class Policy:
             and description == span.status.description
             and [event.attributes for event in events]
             == [dict(event.attributes or {}) for event in span.events]
-            and [(link.context, link.context.trace_state, dict(link.attributes or {})) for link in links]
-            == [(link.context, link.context.trace_state, dict(link.attributes or {})) for link in span.links]
+            and [
+                (link.context, link.context.trace_state, dict(link.attributes or {}))
+                for link in links
+            ]
+            == [
+                (link.context, link.context.trace_state, dict(link.attributes or {}))
+                for link in span.links
+            ]
         ):
             return span
         return ReadableSpan(
@@ -126,7 +132,7 @@ class Policy:
         return text if text is None or _CODE.fullmatch(text) else self.instead
 
     def link(self, context: SpanContext, attributes: Attributes) -> Link:
-        """The trace state of a caller who is not trusted is that caller's text, which no collector reaches."""
+        """The trace state of a stranger is the stranger's text, and no collector reaches it."""
         if not self.bare_links:
             return Link(context, self.attributes(attributes))
         ids = SpanContext(

@@ -27,7 +27,7 @@ from prometheus_client.samples import Exemplar, Sample
 from prometheus_client.utils import floatToGoString
 from prometheus_client.values import MutexValue, get_value_class
 
-_IN_FILES = get_value_class() is not MutexValue
+_IN_FILES = get_value_class() is not MutexValue  # type: ignore[no-untyped-call]
 """Whether several processes share their values."""
 _EOF = "# EOF\n"
 _PLAIN = frozenset({Counter, Gauge, Histogram, Summary})
@@ -137,15 +137,13 @@ class _Family:
             for sample in child._child_samples()  # noqa: SLF001
         ]
         lines = self._text([family]).removeprefix(self._head).split("\n")[:-1]
-        return "".join(
-            f"{line.removesuffix(' 0.0').replace('%', '%%')} %s\n" for line in lines
-        )
+        return "".join(f"{line.removesuffix(' 0.0').replace('%', '%%')} %s\n" for line in lines)
 
     def _exemplar(self, exemplar: Exemplar) -> str:
         family = self._family
         # A name that may have one; it is not part of what is composed.
         name = f"{family.name}_{'total' if family.type == 'counter' else 'bucket'}"
-        text: str = openmetrics._compose_exemplar_string(  # noqa: SLF001
+        text: str = openmetrics._compose_exemplar_string(  # type: ignore[no-untyped-call]  # noqa: SLF001
             family, Sample(name, {}, 0.0), exemplar
         )
         return text

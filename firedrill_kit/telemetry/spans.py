@@ -142,7 +142,7 @@ class RecordedSpan(trace.Span):
             self._cap(self._events, limits.max_events, "events")
 
     def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
-        if context is None or not (context.is_valid or attributes or context.trace_state):
+        if not (context.is_valid or attributes or context.trace_state):
             return
         if self._is_open():
             limits = self._tracer.limits
@@ -159,7 +159,11 @@ class RecordedSpan(trace.Span):
         if isinstance(status, StatusCode):
             status = Status(status, description)
         # As the specification has it: OK is final, and nothing is unset again.
-        if self._is_open() and self._status.status_code is not StatusCode.OK and not status.is_unset:
+        if (
+            self._is_open()
+            and self._status.status_code is not StatusCode.OK
+            and not status.is_unset
+        ):
             self._status = status
 
     def record_exception(
@@ -167,7 +171,7 @@ class RecordedSpan(trace.Span):
         exception: BaseException,
         attributes: Attributes = None,
         timestamp: int | None = None,
-        escaped: bool = False,  # noqa: FBT001, FBT002 - the API's
+        escaped: bool = False,  # noqa: ARG002, FBT001, FBT002 - the API's
     ) -> None:
         """Record what leaves of an exception: its type. Texts and stacks hold values."""
         kind = type(exception)
@@ -205,7 +209,7 @@ class RecordedSpan(trace.Span):
             shared = b""
         parent = self._parent
         flags, parent_field = _LOCAL_PARENT, b""
-        if type(parent) is RecordedSpan:
+        if isinstance(parent, RecordedSpan):
             parent_field = otlp.PARENT_ID + parent.span_id
         elif parent is not None:
             parent_field = otlp.PARENT_ID + parent.span_id.to_bytes(8)
@@ -236,7 +240,7 @@ class RecordedSpan(trace.Span):
         return ReadableSpan(
             name=self.name,
             context=self.get_span_context(),
-            parent=parent.get_span_context() if type(parent) is RecordedSpan else parent,  # type: ignore[arg-type]
+            parent=parent.get_span_context() if isinstance(parent, RecordedSpan) else parent,
             resource=self._tracer.resource,
             attributes=otlp.bounded({**self._template.attributes, **self._attributes})[0],
             events=[Event(*one) for one in self._events or ()],
@@ -291,7 +295,9 @@ def _status(status: Status, encoder: Encoder) -> bytes:
 
 
 def _link(context: SpanContext, attributes: dict[str, Any], encoder: Encoder) -> bytes:
-    ids = otlp.TRACE_ID + context.trace_id.to_bytes(16) + otlp.SPAN_ID + context.span_id.to_bytes(8)
+    ids = (
+        otlp.TRACE_ID + context.trace_id.to_bytes(16) + otlp.SPAN_ID + context.span_id.to_bytes(8)
+    )
     flags = b"\x35\x00\x03\x00\x00" if context.is_remote else b"\x35\x00\x01\x00\x00"
     if encoder.policy.bare_links:
         return ids + flags
@@ -309,7 +315,7 @@ class RecordingTracer(trace.Tracer):
         self._encoder, self._queue, self._tap = provider.encoder, provider.queue, provider.tap
         _, self._envelope = otlp.envelope(self.resource, scope)
 
-    def start_span(
+    def start_span(  # noqa: PLR0917 - the API's
         self,
         name: str,
         context: Context | None = None,
@@ -317,8 +323,8 @@ class RecordingTracer(trace.Tracer):
         attributes: Attributes = None,
         links: Sequence[Link] | None = None,
         start_time: int | None = None,
-        record_exception: bool = True,  # noqa: FBT001, FBT002 - the API's
-        set_status_on_exception: bool = True,  # noqa: FBT001, FBT002
+        record_exception: bool = True,  # noqa: ARG002, FBT001, FBT002 - the API's
+        set_status_on_exception: bool = True,  # noqa: ARG002, FBT001, FBT002
     ) -> RecordedSpan:
         template = self._plain(name, kind)
         span = RecordedSpan(self, template, trace.get_current_span(context), {}, start_time)
@@ -329,7 +335,7 @@ class RecordingTracer(trace.Tracer):
         return span
 
     @_agnosticcontextmanager
-    def start_as_current_span(
+    def start_as_current_span(  # noqa: PLR0917 - the API's
         self,
         name: str,
         context: Context | None = None,

@@ -91,7 +91,7 @@ class StatementHook:
                 self.observe(statement, seconds, error)
             if self.tracer is not None:
                 self._leave_span(self.tracer, statement, began, error)
-        except Exception:  # noqa: BLE001 - a `with` for the guard costs 0.3 µs on the way of each
+        except Exception:
             with _GUARD:
                 raise
 
@@ -116,7 +116,11 @@ class StatementHook:
     ) -> tuple[str, Mapping[str, AttributeValue], Template | None]:
         """Return name and attributes, which are the same whenever this is executed on the engine."""
         name = summary_of(statement).text
-        attributes = {**self._constant, "db.query.text": statement, **summary_attributes(statement)}
+        attributes = {
+            **self._constant,
+            "db.query.text": statement,
+            **summary_attributes(statement),
+        }
         if isinstance(self.tracer, RecordingTracer):
             return name, attributes, self.tracer.template(name, SpanKind.CLIENT, attributes)
         return name, attributes, None
@@ -153,8 +157,13 @@ def constant_attributes(engine: Engine) -> dict[str, AttributeValue]:
 
 def summary_attributes(statement: str) -> dict[str, AttributeValue]:
     summary = summary_of(statement)
-    found = {"db.query.summary": summary.text, "db.operation.name": summary.operation}
-    return found | ({"db.collection.name": summary.collection} if summary.collection else {})
+    found: dict[str, AttributeValue] = {
+        "db.query.summary": summary.text,
+        "db.operation.name": summary.operation,
+    }
+    if summary.collection:
+        found["db.collection.name"] = summary.collection
+    return found
 
 
 def name_error(span: trace.Span, error: BaseException) -> None:

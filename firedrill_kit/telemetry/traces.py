@@ -13,18 +13,13 @@ os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http,database"
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.util.types import Attributes
 from prometheus_client import Counter, Gauge
@@ -32,31 +27,23 @@ from sqlalchemy import Engine
 from starlette.types import ASGIApp
 from structlog.typing import FilteringBoundLogger
 
-from firedrill_kit.telemetry import otlp, statement_spans
-from firedrill_kit.telemetry.export import Exporter, Joined, SpanQueue, Tap
+from firedrill_kit.telemetry import statement_spans
+from firedrill_kit.telemetry.export import Tap
 from firedrill_kit.telemetry.keep import Keep
-from firedrill_kit.telemetry.otlp import ATTRIBUTE_LENGTH_MAX, Encoder
+from firedrill_kit.telemetry.pipeline import Pipeline, Queue
 from firedrill_kit.telemetry.redaction import Policy, redact
 from firedrill_kit.telemetry.server_spans import ServerSpans, TrustedNetworks
-from firedrill_kit.telemetry.spans import RecordingProvider
 
 SHUTDOWN_SECONDS = 2.0
 TRACER_NAME = "firedrill"
 
 Instrumentation = Literal["fast", "contrib"]
-"""fast: the kit's own spans. contrib: OpenTelemetry's instrumentations and SDK, which the others are held to."""
+"""fast: the kit's own spans. contrib: OpenTelemetry's instrumentations and SDK, its oracle."""
 ErrorType = Callable[[BaseException], str]
 
 
 def type_name(error: BaseException) -> str:
     return type(error).__qualname__
-
-
-class Queue(Protocol):
-    """Spans on their way out: ours, or the SDK's."""
-
-    def force_flush(self, timeout_millis: int) -> bool: ...
-    def stop(self, timeout_seconds: float) -> bool: ...
 
 
 Missing = Callable[[], list[str]]
@@ -180,73 +167,36 @@ def start_tracing(
         raise ValueError(
             f"TELEMETRY_INSTRUMENTATION={chosen}: set one of {', '.join(get_args(Instrumentation))}"
         )
-    resource = Resource.create(
-        {
-            "service.name": service,
-            "service.version": version,
-            "service.instance.id": instance,
-            "deployment.environment.name": environment,
-        }
-    )
-    limits = SpanLimits(
-        max_attribute_length=ATTRIBUTE_LENGTH_MAX,
-        max_span_attribute_length=ATTRIBUTE_LENGTH_MAX,
-    )
-    tap = Tap()
-    to = f"{endpoint.rstrip('/')}/v1/traces"
-    ways: dict[str, Any] = {
-        "capacity": queue_spans,
-        "spans": spans,
-        "queued": queued,
-        "capacity_gauge": queue_capacity,
-        "log": log,
-    }
-    queue: Queue | None = None
     is_official = chosen == "contrib" and provider is None
+    pipeline = Pipeline(
+        resource=Resource.create(
+            {
+                "service.name": service,
+                "service.version": version,
+                "service.instance.id": instance,
+                "deployment.environment.name": environment,
+            }
+        ),
+        endpoint=f"{endpoint.rstrip('/')}/v1/traces" if endpoint else "",
+        timeout_seconds=timeout_seconds,
+        capacity=queue_spans,
+        spans=spans,
+        queued=queued,
+        capacity_gauge=queue_capacity,
+        clean=clean,
+        log=log,
+    )
     if is_official:
-        # Its shutdown at exit waits 30 s for a dead collector; `stop` is ours.
-        provider = TracerProvider(
-            sampler=ALWAYS_ON, resource=resource, span_limits=limits, shutdown_on_exit=False
-        )
-        provider.add_span_processor(tap)
-        if endpoint:
-            from firedrill_kit.telemetry import contrib  # noqa: PLC0415
-
-            exporter = contrib.CountedExporter(
-                OTLPSpanExporter(endpoint=to, timeout=timeout_seconds), clean=clean, spans=spans
-            )
-            batches = contrib.Batches(
-                exporter, capacity=queue_spans, capacity_gauge=queue_capacity
-            )
-            provider.add_span_processor(batches.processor)
-            queue = batches
+        made, queue = pipeline.official()
     elif provider is not None:
-        provider.add_span_processor(tap)
-        if endpoint:
-            joined: SpanQueue[ReadableSpan] = SpanQueue(
-                lambda batch: encode_spans(list(map(clean, batch))).SerializeToString(),
-                Exporter(endpoint=to, timeout=timeout_seconds),
-                **ways,
-            )
-            provider.add_span_processor(Joined(joined))
-            queue = joined
+        made, queue = pipeline.joined(provider)
     else:
-        recorded: SpanQueue[tuple[bytes, bytes]] | None = None
-        if endpoint:
-            around, _ = otlp.envelope(resource, InstrumentationScope(TRACER_NAME))
-            queue = recorded = SpanQueue(
-                partial(otlp.request, around),
-                Exporter(endpoint=to, timeout=timeout_seconds),
-                **ways,
-            )
-        provider = RecordingProvider(
-            resource=resource, limits=limits, encoder=Encoder(clean), queue=recorded, tap=tap
-        )
+        made, queue = pipeline.own()
     tracing = Tracing(
-        provider,
+        made,
         is_official=is_official,
         queue=queue,
-        tap=tap,
+        tap=pipeline.tap,
         keep=keep,
         trusted=TrustedNetworks(trusted_networks),
         error_type=error_type,

@@ -30,9 +30,7 @@ class Sender(Exporter):
         self.stopped.set()
 
 
-def queue_of(
-    sender: Sender, instruments: Instruments, *, capacity: int = 1000
-) -> SpanQueue[str]:
+def queue_of(sender: Sender, instruments: Instruments, *, capacity: int = 1000) -> SpanQueue[str]:
     return SpanQueue(
         lambda batch: "\n".join(batch).encode(),
         sender,

@@ -66,9 +66,15 @@ def test_no_header_keeps_a_scraper_out(pieces: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("asked", "is_zipped"),
-    [("gzip", True), ("br, gzip;q=0.5", True), ("gzip;q=0", False), ("identity", False), ("", False)],
+    [
+        ("gzip", True),
+        ("br, gzip;q=0.5", True),
+        ("gzip;q=0", False),
+        ("identity", False),
+        ("", False),
+    ],
 )
-def test_it_is_compressed_for_a_scraper_that_asks(asked: str, is_zipped: bool) -> None:  # noqa: FBT001
+def test_it_is_compressed_for_a_scraper_that_asks(asked: str, is_zipped: bool) -> None:
     body, headers = compressed(b"up 1.0\n" * 100, asked)
 
     assert headers == ({"Content-Encoding": "gzip"} if is_zipped else {})

@@ -1,7 +1,7 @@
 """The renderer of our own against prometheus_client's, byte for byte."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from statistics import median
 from typing import Any
 
@@ -28,14 +28,13 @@ NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,12}x", fullmatch=True)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 NUMBERS = st.floats(width=64) | st.integers(-(10**20), 10**20).map(float)
 POSITIVE = st.floats(0, allow_infinity=False, allow_nan=False) | st.integers(0, 10**15).map(float)
-EXEMPLARS = st.none() | st.dictionaries(NAMES, st.text("ab%\"\\\n", max_size=5), max_size=2)
+EXEMPLARS = st.none() | st.dictionaries(NAMES, st.text('ab%"\\\n', max_size=5), max_size=2)
 KINDS: tuple[Callable[..., Any], ...] = (Counter, Gauge, Histogram, Summary, Info, Enum)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _without_created() -> Iterator[None]:
+def _without_created() -> None:
     disable_created_metrics()  # type: ignore[no-untyped-call]
-    yield
 
 
 def same(registry: CollectorRegistry) -> None:
@@ -57,11 +56,11 @@ def registries(draw: st.DrawFn) -> tuple[CollectorRegistry, Callable[[], None]]:
             more["buckets"] = sorted(draw(st.sets(st.floats(-5, 1e9), min_size=1, max_size=4)))
         if kind is Gauge or kind is Counter:
             more["unit"] = draw(st.sampled_from(["", "seconds"]))
-        instrument = kind(
-            f"m{number}_{name}", draw(TEXTS), labels, registry=registry, **more
-        )
-        for values in draw(st.lists(st.tuples(*(TEXTS for _ in labels)), max_size=3)):
-            children.append((kind, instrument.labels(*values) if labels else instrument))
+        instrument = kind(f"m{number}_{name}", draw(TEXTS), labels, registry=registry, **more)
+        children += [
+            (kind, instrument.labels(*values) if labels else instrument)
+            for values in draw(st.lists(st.tuples(*(TEXTS for _ in labels)), max_size=3))
+        ]
 
     def change() -> None:
         for kind, child in children:
