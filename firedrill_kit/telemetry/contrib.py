@@ -237,7 +237,7 @@ class Batches:
             exporter, max_queue_size=capacity, max_export_batch_size=min(capacity, 512)
         )
 
-    def force_flush(self, timeout_millis: int) -> bool:
+    def force_flush(self, timeout_millis: int = 2000) -> bool:
         return self.processor.force_flush(timeout_millis)
 
     def stop(self, timeout_seconds: float) -> bool:

@@ -186,6 +186,8 @@ def start_tracing(
         clean=clean,
         log=log,
     )
+    made: trace.TracerProvider
+    queue: Queue | None
     if is_official:
         made, queue = pipeline.official()
     elif provider is not None:
