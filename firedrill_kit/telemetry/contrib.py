@@ -229,7 +229,7 @@ class CountedExporter(SpanExporter):
 
 
 class Batches:
-    """The SDK's own queue, with the interface of ours; what it drops it does not say."""
+    """The SDK's own queue, with the interface of `SpanQueue`; it does not report what it drops."""
 
     def __init__(self, exporter: CountedExporter, *, capacity: int, capacity_gauge: Gauge) -> None:
         capacity_gauge.set(capacity)

@@ -46,7 +46,7 @@ class SpanQueue(Generic[Item]):
     """The way of spans out of the process.
 
     encode: makes a request of a batch, in the thread. exporter: sends it. spans: counter by result
-    (exported, failed, dropped_queue_full). queued, capacity_gauge: set here. log: where losses are told.
+    (exported, failed, dropped_queue_full). queued, capacity_gauge: set here. log: where losses are reported.
     A full queue drops the newest: the first spans of an incident are the ones that explain it.
     """
 

@@ -70,8 +70,8 @@ class Edge:
     resolve: scope to the route, never raising; unmatched paths share one template.
     scheme: of the address that callers use, for `url_scheme`; None: as the server says.
     names_requests: whether `X-Request-Id` is added to every answer. keep: which traces are kept.
-    on_status: told the status before the span is marked. log, lines: where its lines go.
-    is_outermost: whether no other tracing may have begun; a span that runs is then none of ours.
+    on_status: called with the status before the span is marked. log, lines: where its lines go.
+    is_outermost: whether no other tracing may have begun; a span that runs is then not our own.
     duration: by method, scheme, route, status, error type. active: by method, scheme, route.
     client_requests: by route, version, method, status. callers: who was answered how.
     Puts "firedrill.record" and "firedrill.route" into the scope. To be made after `logs.configure`.

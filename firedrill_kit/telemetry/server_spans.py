@@ -95,7 +95,7 @@ class ServerSpans:
                     span.end()
 
     def _begin(self, scope: Scope, record: RequestRecord) -> bool:
-        """Give the record a span; False when it has none of ours."""
+        """Give the record a span; False when the running span is not our own."""
         try:
             if self._joins_running:
                 running = trace.get_current_span()

@@ -158,7 +158,7 @@ def start_tracing(
     targets of the metrics call it. queue_spans: how many may wait. timeout_seconds: of one export,
     retries included. error_type: names an exception for `error.type`, from a closed set. provider: one
     that takes spans already and gets ours as well. clean: what leaves of a span. log: where losses are
-    told. instrumentation: as TELEMETRY_INSTRUMENTATION says when None.
+    reported. instrumentation: as TELEMETRY_INSTRUMENTATION says when None.
     Raises ValueError for a network that is none.
     """
     global _current  # noqa: PLW0603 - a process has one tracing, as it has one stdout

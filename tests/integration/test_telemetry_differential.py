@@ -2,8 +2,8 @@
 
 What differs, and why: ids, times and the instrumentation scope are never the same. Lower-case methods are
 `_OTHER` here, as in the metric, and known there. A request that no route takes has the route `__unmatched__`,
-so that span and metric can be joined; the official way has none, and is told. An exception is recorded by who
-sees it: FastAPIInstrumentor's own middleware, or the kit's `FailureMarks`, for which `Recording` stands.
+so that span and metric can be joined; the official way has none, and is given it. An exception is recorded
+by what sees it: FastAPIInstrumentor's own middleware, or the kit's `FailureMarks` (`Recording`).
 """
 
 import asyncio
