@@ -1,7 +1,7 @@
 """The signals of the application as wired in production, counted against each other."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
@@ -12,7 +12,9 @@ from structlog.testing import capture_logs
 from firedrill_kit import metrics as core_metrics
 from firedrill_kit.telemetry.labels import UNMATCHED
 from service.app import Service
-from tests.integration.conftest import Someone
+from stack.postgres import Postgres
+from tests.integration.conftest import Someone, config_of
+from tests.unit.telemetry.instruments import restored
 
 
 def requests_counted() -> float:
@@ -22,6 +24,22 @@ def requests_counted() -> float:
         for sample in metric.samples
         if sample.name.endswith("_count")
     )
+
+
+@pytest.fixture(scope="module", params=["fast", "contrib"])
+async def service(
+    request: pytest.FixtureRequest, migrated: Postgres, provider_url: str
+) -> AsyncIterator[Service]:
+    """One of each way of tracing, beside the one of the session."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TELEMETRY_INSTRUMENTATION", request.param)
+        with restored():
+            running = Service(config_of(migrated, provider_url))
+            await running.start()
+            while not running.capabilities.checked or running.database.pool.checkedout():
+                await asyncio.sleep(0.01)
+            yield running
+            await running.stop()
 
 
 @pytest.fixture

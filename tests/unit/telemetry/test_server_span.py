@@ -18,6 +18,11 @@ from tests.unit.telemetry.instruments import (
 PARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
+@pytest.fixture(autouse=True, params=["fast", "contrib"])
+def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TELEMETRY_INSTRUMENTATION", request.param)
+
+
 async def fine(record: RequestRecord, send: Send) -> None:
     await answer(send)
 
@@ -190,6 +195,7 @@ async def test_a_request_is_answered_when_the_tracing_middleware_fails(
     def broken(*arguments: object) -> tuple[str, dict[str, str]]:
         raise RuntimeError
 
+    monkeypatch.setenv("TELEMETRY_INSTRUMENTATION", "fast")
     monkeypatch.setattr(server_spans.ServerSpans, "_start", broken)
     with telemetry() as seen:
         sent = await request(stack(seen, application(fine)))
