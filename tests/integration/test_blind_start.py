@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from stack.postgres import Postgres
 from stack.serving import free_port
 
@@ -17,6 +19,12 @@ runpy.run_module("service", run_name="__main__")
 """
 SPANLESS = """
 import runpy
+from firedrill_kit.telemetry.statement_spans import StatementHook
+StatementHook._leave_span = lambda *given: None
+runpy.run_module("service", run_name="__main__")
+"""
+OFFICIALLY_SPANLESS = """
+import runpy
 from opentelemetry.instrumentation.sqlalchemy import engine
 # As a version of the instrumentation whose listeners do nothing.
 engine.EngineTracer._before_cur_exec = lambda self, *given: given[2:4]
@@ -24,7 +32,9 @@ runpy.run_module("service", run_name="__main__")
 """
 
 
-def start(program: str, postgres: Postgres) -> subprocess.CompletedProcess[str]:
+def start(
+    program: str, postgres: Postgres, way: str = "contrib"
+) -> subprocess.CompletedProcess[str]:
     values = {
         "DATABASE_PORT": str(postgres.port),
         "DATABASE_PASSWORD": postgres.passwords["app"],
@@ -32,6 +42,7 @@ def start(program: str, postgres: Postgres) -> subprocess.CompletedProcess[str]:
         "GRANT_KEYS": f"g1={'g' * 32}",
         "SESSION_KEY": "s" * 32,
         "OTLP_ENDPOINT": "",
+        "TELEMETRY_INSTRUMENTATION": way,
         # It is never opened. The internal one is, before the check.
         "SERVICE_PORT": "1",
         "SERVICE_INTERNAL_PORT": str(free_port()),
@@ -62,8 +73,13 @@ def test_without_the_statement_instrumentation_it_ends_with_1(migrated: Postgres
     )
 
 
-def test_with_an_instrumentation_that_does_nothing_it_ends_with_1(migrated: Postgres) -> None:
-    ended = start(SPANLESS, migrated)
+@pytest.mark.parametrize(
+    ("program", "way"), [(SPANLESS, "fast"), (OFFICIALLY_SPANLESS, "contrib")]
+)
+def test_with_an_instrumentation_that_does_nothing_it_ends_with_1(
+    program: str, way: str, migrated: Postgres
+) -> None:
+    ended = start(program, migrated, way)
 
     assert ended.returncode == 1
     assert {"instrumentation_inactive", "service_not_started"} <= set(events(ended.stdout))
