@@ -1,7 +1,7 @@
 """The database as the service meets it: its pool, its statements, its schema, and the server behind."""
 
 from alerting.service import Service
-from dashboards import meaning
+from dashboards import cache, meaning
 from dashboards.foundation import models
 from dashboards.frame import HERE, RATE, ROUTE, SCOPE, TO_ROUTE, framed, quantile
 from dashboards.limits import limit, setting
@@ -27,7 +27,6 @@ UID = "firedrill-database"
 BACKGROUND = 'http_route=""'
 """Matcher of what no request asked for: a refresh that outlives its callers, the check of the schema."""
 _SERVER = f'job="postgres",{SCOPE}'
-_CACHE = f'job="cache",{SCOPE}'
 _STATEMENTS = f'{HERE},db_system_name!="redis"'
 _EXHAUSTED = Link(
     "Requests that got none", traces_url('span.firedrill.failure.code = "db_pool_exhausted"')
@@ -44,7 +43,7 @@ def dashboard(service: Service) -> models.Dashboard:
             ("The pool", _pool(service)),
             ("Statements and transactions", _statements(service)),
             ("The server", _server(service)),
-            ("The cache that replicas share", _cache()),
+            ("The cache that replicas share", cache.panels()),
             ("The schema", _schema()),
         ],
     )
@@ -296,61 +295,6 @@ def _server(service: Service) -> list[Panel]:
             base=RED,
             limits=[Limit(1, GREEN)],
             words={"1": ("yes", GREEN), "0": ("no", RED)},
-        ),
-    ]
-
-
-def _cache() -> list[Panel]:
-    return [
-        states(
-            "Shared cache used, by instance",
-            "Good: used, or no cache at all. Gated: a call failed or was slow, and the replica goes on by "
-            "itself until a probe succeeds. A minute and a half of it is SettingsCacheDown.",
-            Query(f"max by (instance) (cache_gate_closed{{{HERE}}})", "{{instance}}"),
-            words={"0": ("used", GREEN), "1": ("gated", AMBER)},
-            width=8,
-            height=8,
-            links=[Link("Runbook", runbook_url("SettingsCacheDown"))],
-        ),
-        graph(
-            "Calls of the shared cache, by what became of them",
-            "Good: hit and miss. gated calls were not made and cost nothing; an error is followed by them.",
-            Query(
-                f"sum by (result) (rate(cache_operations_total{{{HERE}}}[{RATE}]))", "{{result}}"
-            ),
-            unit="ops",
-            width=8,
-            height=8,
-            stacked=True,
-            colors={"hit": GREEN, "error": RED, "gated": AMBER},
-        ),
-        graph(
-            "Errors of the shared cache, by reason",
-            "Good: none. connection is the server or the way to it, timeout that it is busy, auth the "
-            "password, full a limit without eviction, read_only a failover.",
-            Query(f"sum by (reason) (rate(cache_errors_total{{{HERE}}}[{RATE}]))", "{{reason}}"),
-            unit="ops",
-            width=8,
-            height=8,
-        ),
-        graph(
-            "Memory of the cache's server",
-            "Good: under max. At max what was not used longest is evicted, which is how it is meant to be; "
-            "many evictions a second make the hits fewer.",
-            Query(f"max(redis_memory_used_bytes{{{_CACHE}}})", "used"),
-            Query(f"max(redis_memory_max_bytes{{{_CACHE}}})", "max"),
-            unit="bytes",
-            width=16,
-            height=8,
-            dashed=["max"],
-        ),
-        graph(
-            "Evictions a second",
-            "Good: none, or few.",
-            Query(f"sum(rate(redis_evicted_keys_total{{{_CACHE}}}[{RATE}]))", "evicted"),
-            unit="ops",
-            width=8,
-            height=8,
         ),
     ]
 

@@ -7,7 +7,6 @@ that can refuse it, and the cheapest.
 
 import asyncio
 import math
-import random
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -107,22 +106,10 @@ class Service:
         self.sign_in = SignIn(
             self.database,
             Passwords(),
-            SignInLimit(
-                self.cache,
-                of_address=config.login_attempts_per_minute,
-                of_account=config.login_attempts_of_account_per_minute,
-                clock=time.monotonic,
-                hashed=self.security.caller_hash,
-            ),
+            SignInLimit.of(config, self.cache, hashed=self.security.caller_hash),
             config,
         )
-        self.settings_cache = (
-            SettingsCache(
-                self.cache, secret=config.session_key.get_secret_value(), jitter=random.random
-            )
-            if config.cache_settings
-            else None
-        )
+        self.settings_cache = SettingsCache.of(config, self.cache)
         self.admission = _admission(config)
         self.arrivals = Arrivals(
             of_caller_bytes=config.arriving_bytes_of_caller_max,

@@ -7,12 +7,15 @@ away. The usual mistake is to make an attempt free, or impossible, then.
 """
 
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Self
 
 from service import failures
 from service.cache import PREFIX, Cache, CacheAway, Client
+from service.config import Config
 from service.domains.auth.attempts import WINDOW_SECONDS, Attempts, network_of
 from service.failures import Failure
 
@@ -66,6 +69,16 @@ class SignInLimit:
         self._limits = (of_address, of_account)
         self._own = tuple(Attempts(limit, clock=clock) for limit in self._limits)
         self._hashed = hashed
+
+    @classmethod
+    def of(cls, config: Config, cache: Cache, *, hashed: Callable[[str], str]) -> Self:
+        return cls(
+            cache,
+            of_address=config.login_attempts_per_minute,
+            of_account=config.login_attempts_of_account_per_minute,
+            clock=time.monotonic,
+            hashed=hashed,
+        )
 
     @asynccontextmanager
     async def attempt(self, email: str, *, address: str) -> AsyncIterator[Attempt]:

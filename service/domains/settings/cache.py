@@ -12,9 +12,10 @@ changed by hand or restored from a backup.
 """
 
 import os
+import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 import orjson
 from cryptography.exceptions import InvalidTag
@@ -25,6 +26,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from firedrill_kit.resilience.single_flight import SingleFlight
 from firedrill_kit.telemetry.traces import current_context, root_span
 from service.cache import PREFIX, Cache, CacheAway, Client
+from service.config import Config
 from service.domains.settings.models import Theme
 from service.domains.settings.operations import Document
 
@@ -45,6 +47,13 @@ class SettingsCache:
         key = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"firedrill settings cache")
         self._cipher = AESGCM(key.derive(secret.encode()))
         self._reads: SingleFlight[tuple[int, str], Document] = SingleFlight()
+
+    @classmethod
+    def of(cls, config: Config, cache: Cache) -> Self | None:
+        """Return None where settings are not read from the cache."""
+        if not config.cache_settings:
+            return None
+        return cls(cache, secret=config.session_key.get_secret_value(), jitter=random.random)
 
     @property
     def is_open(self) -> bool:
