@@ -53,7 +53,7 @@ def panels() -> list[Panel]:
         ),
         graph(
             "Evictions a second",
-            "Good: none, or few.",
+            "Good: none, or a few. As many as there are stores: the memory is too small to be of use.",
             Query(f"sum(rate(redis_evicted_keys_total{{{_CACHE}}}[{RATE}]))", "evicted"),
             unit="ops",
             width=8,

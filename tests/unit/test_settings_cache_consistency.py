@@ -22,6 +22,9 @@ from service.domains.settings.operations import Document
 
 ACCOUNTS = (1, 2)
 REPLICAS = (0, 1)
+AT_ONCE = 4
+TURNS_MAX = 20
+"""More than any request takes."""
 SECRET = "the-key-of-sessions-" * 2
 TYPED = "sk-live-something-secret"
 
@@ -99,19 +102,34 @@ class Replicas(RuleBasedStateMachine):
         cache._reads = Alone()  # type: ignore[assignment]
         return cache
 
+    @precondition(lambda self: len(self.running) < AT_ONCE)
     @rule(replica=st.sampled_from(REPLICAS), account=st.sampled_from(ACCOUNTS))
     def begin_read(self, replica: int, account: int) -> None:
         self._begin(replica, account, self._read(replica, account))
 
+    @precondition(lambda self: len(self.running) < AT_ONCE)
     @rule(replica=st.sampled_from(REPLICAS), account=st.sampled_from(ACCOUNTS))
     def begin_write(self, replica: int, account: int) -> None:
         self._begin(replica, account, self._write(replica, account))
 
+    @rule(replica=st.sampled_from(REPLICAS), account=st.sampled_from(ACCOUNTS))
+    def read(self, replica: int, account: int) -> None:
+        """At once, from the first step to the last."""
+        self.begin_read(replica, account)
+        self._go_on(self.running[-1], TURNS_MAX)
+
+    @rule(replica=st.sampled_from(REPLICAS), account=st.sampled_from(ACCOUNTS))
+    def write(self, replica: int, account: int) -> None:
+        self.begin_write(replica, account)
+        self._go_on(self.running[-1], TURNS_MAX)
+
     @precondition(lambda self: self.running)
-    @rule(which=st.integers(0, 63), steps=st.integers(1, 6))
-    def go_on(self, which: int, steps: int) -> None:
-        request = self.running[which % len(self.running)]
-        for _ in range(steps):
+    @rule(which=st.integers(0, 63), turns=st.integers(1, TURNS_MAX))
+    def go_on(self, which: int, turns: int) -> None:
+        self._go_on(self.running[which % len(self.running)], turns)
+
+    def _go_on(self, request: Running, turns: int) -> None:
+        for _ in range(turns):
             try:
                 request.work.send(None)
             except StopIteration as answered:
@@ -154,6 +172,15 @@ class Replicas(RuleBasedStateMachine):
         """Something older is back, perhaps under another name."""
         _, value = self.stolen[which % len(self.stolen)]
         self.store.values[f"firedrill:settings:{account}"] = value
+
+    @rule()
+    def swap(self) -> None:
+        """Each account finds what is the other's."""
+        names = [f"firedrill:settings:{account}" for account in ACCOUNTS]
+        found = [self.store.values.pop(name, None) for name in names]
+        for name, value in zip(reversed(names), found, strict=True):
+            if value is not None:
+                self.store.values[name] = value
 
     @rule(account=st.sampled_from(ACCOUNTS))
     def restore(self, account: int) -> None:
