@@ -20,8 +20,8 @@ from structlog.typing import FilteringBoundLogger
 from firedrill_kit.telemetry import otlp
 from firedrill_kit.telemetry.export import Exporter, Joined, SpanQueue, Tap
 from firedrill_kit.telemetry.otlp import ATTRIBUTE_LENGTH_MAX, Encoder
+from firedrill_kit.telemetry.provider import RecordingProvider
 from firedrill_kit.telemetry.redaction import Policy
-from firedrill_kit.telemetry.spans import RecordingProvider
 
 
 class Queue(Protocol):

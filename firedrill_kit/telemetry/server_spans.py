@@ -23,8 +23,9 @@ from firedrill_kit.telemetry.keep import Keep
 from firedrill_kit.telemetry.labels import OTHER_METHOD
 from firedrill_kit.telemetry.marks import mark
 from firedrill_kit.telemetry.otlp import Template
+from firedrill_kit.telemetry.provider import RecordingTracer
 from firedrill_kit.telemetry.record import RequestRecord
-from firedrill_kit.telemetry.spans import RecordedSpan, RecordingTracer
+from firedrill_kit.telemetry.spans import RecordedSpan
 
 SCOPE = "firedrill.asgi"
 PATH_LENGTH_MAX = 256

@@ -17,8 +17,9 @@ from sqlalchemy import Engine
 
 from firedrill_kit.telemetry.guard import guard
 from firedrill_kit.telemetry.otlp import Template
+from firedrill_kit.telemetry.provider import RecordingTracer
 from firedrill_kit.telemetry.query_summary import summary_of
-from firedrill_kit.telemetry.spans import RecordedSpan, RecordingTracer
+from firedrill_kit.telemetry.spans import RecordedSpan
 
 SCOPE = "firedrill.sqlalchemy"
 HOOKED = ("do_execute", "do_executemany", "do_execute_no_params")

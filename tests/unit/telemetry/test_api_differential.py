@@ -23,8 +23,8 @@ from opentelemetry.trace import (
 from firedrill_kit.telemetry import otlp
 from firedrill_kit.telemetry.export import Tap
 from firedrill_kit.telemetry.otlp import ATTRIBUTE_LENGTH_MAX, Encoder
+from firedrill_kit.telemetry.provider import RecordingProvider
 from firedrill_kit.telemetry.redaction import Policy, mask, redact
-from firedrill_kit.telemetry.spans import RecordingProvider
 from tests.spans import spelled
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
