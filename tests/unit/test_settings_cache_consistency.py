@@ -173,15 +173,6 @@ class Replicas(RuleBasedStateMachine):
         _, value = self.stolen[which % len(self.stolen)]
         self.store.values[f"firedrill:settings:{account}"] = value
 
-    @rule()
-    def swap(self) -> None:
-        """Each account finds what is the other's."""
-        names = [f"firedrill:settings:{account}" for account in ACCOUNTS]
-        found = [self.store.values.pop(name, None) for name in names]
-        for name, value in zip(reversed(names), found, strict=True):
-            if value is not None:
-                self.store.values[name] = value
-
     @rule(account=st.sampled_from(ACCOUNTS))
     def restore(self, account: int) -> None:
         """By hand, the content without the version."""
@@ -258,6 +249,24 @@ class Alone:
 
 def _none() -> Document:
     return Document(Theme.SYSTEM, notifications=True, version=0)
+
+
+async def test_a_document_of_another_account_is_not_taken_although_one_transaction_wrote_both() -> (
+    None
+):
+    store = Store()
+    cache = SettingsCache(cast("Cache", Link(store)), secret=SECRET, jitter=lambda: 0.5)
+    one, other = (
+        replace(_none(), theme=theme, stamp="1.1") for theme in (Theme.DARK, Theme.LIGHT)
+    )
+    await cache.put(1, one)
+    store.values["firedrill:settings:2"] = store.values["firedrill:settings:1"]
+
+    async def load() -> Document:
+        return other
+
+    assert await cache.read(1, "1.1", load) == one
+    assert await cache.read(2, "1.1", load) == other
 
 
 STEPS = int(os.environ.get("CACHE_STEPS", "100"))
