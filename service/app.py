@@ -350,6 +350,7 @@ def _start_tracing(config: Config) -> Tracing:
         queued=core_metrics.TELEMETRY_QUEUE,
         queue_capacity=core_metrics.TELEMETRY_QUEUE_CAPACITY,
         error_type=_error_type,
+        instrumentation=config.telemetry_instrumentation,
     )
 
 

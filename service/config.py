@@ -152,6 +152,8 @@ class Config(BaseSettings):
     trace_queue_spans: Annotated[int, Field(ge=16)] = 2048
     trusted_networks: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.0/8", "::1/128")
     """Networks whose `traceparent` is continued; others get a new root with a link."""
+    telemetry_instrumentation: Literal["fast", "contrib"] = "fast"
+    """contrib: OpenTelemetry's own instrumentations and SDK, to compare with, at 20 times the CPU."""
     log_format: Literal["auto", "console", "json"] = "auto"
     log_level: str = "info"
     log_queue_records: Annotated[int, Field(ge=16)] = 4096

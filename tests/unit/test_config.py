@@ -18,6 +18,7 @@ from service.config import Config, read_config
         ({"ARRIVING_BYTES_OF_CALLER_MAX": "1048576"}, "< ARRIVING_BYTES_OF_CALLER_MAX"),
         ({"ARRIVING_BYTES_MAX": "4194304"}, "<= ARRIVING_BYTES_MAX"),
         ({"CACHE_URL": "localhost:6379"}, "CACHE_URL: Value error, write it as redis://"),
+        ({"TELEMETRY_INSTRUMENTATION": "official"}, "should be 'fast' or 'contrib'"),
         ({"CACHE_URL": "redis://"}, "write it as redis://:password@host:port/0"),
     ],
 )
