@@ -135,13 +135,13 @@ lint: $(INSTALLED)  ## style, format, words, types
 
 check: lint  ## the fast part of the tests: under a minute
 	@$(PY) -m stack programs
-	@$(PY) -m pytest --quiet -n 2 --dist loadgroup --no-loadscope-reorder -m "not slow" tests/unit tests/contracts
+	@$(PY) -m pytest --quiet -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" tests/unit tests/contracts
 
 test: lint  ## everything CI runs
 	@$(PY) -m stack programs
 	@if PATH="$$PATH:/usr/local/go/bin" command -v go >/dev/null; then $(PY) -m stack.tools collector promtool; fi
-	@$(PY) -m pytest --quiet -n 3 --dist loadgroup --no-loadscope-reorder tests/unit tests/contracts tests/integration tests/examples
-	@$(PY) -m pytest --quiet -n 2 --dist loadgroup --no-loadscope-reorder tests/stack
+	@$(PY) -m pytest --quiet -n 3 --dist loadfile --no-loadscope-reorder tests/unit tests/contracts tests/integration tests/examples
+	@$(PY) -m pytest --quiet -n 2 --dist loadfile --no-loadscope-reorder tests/stack
 
 # uv installs in seconds what pip takes a minute for; where it is not on PATH, the one of the lock
 # is taken, checked against its hashes as everything else is.

@@ -21,13 +21,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests share a process, and let the long ones begin (`-n 3 --dist loadgroup`).
-
-    A file is one group, so that its fixtures are made once; all that use the one running stack are another.
-    """
-    for item in items:
-        uses_stack = "stack" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("stack" if uses_stack else str(item.path)))
+    """Let the long ones begin. A file is in one process (`--dist loadfile`): its fixtures are made once."""
     items.sort(key=lambda item: _LONGEST_FIRST.index(item.path.relative_to(TESTS).parts[0]))
 
 

@@ -162,7 +162,7 @@ async def test_an_account_that_went_away_is_told(
     assert (answer.status_code, answer.json()["code"]) == (401, "token_subject_unknown")
 
 
-async def test_a_read_leaves_one_server_span_and_one_client_span_per_statement(
+async def test_a_read_leaves_one_server_span_and_one_client_span(
     client: httpx.AsyncClient, service: Service, someone: Someone
 ) -> None:
     await client.put(PATH, json=PROFILE, headers=someone.headers)
@@ -174,7 +174,7 @@ async def test_a_read_leaves_one_server_span_and_one_client_span_per_statement(
     of_the_request = [
         span.kind.name for span in spans.ended if span.context.trace_id == server.context.trace_id
     ]
-    assert of_the_request.count("CLIENT") == 2
+    assert of_the_request.count("CLIENT") == 1  # caller and profile are one statement
     assert server.name == f"GET {PATH}"
     assert (server.attributes or {})["http.route"] == PATH
 
@@ -187,7 +187,8 @@ async def test_a_request_checks_out_one_connection_and_gives_it_back(
     await client.get(PATH, headers=someone.headers)
 
     assert before.grown("db_client_connection_use_time_seconds_count", http_route=PATH) == 1
-    assert service.database.pool.meter.held == {}
+    # The service's own tasks hold connections of no route meanwhile.
+    assert PATH not in {route for _, route in service.database.pool.meter.held.values()}
 
 
 async def test_of_fifty_callers_who_want_one_address_one_gets_it(
