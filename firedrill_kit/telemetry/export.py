@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import structlog
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -36,10 +36,18 @@ class Exporter(OTLPSpanExporter):
     """The SDK's exporter, with its retries, for requests that are bytes already."""
 
     def send(self, request: bytes) -> bool:
-        """Return whether the receiver took it."""
+        """Return whether the receiver took it.
+
+        Can go when the exporter takes bytes: its `_client` is private, and before 1.45 there is `_export`
+        alone, which does not try again.
+        """
         if self._shutdown:
             return False
-        return bool(self._client.export(request).success)
+        client = getattr(self, "_client", None)
+        if client is not None:
+            return bool(client.export(request).success)
+        post: Callable[[bytes], Any] = getattr(self, "_export")  # noqa: B009 - newer ones lack it
+        return bool(post(request).ok)
 
 
 class SpanQueue(Generic[Item]):

@@ -61,7 +61,7 @@ def test_the_tests_of_the_kit_pass_with_its_wheel_in_these_versions(
         check=False,
     )
 
-    assert done.returncode == 0, done.stdout[-4000:]
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     assert " passed" in done.stdout
 
 
