@@ -12,7 +12,7 @@ from loadtests.drills.runner.described import check_fault
 from loadtests.faults.database import lock
 from loadtests.faults.mending import undo
 from loadtests.world.description import Description, RefusedError
-from stack.postgres import Postgres
+from stack.postgres import ROLES, Postgres
 from tests.integration.answering import answering
 
 SHOP = """
@@ -77,6 +77,8 @@ async def table(postgres: Postgres) -> AsyncIterator[None]:
     """Called by a word of SQL, as the table of many applications is."""
     async with connected(postgres.dsn("owner")) as owner:
         await owner.execute('CREATE TABLE "user" (id int); GRANT USAGE ON SCHEMA public TO PUBLIC')
+        # The service's migrations, where a test has made them, give it rights on every new table.
+        await owner.execute(f'REVOKE ALL ON "user" FROM {ROLES["app"]}')
         yield
         await owner.execute('DROP TABLE "user"')
 
