@@ -59,7 +59,7 @@ def named_tables(calls: Iterable[Callable[..., Any]], tables: Mapping[str, Table
 
 class _Reading:
     def __init__(self, tables: Mapping[str, Table]) -> None:
-        self._names = {id(table): name for name, table in tables.items()}
+        self._names = set(tables)
         self._seen: set[int] = set()
         self.found: set[str] = set()
 
@@ -67,12 +67,12 @@ class _Reading:
         """thing: whatever a name of the code stands for."""
         table = thing if _is(thing, Table) else _table_of(thing)
         if table is not None:
-            self.found |= {self._names[id(table)]} if id(table) in self._names else set()
+            self._find(table)
             return
         for clause in _clauses_of(thing):
             for one in visitors.iterate(clause):
-                if id(one) in self._names:
-                    self.found.add(self._names[id(one)])
+                if isinstance(one, Table):
+                    self._find(one)
         function = _function_of(thing)
         if function is None or not depth or id(function) in self._seen:
             return
@@ -80,11 +80,15 @@ class _Reading:
             self._seen.add(id(function))
             self._read_code(function, depth - 1)
 
+    def _find(self, table: Table) -> None:
+        if table.fullname in self._names:
+            self.found.add(table.fullname)
+
     def _read_code(self, function: FunctionType, depth: int) -> None:
         codes = list(_all_of(function.__code__))
         names = {name for one in codes for name in (*one.co_names, *one.co_freevars)}
         for text in (text for one in codes for text in one.co_consts if isinstance(text, str)):
-            self.found |= set(_SQL.findall(text)) & set(self._names.values())
+            self.found |= set(_SQL.findall(text)) & self._names
         scope = {**function.__globals__, **_closure(function)}
         for name in names & set(scope):
             self.read(scope[name], depth)

@@ -49,8 +49,9 @@ async def connected(engine: AsyncEngine, seen: Telemetry) -> None:
 
 
 def statements(seen: Telemetry) -> list[ReadableSpan]:
-    """Client spans that have ended; a service of the session may leave others meanwhile."""
-    return [span for span in seen.ended if span.kind is SpanKind.CLIENT]
+    """Spans of statements; a service of the session may leave others meanwhile, such as of a connect."""
+    clients = [span for span in seen.ended if span.kind is SpanKind.CLIENT]
+    return [span for span in clients if "db.query.text" in (span.attributes or {})]
 
 
 async def test_a_statement_leaves_one_client_span_and_nothing_else_does(
