@@ -27,9 +27,14 @@ from prometheus_client.samples import Exemplar, Sample
 from prometheus_client.utils import floatToGoString
 from prometheus_client.values import MutexValue, get_value_class
 
+from firedrill_kit.telemetry.guard import guard
+
 _IN_FILES = get_value_class() is not MutexValue  # type: ignore[no-untyped-call]
 """Whether several processes share their values."""
+_IS_KNOWN = hasattr(openmetrics, "_compose_exemplar_string")
+"""Whether this prometheus_client is built as the one that is read here: 0.20 is not."""
 _EOF = "# EOF\n"
+_GUARD = guard("collectors")
 _PLAIN = frozenset({Counter, Gauge, Histogram, Summary})
 
 _Reading = tuple[list[float], list[Exemplar | None]]
@@ -48,8 +53,13 @@ class Renderer:
 
     def __call__(self, registry: CollectorRegistry) -> bytes:
         # Series of other shapes, or values in files.
-        if metrics._use_created or registry.get_target_info() or _IN_FILES:  # noqa: SLF001
+        if not _IS_KNOWN or metrics._use_created or registry.get_target_info() or _IN_FILES:  # noqa: SLF001
             return self._official(registry)
+        with _GUARD:  # a scrape that fails is a target that is down
+            return self._rendered(registry)
+        return self._official(registry)
+
+    def _rendered(self, registry: CollectorRegistry) -> bytes:
         with registry._lock:  # noqa: SLF001 - `collect` makes the samples
             collectors = list(registry._collector_to_names)  # noqa: SLF001
         parts: list[str] = []

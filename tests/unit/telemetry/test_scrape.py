@@ -140,3 +140,13 @@ def test_ten_thousand_series_take_a_tenth_of_the_official_time_at_most() -> None
             took[way].append(time.process_time() - began)
 
     assert median(took[scrape.plain]) < median(took[generate_latest]) / 10
+
+
+def test_what_cannot_be_read_is_left_to_prometheus_client(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registry = CollectorRegistry()
+    Counter("answers", "a", ["code"], registry=registry).labels("200").inc()
+    monkeypatch.setattr(scrape._Family, "render", lambda *_, **__: 1 / 0)
+
+    assert scrape.plain(registry) == generate_latest(registry)
