@@ -20,8 +20,10 @@ PLACE_OF_LAST_EXEMPLAR = """node => {
     const dots = node.data.find((trace) => trace.name === "trace");
     const {xaxis, yaxis, _size: size} = node._fullLayout;
     const box = node.getBoundingClientRect();
+    // The newest, which is the prober's: dots come series by series, and refusals ask no database.
+    const at = dots.x.reduce((best, x, i) => new Date(x) > new Date(dots.x[best]) ? i : best, 0);
     return [
-        box.left + size.l + xaxis.d2p(dots.x.at(-1)), box.top + size.t + yaxis.d2p(dots.y.at(-1)),
+        box.left + size.l + xaxis.d2p(dots.x[at]), box.top + size.t + yaxis.d2p(dots.y[at]),
     ];
 }"""
 
