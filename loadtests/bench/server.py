@@ -73,15 +73,18 @@ def serving(
     """Run a server until the block ends. directory: where it is started. Raises NotReadyError."""
     with tempfile.TemporaryFile() as errors:
         started = time.monotonic()
-        with on_core(core):
-            process = subprocess.Popen(
-                words,
-                cwd=directory,
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-            )
+        try:
+            with on_core(core):
+                process = subprocess.Popen(
+                    words,
+                    cwd=directory,
+                    env=dict(environment),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                )
+        except OSError as error:  # a script whose interpreter has moved is not found either
+            raise NotReadyError(f"{Path(words[0]).name}: {error.strerror}") from error
         # A pipe that is read at once, as a container's is; counting there costs the server nothing.
         reader = subprocess.Popen(
             ["wc", "-l"],  # noqa: S607 - POSIX has it

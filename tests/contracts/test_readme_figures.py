@@ -34,8 +34,6 @@ def test_the_readme_is_read_in_five_minutes() -> None:
 def test_pages_and_folders_that_the_readme_and_the_docs_name_are_there() -> None:
     for page in (README, *DOCS.glob("*.md")):
         for link in re.findall(r"\]\((?!https?://)([^)#\s]+)", page.read_text()):
-            # The benchmark writes its page itself.
-            is_there = (page.parent / link).exists() or link.endswith("benchmarks.md")
-            assert is_there, f"{page.name}: {link}"
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
     for folder in re.findall(r"^\| `([\w./]+)`", README.read_text(), re.MULTILINE):
         assert (ROOT / folder).exists(), folder

@@ -43,3 +43,17 @@ def test_a_server_that_ends_says_why_in_its_last_line(tmp_path: Path) -> None:
         serving(words, os.environ, directory=tmp_path, core=CORE, is_ready=lambda: False),
     ):
         pass
+
+
+def test_a_script_whose_interpreter_has_moved_is_a_server_that_does_not_start(
+    tmp_path: Path,
+) -> None:
+    script = tmp_path / "moved"
+    script.write_text(f"#!{tmp_path}/away/python\n")
+    script.chmod(0o755)
+
+    with (
+        pytest.raises(NotReadyError, match=r"^moved: No such file"),
+        serving([str(script)], os.environ, directory=tmp_path, core=CORE, is_ready=lambda: False),
+    ):
+        pass
