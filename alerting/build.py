@@ -26,7 +26,6 @@ from firedrill_kit.config import ConfigError
 VIEWER_URL = "http://127.0.0.1:3030"
 ENVIRONMENT = DEMO.environment
 SEVERITIES = ("page", "ticket", "none")
-RECORDING_FILES = ("recording.yaml", "slo.yaml")
 
 DASHBOARDS = {
     "http": "firedrill-api",

@@ -17,6 +17,7 @@ from alerting.document import read_yaml
 
 FOLDER = Path(__file__).parent
 ALERTS_FOLDER = FOLDER / "alerts"
+RECORDING_FILES = ("recording.yaml", "slo.yaml")
 
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 

@@ -19,8 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from alerting.build import RECORDING_FILES, render
-from alerting.catalogue import FOLDER, AlertSourceError, snake_case
+from alerting.build import render
+from alerting.catalogue import FOLDER, RECORDING_FILES, AlertSourceError, snake_case
 from alerting.document import read_yaml
 from alerting.mutants import mutants_of
 from alerting.rule_tests import PROCESSES, files_of_tests, promtools, run

@@ -12,7 +12,7 @@ from typing import Any
 
 import promql_parser as promql
 
-from alerting.catalogue import FOLDER
+from alerting.catalogue import FOLDER, RECORDING_FILES
 from alerting.document import read_yaml
 from alerting.features import Needs, all_features
 
@@ -45,7 +45,7 @@ def declared(needs: Needs) -> Ways:
 def records() -> dict[str, list[dict[str, Any]]]:
     """Return the recording rules by the name of what they record."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for file in ("recording.yaml", "slo.yaml"):
+    for file in RECORDING_FILES:
         for group in read_yaml(FOLDER / file)["groups"]:
             for rule in group["rules"]:
                 found.setdefault(rule["record"], []).append(rule)

@@ -1,12 +1,10 @@
 """What a query of a panel returns, and whether what it names exists: on top of what rules are read with."""
 
 import functools
-from typing import Any
 
 import promql_parser as promql
 
-from alerting.catalogue import FOLDER
-from alerting.document import read_yaml
+from alerting.needs import records
 from tests.contracts.metric_catalogue import all_metrics, closed_values
 from tests.contracts.promql import TARGET_LABELS, Labels, Typing, calls, nodes, selectors
 
@@ -32,17 +30,6 @@ class PanelTyping(Typing):
         if node.modifier is None:
             return frozenset()
         return super()._aggregate_labels(node)
-
-
-@functools.cache
-def records() -> dict[str, list[dict[str, Any]]]:
-    """Return the recording rules by name."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for file in ("recording.yaml", "slo.yaml"):
-        for group in read_yaml(FOLDER / file)["groups"]:
-            for rule in group["rules"]:
-                found.setdefault(rule["record"], []).append(rule)
-    return found
 
 
 @functools.cache

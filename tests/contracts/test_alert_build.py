@@ -8,7 +8,13 @@ import promql_parser as promql
 import pytest
 
 from alerting import build
-from alerting.catalogue import Alert, AlertSourceError, load_alerts, snake_case
+from alerting.catalogue import (
+    RECORDING_FILES,
+    Alert,
+    AlertSourceError,
+    load_alerts,
+    snake_case,
+)
 from alerting.document import read_yaml
 from tests.contracts.test_alert_static import TYPING
 
@@ -82,7 +88,7 @@ def test_prometheus_finds_every_rule_file_beside_its_configuration(tmp_path: Pat
 
     assert read_yaml(tmp_path / "prometheus.yml")["rule_files"] == ["rules/*.yaml"]
     assert sorted((tmp_path / "rules").iterdir()) == sorted(written)
-    assert len(written) == len(load_alerts()) + len(build.RECORDING_FILES)
+    assert len(written) == len(load_alerts()) + len(RECORDING_FILES)
 
 
 def test_static_env_labels_become_those_of_the_installation(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import promql_parser as promql
 import pytest
 
 from alerting.build import DASHBOARDS, SEVERITIES
-from alerting.catalogue import FOLDER, Alert, load_alerts
+from alerting.catalogue import FOLDER, RECORDING_FILES, Alert, load_alerts
 from alerting.document import read_yaml
 from alerting.mutants import _seconds
 from alerting.needs import records
@@ -43,11 +43,7 @@ RULES = [(alert.name, rule) for alert in ALERTS for rule in alert.rules]
 
 @functools.cache
 def recording_groups() -> list[dict[str, Any]]:
-    return [
-        group
-        for file in ("recording.yaml", "slo.yaml")
-        for group in read_yaml(FOLDER / file)["groups"]
-    ]
+    return [group for file in RECORDING_FILES for group in read_yaml(FOLDER / file)["groups"]]
 
 
 RECORDS = records()
