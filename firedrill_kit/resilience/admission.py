@@ -115,7 +115,8 @@ class Admission:
         try:
             await self._turn(name, caller)
         except TimeoutError:
-            if found.of_caller[caller] >= found.limits.of_caller:
+            # With free places it waited for its own share, which may just have come free as well.
+            if not found.is_full or found.of_caller[caller] >= found.limits.of_caller:
                 raise CallerBusyError from None
             found.in_vain_until = self._clock() + IN_VAIN_SECONDS
             raise self._overloaded(name) from None

@@ -1,4 +1,5 @@
 import asyncio
+import time
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
@@ -163,6 +164,22 @@ async def test_who_has_waited_long_enough_is_told_whose_doing_it_is(
     assert counts.shed == shed
     counts.admission.leave("login", "a")
     assert counts.at_work == {"login": 1}, "nobody is waiting any more"
+
+
+async def test_a_share_that_comes_free_in_the_moment_of_giving_up_is_no_overload() -> None:
+    counts = Counts(read=SHORT)
+    await counts.admission.enter("read", "greedy")
+    waiting = asyncio.ensure_future(counts.admission.enter("read", "greedy"))
+    await settled()
+
+    # Later than the end of the wait and due in the same round of the loop.
+    loop = asyncio.get_running_loop()
+    loop.call_later(SHORT.wait_seconds * 1.1, counts.admission.leave, "read", "greedy")
+    time.sleep(SHORT.wait_seconds * 2)  # noqa: ASYNC251 - the loop must be late
+
+    with pytest.raises(CallerBusyError):
+        await waiting
+    assert counts.shed == []
 
 
 async def test_where_one_waited_in_vain_nobody_waits_for_a_while() -> None:
