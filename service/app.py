@@ -17,6 +17,7 @@ import structlog
 from fastapi import FastAPI, Path
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import PlainTextResponse
+from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Scope
 
 from firedrill_kit import metrics as core_metrics
@@ -50,6 +51,7 @@ from service.domains.settings.cache import SettingsCache
 from service.domains.settings.router import routes as settings_routes
 from service.failures import Failure
 from service.health import Health, every
+from service.provided import provide
 from service.routes import HeadAsGet, Policy, RouteTable, policy_of, table_of
 from service.schema import Capabilities, SchemaWatch
 from service.security import Authentication, Security, openapi
@@ -118,7 +120,8 @@ class Service:
         self.callers = RecentCallers()
         self.app = self._application()
         parts.add_routes(self.app)
-        self.routes = self.app.state.routes = table_of(self.app)
+        self.routes = table_of(self.app)
+        provide(self.app, RouteTable, self.routes)
         self.asgi = self._with_outer_layers(self.app)
         self._chores: list[asyncio.Task[None]] = []
         _touch(self.app, self.routes, config.public_scheme)
@@ -172,15 +175,16 @@ class Service:
             docs_url=None,
             redoc_url=None,
             redirect_slashes=False,
+            middleware=self._inner_layers(),
         )
-        app.state.config = self.config
-        app.state.database = self.database
-        app.state.provider = self.provider
-        app.state.grants = self.grants
-        app.state.capabilities = self.capabilities
-        app.state.security = self.security
-        app.state.sign_in = self.sign_in
-        app.state.settings_cache = self.settings_cache
+        provide(app, Database, self.database)
+        provide(app, CalendarProvider, self.provider)
+        provide(app, Grants, self.grants)
+        provide(app, Capabilities, self.capabilities)
+        provide(app, Security, self.security)
+        provide(app, SignIn, self.sign_in)
+        if self.settings_cache is not None:
+            provide(app, SettingsCache, self.settings_cache)
         for routes in (auth_routes, profile_routes, settings_routes, calendar_routes):
             app.include_router(routes)
         app.add_api_route(
@@ -191,25 +195,27 @@ class Service:
         )
         docs.install(app)
         framework.install(app)
-        # The last added is the first to see the request.
-        app.add_middleware(HeadAsGet)
-        app.add_middleware(
-            Place, admission=self.admission, class_of=_class_of, caller_of=_caller_of
-        )
-        app.add_middleware(
-            Deadline, seconds_for=self._deadline_seconds, patience_for=_patience_seconds
-        )
-        app.add_middleware(
-            Bodies,
-            max_bytes=self.config.body_bytes_max,
-            seconds=self.config.body_timeout_seconds,
-            arrivals=self.arrivals,
-            caller_of=_caller_of,
-        )
-        app.add_middleware(Authentication, security=app.state.security)
-        app.add_middleware(responses.CatchAll, on_failure=self._on_failure)
-        app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+        app.openapi = lambda: _openapi(app, self.security)  # type: ignore[method-assign]
         return app
+
+    def _inner_layers(self) -> list[Middleware]:
+        """Outermost first; `CatchAll` answers with a trace, the one outside for what has none."""
+        return [
+            Middleware(responses.CatchAll, on_failure=self._on_failure),
+            Middleware(Authentication, security=self.security),
+            Middleware(
+                Bodies,
+                max_bytes=self.config.body_bytes_max,
+                seconds=self.config.body_timeout_seconds,
+                arrivals=self.arrivals,
+                caller_of=_caller_of,
+            ),
+            Middleware(
+                Deadline, seconds_for=self._deadline_seconds, patience_for=_patience_seconds
+            ),
+            Middleware(Place, admission=self.admission, class_of=_class_of, caller_of=_caller_of),
+            Middleware(HeadAsGet),
+        ]
 
     def _with_outer_layers(self, app: ASGIApp) -> ASGIApp:
         """Put before the tracing what must be cheap: the record and the refusal of what is too much."""
@@ -277,7 +283,7 @@ class Service:
 async def explain_problem(code: Annotated[str, Path(examples=["validation_failed"])]) -> str:
     """Say what happened and what the caller can do, for each `type` of a problem."""
     mode = failures.MODES.get(code)
-    if mode is None or mode.status is None:
+    if mode is None:
         raise Failure(failures.NOT_FOUND)
     return problems.explain(mode)
 
@@ -364,13 +370,13 @@ def _report_telemetry_error(where: str, error: Exception) -> None:
         _log.error("exception", where=where, **describe(error))
 
 
-def _openapi(app: FastAPI) -> dict[str, Any]:
+def _openapi(app: FastAPI, security: Security) -> dict[str, Any]:
     """Return the document with the one schema that all problems share, and how to sign in."""
     if not app.openapi_schema:
         document = get_openapi(title=app.title, version=app.version, routes=app.routes)
         components = document.setdefault("components", {})
         components.setdefault("schemas", {})["Problem"] = problems.PROBLEM_SCHEMA
-        components["securitySchemes"] = openapi.schemes(app.state.security.cookies)
+        components["securitySchemes"] = openapi.schemes(security.cookies)
         for path, operations in document["paths"].items():
             for method, operation in operations.items():
                 operation["security"] = openapi.requirements(policy_of(method.upper(), path))

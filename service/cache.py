@@ -8,19 +8,20 @@ one caller would then wait for what is known to be away.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import structlog
 from opentelemetry.trace import SpanKind
-from redis import exceptions
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from firedrill_kit import metrics as core_metrics
 from firedrill_kit.telemetry.traces import span
 from service import metrics
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from service.cache_link import CacheLink
 
 COMMAND_SECONDS = 0.05
 """Of one call: a free connection, the way there and back; also of connecting. It answers in under 1 ms."""
@@ -50,11 +51,10 @@ class Cache:
         """url: redis://, rediss:// or unix://; empty: there is no cache, and every call is CacheAway.
 
         lag_seconds: how late our own event loop is: what it adds to a call is not the cache's doing.
-        Raises ValueError for another url.
         """
         self._lag_seconds = lag_seconds
-        self._client = _client(url) if url else None
-        self._server = _server(self._client)
+        self._url = url
+        self._link: CacheLink | None = None
         self._is_open = False
         self._closed_at = time.monotonic()
         self._slow_calls = 0
@@ -73,12 +73,12 @@ class Cache:
         the call on the client; None counts as a miss, anything else as a hit.
         Raises CacheAway.
         """
-        if self._client is None:
+        if not self._url:
             raise CacheAway
-        if not self._is_open:
+        if self._link is None or not self._is_open:
             metrics.CACHE_OPERATIONS.labels(purpose, "gated").inc()
             raise CacheAway
-        result, seconds = await self._timed(self._client, purpose, command, run)
+        result, seconds = await self._timed(self._link, purpose, command, run)
         if seconds - self._lag_seconds() <= SLOW_SECONDS:
             self._slow_calls = 0
         else:
@@ -88,11 +88,14 @@ class Cache:
 
     async def probe(self) -> None:
         """Open the gate, which nobody else does, if a call is good again."""
-        if self._client is None or self._is_open:
+        if not self._url or self._is_open:
             return
+        if self._link is None:
+            # In a thread, so that neither the start nor a request waits for the import.
+            self._link = await asyncio.to_thread(_linked, self._url)
         try:
             # A write: a full server, or a replica of one that is gone, answers every PING.
-            _, seconds = await self._timed(self._client, "probe", "SET", _probe)
+            _, seconds = await self._timed(self._link, "probe", "SET", _probe)
         except CacheAway:
             return
         if seconds - self._lag_seconds() <= SLOW_SECONDS:
@@ -100,11 +103,11 @@ class Cache:
 
     async def close(self) -> None:
         self._is_open = False
-        if self._client is not None:
-            await self._client.aclose()
+        if self._link is not None:
+            await self._link.client.aclose()
 
     async def _timed(
-        self, client: Client, purpose: str, command: str, run: Callable[[Client], Awaitable[T]]
+        self, link: "CacheLink", purpose: str, command: str, run: Callable[[Client], Awaitable[T]]
     ) -> tuple[T, float]:
         """Return the result and the seconds it took. Raises CacheAway."""
         summary = f"{command} {purpose}"
@@ -112,16 +115,16 @@ class Cache:
             "db.system.name": "redis",
             "db.operation.name": command,
             "db.query.summary": summary,
-            **self._server,
+            **link.server,
         }
         started = time.perf_counter()
         reason = ""
         try:
             with span(summary, about, kind=SpanKind.CLIENT):
                 async with asyncio.timeout(COMMAND_SECONDS):
-                    result = await run(client)
-        except (exceptions.RedisError, OSError) as error:
-            reason = _reason(error)
+                    result = await run(link.client)
+        except link.errors as error:
+            reason = link.reason(error)
             metrics.CACHE_OPERATIONS.labels(purpose, "error").inc()
             metrics.CACHE_ERRORS.labels(purpose, reason).inc()
             if reason == "timeout" and self._lag_seconds() > SLOW_SECONDS:
@@ -158,57 +161,11 @@ class Cache:
             _log.warning("cache_unavailable", reason=reason)
 
 
-def _client(url: str) -> Client:
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=MAX_CONNECTIONS,
-        timeout=COMMAND_SECONDS,
-        socket_connect_timeout=COMMAND_SECONDS,
-        socket_timeout=COMMAND_SECONDS,
-        # Three attempts with pauses of seconds otherwise.
-        retry=Retry(NoBackoff(), 0),
-        # Each is one more round trip of every new connection.
-        protocol=2,
-        driver_info=None,
-    )
-    return Redis.from_pool(pool)
+def _linked(url: str) -> "CacheLink":
+    from service.cache_link import CacheLink  # noqa: PLC0415 - redis takes 0.4 s to import
+
+    return CacheLink(url, connections_max=MAX_CONNECTIONS, seconds=COMMAND_SECONDS)
 
 
 async def _probe(client: Client) -> Any:
     return await client.set(f"{PREFIX}probe", 1, px=1000)
-
-
-def _server(client: "Client | None") -> Mapping[str, str | int]:
-    """Return where it is, as spans say it; a socket has no port."""
-    if client is None:
-        return {}
-    connection = client.connection_pool.connection_kwargs
-    if "path" in connection:
-        return {"server.address": connection["path"]}
-    return {
-        "server.address": connection.get("host", "localhost"),
-        "server.port": connection.get("port", 6379),
-    }
-
-
-_REASONS: tuple[tuple[type[BaseException], str], ...] = (
-    (exceptions.BusyLoadingError, "loading"),
-    (exceptions.AuthenticationError, "auth"),
-    (exceptions.AuthorizationError, "auth"),
-    (exceptions.NoPermissionError, "auth"),
-    (exceptions.OutOfMemoryError, "full"),
-    (exceptions.ReadOnlyError, "read_only"),
-    (exceptions.MasterDownError, "read_only"),
-    (exceptions.MaxConnectionsError, "busy"),
-    (exceptions.TimeoutError, "timeout"),
-    (TimeoutError, "timeout"),
-    (exceptions.ConnectionError, "connection"),
-    (OSError, "connection"),
-)
-"""Most specific first; what is not here is `other`."""
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, exceptions.ResponseError) and str(error).startswith("NOAUTH"):
-        return "auth"
-    return next((name for kind, name in _REASONS if isinstance(error, kind)), "other")

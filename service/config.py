@@ -181,10 +181,11 @@ class Config(BaseSettings):
     def _is_a_cache(cls, value: SecretStr) -> SecretStr:
         url = urlsplit(value.get_secret_value())
         if url.scheme not in {"", "redis", "rediss", "unix"} or (
-            value.get_secret_value() and not (url.hostname or url.path)
+            value.get_secret_value() and (url.query or not (url.hostname or url.path))
         ):
             message = "write it as redis://:password@host:port/0"
             raise ValueError(message)
+        url.port  # noqa: B018 - raises ValueError when it is no port
         return value
 
     @model_validator(mode="after")

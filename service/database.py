@@ -195,8 +195,7 @@ class Database:
         if code == failures.DB_POOL_EXHAUSTED.code:
             fields["top_holders"] = self.pool.meter.top_holders()
         _log.warning(
-            _FAULT_EVENTS.get(code, "db_error"),
-            code=code,
+            code,
             error_type=meaning.error_type,
             sqlstate=meaning.sqlstate or None,
             constraint=meaning.constraint or None,
@@ -314,21 +313,6 @@ _RETRY_REASONS = {"serialization": "40001", "deadlock": "40P01", "cached_plan": 
 
 def _retry_reason(meaning: Meaning) -> str:
     return _RETRY_REASONS.get(meaning.error_type, "disconnect")
-
-
-_FAULT_EVENTS = {
-    "db_pool_exhausted": "db_pool_exhausted",
-    "db_unavailable": "db_unavailable",
-    "db_timeout": "db_timeout",
-    "db_lock_timeout": "db_timeout",
-    "db_connection_lost": "db_disconnect",
-    "constraint_violation": "db_constraint",
-    "reference_missing": "db_constraint",
-    "email_conflict": "db_constraint",
-    "commit_failed": "db_commit_failed",
-    "schema_mismatch": "schema_drift",
-}
-"""Log events by failure code; anything else is a `db_error`."""
 
 
 def _milliseconds(seconds: float) -> str:

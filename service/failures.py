@@ -9,7 +9,6 @@ which is logged and never sent.
 """
 
 import enum
-from collections.abc import Iterator
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -28,7 +27,7 @@ class Blame(enum.StrEnum):
 class Mode:
     """One failure mode.
 
-    status: the HTTP status of the answer; None for modes no request raises (pipeline, targets).
+    status: the HTTP status of the answer.
     retryable: the same request may succeed later without any change; then `Retry-After` is sent.
     alert: the alert that owns the mode, or None where a rate on a dashboard is enough.
     title, detail: public, fixed texts; `detail` says what the caller can do.
@@ -36,7 +35,7 @@ class Mode:
     """
 
     code: str
-    status: int | None
+    status: int
     blame: Blame
     retryable: bool = False
     alert: str | None = None
@@ -50,7 +49,7 @@ _MODES: dict[str, Mode] = {}
 
 
 def _declare(
-    code: str, status: int | None, blame: Blame, title: str, detail: str, **more: object
+    code: str, status: int, blame: Blame, title: str, detail: str, **more: object
 ) -> Mode:
     if code in _MODES:
         message = f"failure code {code!r} is declared twice"
@@ -564,40 +563,9 @@ INTERNAL_ERROR = _declare(
     explanation="The service met a condition that it has no name for.",
 )
 
-# --- modes that no request raises ---------------------------------------------------------------
-TELEMETRY_PIPELINE_DOWN = _declare(
-    "telemetry_pipeline_down",
-    None,
-    DEPENDENCY,
-    "Telemetry does not arrive",
-    "",
-    alert="TelemetryExportFailing",
-)
-LATENCY_BUDGET_BURN = _declare(
-    "latency_budget_burn",
-    None,
-    US,
-    "Answers are slower than promised",
-    "",
-    alert="ApiLatencyBudgetBurn",
-)
-TARGET_DOWN = _declare(
-    "target_down",
-    None,
-    US,
-    "A monitored process does not answer",
-    "",
-    alert="TargetDown",
-)
-
 MODES = MappingProxyType(_MODES)
 
 
 def mode_of(code: str) -> Mode:
     """Return the mode with this code; raises KeyError for a code that was never declared."""
     return MODES[code]
-
-
-def answered() -> Iterator[Mode]:
-    """Yield the modes a request can end with, in declaration order."""
-    return (mode for mode in MODES.values() if mode.status is not None)

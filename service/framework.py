@@ -15,6 +15,7 @@ from starlette.responses import Response
 from firedrill_kit.contract import answer_schema, field_of, request_schema
 from service import failures
 from service.failures import Failure, FieldError, Mode
+from service.provided import provided
 from service.responses import stored_data_invalid
 from service.routes import RouteSpec, RouteTable
 
@@ -34,7 +35,7 @@ _BY_HTTP_STATUS: Mapping[int, Mode] = {
 
 
 def install(app: FastAPI) -> None:
-    """Route the framework's own exceptions to `CatchAll`. Expects `app.state.routes`."""
+    """Route the framework's own exceptions to `CatchAll`. Expects a RouteTable to be provided."""
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
     app.add_exception_handler(ResponseValidationError, _on_invalid_answer)
     app.add_exception_handler(HTTPException, _on_http_exception)
@@ -87,7 +88,7 @@ def _without_slash(request: Request) -> str:
     Starlette's own redirect names the host that the caller's `Host` header did.
     """
     path = request.scope["path"].rstrip("/")
-    routes: RouteTable = request.app.state.routes
+    routes = provided(request, RouteTable)
     if path == request.scope["path"] or not routes.resolve(path).policies:
         return ""
     query = request.scope["query_string"].decode("latin-1")

@@ -93,8 +93,7 @@ def problems(
     every += (failures.CSRF_FAILED,) if caller and write else ()
     by_status: dict[int, list[Mode]] = {}
     for mode in dict.fromkeys(every):
-        if mode.status is not None:
-            by_status.setdefault(mode.status, []).append(mode)
+        by_status.setdefault(mode.status, []).append(mode)
     return {
         status: {
             "description": " / ".join(f"`{mode.code}`" for mode in modes_of_status),
@@ -133,7 +132,7 @@ PROBLEM_SCHEMA: dict[str, Any] = {
         "type": {"type": "string", "description": "Path of a page that explains the code."},
         "title": {"type": "string"},
         "status": {"type": "integer"},
-        "code": {"type": "string", "enum": [mode.code for mode in failures.answered()]},
+        "code": {"type": "string", "enum": list(failures.MODES)},
         "detail": {"type": "string", "description": "What the caller can do."},
         "instance": {"type": "string", "format": "uri", "description": "The request's id."},
         "request_id": {"type": "string", "format": "uuid", "description": "As in `X-Request-Id`."},
@@ -161,7 +160,7 @@ _BLAME_TEXT = {
 def explain(mode: Mode) -> str:
     """Return the page of `GET /problems/<code>`: what happened and what the caller can do."""
     again = "Yes, after the time that `Retry-After` says." if mode.retryable else "Not unchanged."
-    status = http.HTTPStatus(mode.status or 500)
+    status = http.HTTPStatus(mode.status)
     return (
         f"# {mode.title}\n\n`{mode.code}` - HTTP {status.value} {status.phrase}\n\n"
         f"What happened: {mode.explanation}\n\nWhat you can do: {mode.detail}\n\n"

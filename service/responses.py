@@ -91,7 +91,7 @@ class CatchAll:
             # The status is out; ending without the last part makes the server cut the connection.
             return
         body, headers = render(failure, record)
-        status = failure.mode.status or 500
+        status = failure.mode.status
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

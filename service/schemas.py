@@ -5,9 +5,11 @@ neither, and the answer is then a 500 (measured). So requests use `Text` and `Mo
 """
 
 import json
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
+from annotated_types import GroupedMetadata
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
@@ -29,16 +31,24 @@ def _storable(value: str) -> str:
     return value
 
 
-def text(*, max_length: int = TEXT_MAX, min_length: int = 0, strip: bool = True) -> Any:
-    """Return the type of a text: a field, a key of a map.
+@dataclass(frozen=True, kw_only=True)
+class Text(GroupedMetadata):
+    """What a text in `Annotated[str, Text(...)]` must be: a field, a key of a map.
 
     Lengths in characters. strip: remove white space around it.
     """
-    return Annotated[
-        str,
-        StringConstraints(min_length=min_length, max_length=max_length, strip_whitespace=strip),
-        AfterValidator(_storable),
-    ]
+
+    max_length: int = TEXT_MAX
+    min_length: int = 0
+    strip: bool = True
+
+    def __iter__(self) -> Iterator[object]:
+        yield from StringConstraints(
+            min_length=self.min_length,
+            max_length=self.max_length,
+            strip_whitespace=self.strip,
+        )
+        yield AfterValidator(_storable)
 
 
 class Model(BaseModel):

@@ -8,8 +8,8 @@ import time
 
 from fastapi import FastAPI
 
-from service.__main__ import main
 from service.app import Parts
+from service.process import main
 
 BLOCK_SECONDS = 3.0
 """How long one of the routes holds the event loop."""

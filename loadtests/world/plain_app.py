@@ -20,7 +20,6 @@ from firedrill_kit.resilience.breaker import Breaker
 from firedrill_kit.resilience.retry import RetryBudget
 from loadtests.world.drill_app import add_drill_routes
 from service import failures
-from service.__main__ import main
 from service.app import Parts
 from service.cache import Cache
 from service.config import Config
@@ -29,6 +28,7 @@ from service.domains.calendar.access import AccessToken
 from service.domains.calendar.grants import Grants
 from service.domains.calendar.models import Grant
 from service.failures import Failure
+from service.process import main
 from service.upstream import CalendarProvider
 
 _NEVER_SECONDS = "100000"

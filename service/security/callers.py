@@ -12,6 +12,7 @@ from firedrill_kit.telemetry import record
 from service import metrics
 from service.accounts import Account, LoginSession, Role
 from service.database import AnyRow, Database
+from service.provided import provided
 from service.security.authentication import Identity
 from service.security.claims import TokenFormat, same_email
 from service.security.composition import Security
@@ -159,7 +160,7 @@ async def unit_of_work(request: Request) -> UnitOfWork:
     identity: Identity | None = request.scope["state"].get("identity")
     if identity is None:
         raise credentials_missing()
-    return UnitOfWork(request.app.state.database, request.app.state.security, identity)
+    return UnitOfWork(provided(request, Database), provided(request, Security), identity)
 
 
 Work = Annotated[UnitOfWork, Depends(unit_of_work)]

@@ -13,7 +13,7 @@ from service.security.tokens import Clock, TokenIssuer, TokenVerifier
 
 @dataclass(frozen=True, slots=True)
 class Security:
-    """Kept in `app.state.security`; safe to share, nothing in it changes."""
+    """One for a process; nothing in it changes."""
 
     verifier: TokenVerifier
     issuer: TokenIssuer

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import httpx
-import stamina
 import structlog
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
@@ -54,9 +53,6 @@ SHOWN_PARAMETERS = frozenset({"fields", "maxResults", "singleEvents", "timeMax",
 
 M = TypeVar("M", bound=Message)
 _log = structlog.get_logger()
-
-# stamina's default hooks log the exception's text and register a metric outside our catalogue.
-stamina.instrumentation.set_on_retry_hooks(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,51 +137,49 @@ class Calls:
         enter_stage("upstream")
         ends_at = self._clock() + call.total_seconds
         tries = unanswered = 0
+        while True:
+            tries += 1
+            try:
+                result = await self._attempt(call, model, number=tries, ends_at=ends_at)
+            except _AttemptFailed as failed:
+                unanswered += failed.meaning.is_unanswered
+                pause = self._pause_before_next(call, failed, tries, unanswered, ends_at)
+                if pause is None:
+                    await self._close_quota_gate(failed)
+                    raise failure_of(
+                        failed.meaning,
+                        call.endpoint,
+                        retry_after_seconds=failed.retry_after,
+                        is_unanswered=unanswered > 0,
+                    ) from failed
+            else:
+                if tries > 1:
+                    metrics.RETRY_ATTEMPTS.labels(call.operation, "succeeded").inc()
+                return result
+            await asyncio.sleep(pause)
 
-        def pause_before_next(error: Exception) -> bool | float:
-            """Tell stamina how many seconds to wait; False: no further attempt."""
-            if not isinstance(error, _AttemptFailed) or not error.meaning.is_retryable:
-                return False
-            pause = 0.1 * 2 ** (tries - 1) * (1 + self._jitter())
-            pause = max(pause, (error.retry_after or 0.0) * (1 + 0.1 * self._jitter()))
-            if (
-                tries >= MAX_ATTEMPTS
-                or unanswered > call.unanswered_retries
-                or pause > MAX_WAIT_SECONDS
-                or self._clock() + pause >= ends_at
-                or self.breaker.state is State.OPEN
-            ):
-                metrics.RETRY_ATTEMPTS.labels(call.operation, "exhausted").inc()
-                return False
-            # One user's limit is that user's alone: it takes no retry away from the others.
-            granted = error.meaning.limit_scope == "user" or self._budget.take()
-            outcome = "retried" if granted else "no_budget"
-            metrics.RETRY_ATTEMPTS.labels(call.operation, outcome).inc()
-            return pause if granted else False
-
-        try:
-            async for attempt in stamina.retry_context(
-                on=pause_before_next, attempts=None, timeout=None
-            ):
-                with attempt:
-                    tries += 1
-                    try:
-                        result = await self._attempt(call, model, number=tries, ends_at=ends_at)
-                    except _AttemptFailed as failed:
-                        unanswered += failed.meaning.is_unanswered
-                        raise
-                    if tries > 1:
-                        metrics.RETRY_ATTEMPTS.labels(call.operation, "succeeded").inc()
-                    return result
-        except _AttemptFailed as failed:
-            await self._close_quota_gate(failed)
-            raise failure_of(
-                failed.meaning,
-                call.endpoint,
-                retry_after_seconds=failed.retry_after,
-                is_unanswered=unanswered > 0,
-            ) from failed
-        raise AssertionError("stamina returns or raises")  # pragma: no cover
+    def _pause_before_next(
+        self, call: Call, failed: _AttemptFailed, tries: int, unanswered: int, ends_at: float
+    ) -> float | None:
+        """Return the seconds until the next attempt; None: there is none. Takes from the retry budget."""
+        if not failed.meaning.is_retryable:
+            return None
+        pause = 0.1 * 2 ** (tries - 1) * (1 + self._jitter())
+        pause = max(pause, (failed.retry_after or 0.0) * (1 + 0.1 * self._jitter()))
+        if (
+            tries >= MAX_ATTEMPTS
+            or unanswered > call.unanswered_retries
+            or pause > MAX_WAIT_SECONDS
+            or self._clock() + pause >= ends_at
+            or self.breaker.state is State.OPEN
+        ):
+            metrics.RETRY_ATTEMPTS.labels(call.operation, "exhausted").inc()
+            return None
+        # One user's limit is that user's alone: it takes no retry away from the others.
+        granted = failed.meaning.limit_scope == "user" or self._budget.take()
+        outcome = "retried" if granted else "no_budget"
+        metrics.RETRY_ATTEMPTS.labels(call.operation, outcome).inc()
+        return pause if granted else None
 
     async def _attempt(self, call: Call, model: type[M], *, number: int, ends_at: float) -> M:
         """Make one attempt: one permit of the breaker, one span, one observation."""
@@ -194,7 +188,7 @@ class Calls:
             # Hashed: what the breaker remembers is nobody's token.
             subject = hash(call.subject) if call.subject else None
             with self.breaker.attempt(subject) as verdict:
-                result = await self._traced(
+                result = await self._observed(
                     call, model, number, min(seconds, call.attempt_seconds)
                 )
                 if not isinstance(result, _AttemptFailed):
@@ -209,10 +203,12 @@ class Calls:
             trace.get_current_span().add_event("firedrill.breaker_open")
             raise _AttemptFailed(CIRCUIT_OPEN, max(1.0, refused.retry_after_seconds)) from None
 
-    async def _traced(
+    async def _observed(
         self, call: Call, model: type[M], number: int, limit_seconds: float
     ) -> M | _AttemptFailed:
-        """Return what came of the attempt; raised through the span, a failure would name it anew."""
+        """Make the exchange in its span, and count it. Returns a failure: raising it through the span
+        would overwrite error.type.
+        """
         attributes: dict[str, str | int] = {
             "firedrill.operation": call.operation,
             "http.request.method": call.method,
@@ -224,40 +220,33 @@ class Calls:
         }
         if number > 1:
             attributes["http.request.resend_count"] = number - 1
-        with span(f"{call.method} {call.path}", attributes, kind=SpanKind.CLIENT) as active:
-            try:
-                result = await self._observed(call, model, limit_seconds)
-            except _AttemptFailed as failed:
-                if failed.status:
-                    active.set_attribute("http.response.status_code", failed.status)
-                active.set_attribute("error.type", failed.error_type)
-                active.set_status(StatusCode.ERROR)
-                return failed
-            active.set_attribute("http.response.status_code", 200)
-            return result
-
-    async def _observed(self, call: Call, model: type[M], limit_seconds: float) -> M:
         started = time.perf_counter()
         answer = _Answer()
         error_type = "cancelled"
-        try:
-            result = await self._exchange(call, model, answer, limit_seconds)
-            error_type = ""
-        except _AttemptFailed as failed:
-            error_type = failed.error_type
-            _report(call, failed, answer)
-            raise
-        else:
-            return result
-        finally:
-            elapsed = time.perf_counter() - started
-            status = str(answer.status or "")
-            metrics.HTTP_CLIENT_SECONDS.labels(
-                call.method, *self._server, status, error_type
-            ).observe(elapsed)
-            record = current()
-            if record is not None:
-                record.upstream_seconds += elapsed
+        with span(f"{call.method} {call.path}", attributes, kind=SpanKind.CLIENT) as active:
+            try:
+                result = await self._exchange(call, model, answer, limit_seconds)
+                error_type = ""
+            except _AttemptFailed as failed:
+                error_type = failed.error_type
+                active.set_attribute("error.type", error_type)
+                active.set_status(StatusCode.ERROR)
+                _report(call, failed, answer)
+                return failed
+            else:
+                return result
+            finally:
+                if answer.status:
+                    active.set_attribute("http.response.status_code", answer.status)
+                self._count(call, answer.status, error_type, time.perf_counter() - started)
+
+    def _count(self, call: Call, status: int, error_type: str, elapsed: float) -> None:
+        metrics.HTTP_CLIENT_SECONDS.labels(
+            call.method, *self._server, str(status or ""), error_type
+        ).observe(elapsed)
+        record = current()
+        if record is not None:
+            record.upstream_seconds += elapsed
 
     async def _exchange(
         self, call: Call, model: type[M], answer: _Answer, limit_seconds: float

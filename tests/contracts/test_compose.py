@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from deploy.compose import prepare
-from service.__main__ import LEAVE_SHARE
 from service.config import Config
+from service.process import LEAVE_SHARE
 from stack import discovery, parts, postgres
 from stack.cache import configuration, write_configuration
 from stack.credentials import Credentials

@@ -132,7 +132,7 @@ def new_account(service: Service, owner: Owner, password_hash: str) -> NewAccoun
             email,
             password_hash,
         )
-        token = service.app.state.security.issuer.enhanced(account_id, email, "user")
+        token = service.security.issuer.enhanced(account_id, email, "user")
         return Someone(account_id, email, token)
 
     return create

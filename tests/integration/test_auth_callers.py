@@ -25,7 +25,7 @@ def bearer(token: str) -> dict[str, str]:
 
 @pytest.fixture
 def issuer(service: Service) -> TokenIssuer:
-    made: TokenIssuer = service.app.state.security.issuer
+    made: TokenIssuer = service.security.issuer
     return made
 
 
@@ -105,7 +105,7 @@ async def test_the_role_is_the_databases_whatever_the_token_says(
     await owner.execute("UPDATE accounts SET role = $2 WHERE id = $1", someone.id, stored.value)
     identity = Identity(TokenFormat.ENHANCED, someone.id, someone.email, claimed)
 
-    caller = await UnitOfWork(service.database, service.app.state.security, identity).caller()
+    caller = await UnitOfWork(service.database, service.security, identity).caller()
 
     assert caller == Caller(someone.id, someone.email, stored, TokenFormat.ENHANCED)
 

@@ -16,6 +16,7 @@ from service.cache import Cache
 from service.domains.auth.limit import SignInLimit
 from service.domains.auth.operations import SignIn
 from service.domains.auth.passwords import Passwords
+from service.security import Security
 from service.security.sessions import Cookies, session_id
 from tests.signals import Samples, watched_transactions
 
@@ -160,7 +161,7 @@ async def test_too_many_failures_are_limited_and_successes_do_not_count(
         ),
         world.service.config,
     )
-    monkeypatch.setitem(world.service.app.state._state, "sign_in", limited)
+    monkeypatch.setitem(world.service.app.state.provided, SignIn, limited)
     account = await world.account()
     for _ in range(3):
         assert (await world.sign_in(account.email)).status_code == 200
@@ -357,9 +358,8 @@ async def test_a_token_alone_has_no_session_to_protect_or_to_end(world: World) -
 async def test_over_tls_cookies_are_bound_to_the_host(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    state = world.service.app.state
-    over_tls = dataclasses.replace(state.security, cookies=Cookies(True, 60))
-    monkeypatch.setitem(state._state, "security", over_tls)
+    over_tls = dataclasses.replace(world.service.security, cookies=Cookies(True, 60))
+    monkeypatch.setitem(world.service.app.state.provided, Security, over_tls)
     account = await world.account()
 
     answer = await world.sign_in(account.email)

@@ -37,7 +37,7 @@ class _Credentials:
 
 
 class SignIn:
-    """Signing in. Kept in `app.state.sign_in`: it has threads and remembers failures."""
+    """Signing in. One for a process: it has threads and remembers failures."""
 
     def __init__(
         self, database: Database, passwords: Passwords, limit: SignInLimit, config: Config

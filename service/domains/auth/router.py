@@ -9,7 +9,8 @@ from service import failures
 from service.domains.auth import operations
 from service.domains.auth.operations import SignIn
 from service.problems import problems
-from service.schemas import router, text
+from service.provided import provided
+from service.schemas import Text, router
 from service.security import Security, UnitOfWork, Work
 from service.security.authentication import check_sender
 from service.security.csrf import CsrfRejected
@@ -29,8 +30,8 @@ class PasswordForm(BaseModel):
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
     grant_type: Literal["password"] = "password"
-    username: text(min_length=1, max_length=254)  # type: ignore[valid-type]
-    password: text(min_length=1, max_length=1024, strip=False)  # type: ignore[valid-type]
+    username: Annotated[str, Text(min_length=1, max_length=254)]
+    password: Annotated[str, Text(min_length=1, max_length=1024, strip=False)]
 
 
 class TokenOut(BaseModel):
@@ -63,11 +64,10 @@ async def sign_in(
     form: Annotated[PasswordForm, Form()], request: Request, response: Response
 ) -> TokenOut:
     """Sign in with e-mail and password: returns an access token and sets the session cookie."""
-    state = request.app.state
-    security: Security = state.security
+    security = provided(request, Security)
     _refuse_foreign_page(security, request)
     address = request.client.host if request.client else ""
-    signing_in: SignIn = state.sign_in
+    signing_in = provided(request, SignIn)
     signed_in = await signing_in.with_password(form.username, form.password, address=address)
     token = security.issuer.enhanced(signed_in.account_id, signed_in.email, signed_in.role)
     response.headers.update(_NO_STORE)
@@ -78,7 +78,7 @@ async def sign_in(
 @routes.get("/csrf", responses=problems())
 async def read_csrf_token(work: Work, request: Request, response: Response) -> CsrfOut:
     """Return a CSRF token for the session, and set it as a cookie; a change has to send both."""
-    security: Security = request.app.state.security
+    security = provided(request, Security)
     own_session_id = _session_id(work)
     await work.caller()
     token = security.csrf.issue(own_session_id)
@@ -90,7 +90,7 @@ async def read_csrf_token(work: Work, request: Request, response: Response) -> C
 @routes.post("/logout", status_code=204, responses=problems(write=True))
 async def sign_out(work: Work, request: Request, response: Response) -> None:
     """End the session; access tokens live on until they expire."""
-    security: Security = request.app.state.security
+    security = provided(request, Security)
     await work.write(operations.end_session, own_session_id=_session_id(work))
     for line in security.cookies.cleared():
         response.headers.append("Set-Cookie", line)

@@ -11,7 +11,8 @@ from service.domains.calendar.grants import Grants
 from service.domains.calendar.operations import Connection
 from service.metrics import PROVIDER
 from service.problems import problems
-from service.schemas import Model, router, text
+from service.provided import provided
+from service.schemas import Model, Text, router
 from service.security import Work
 from service.upstream import CalendarProvider
 
@@ -19,13 +20,11 @@ routes = router("/api/v1/calendar", "calendar")
 
 
 async def _provider(request: Request) -> CalendarProvider:
-    provider: CalendarProvider = request.app.state.provider
-    return provider
+    return provided(request, CalendarProvider)
 
 
 async def _grants(request: Request) -> Grants:
-    grants: Grants = request.app.state.grants
-    return grants
+    return provided(request, Grants)
 
 
 Provider = Annotated[CalendarProvider, Depends(_provider)]
@@ -59,7 +58,7 @@ Cursor = Annotated[
 class ConnectionIn(Model):
     """code: what Google appended to the redirect address; it works once, for ten minutes."""
 
-    code: text(min_length=1, max_length=512)  # type: ignore[valid-type]
+    code: Annotated[str, Text(min_length=1, max_length=512)]
 
 
 class ConnectionOut(BaseModel):

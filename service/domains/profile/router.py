@@ -10,7 +10,7 @@ from service.domains.profile.fields import Email, Locale, TimeZone
 from service.domains.profile.operations import Person
 from service.problems import problems
 from service.responses import checked
-from service.schemas import Model, router, text
+from service.schemas import Model, Text, router
 from service.security import Work
 
 routes = router("/api/v1/profile", "profile")
@@ -19,10 +19,10 @@ routes = router("/api/v1/profile", "profile")
 class ProfileIn(Model):
     """email: a new address to sign in with; left out, it stays."""
 
-    display_name: text(min_length=1, max_length=120)  # type: ignore[valid-type]
+    display_name: Annotated[str, Text(min_length=1, max_length=120)]
     time_zone: TimeZone = "UTC"
     locale: Locale = "en"
-    bio: text(max_length=2000) | None = None  # type: ignore[valid-type]
+    bio: Annotated[str, Text(max_length=2000)] | None = None
     email: Email | None = None
 
 

@@ -38,7 +38,7 @@ _NONCE_BYTES = 12
 
 
 class SettingsCache:
-    """Kept in `app.state.settings_cache`. Makes no transaction of its own and raises nothing of the cache."""
+    """Makes no transaction of its own and raises nothing of the cache."""
 
     def __init__(self, cache: Cache, *, secret: str, jitter: Callable[[], float]) -> None:
         """secret: the same for all replicas. jitter: 0-1."""

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 from fastapi import Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
-from starlette.datastructures import State
 
 from service import failures
 from service.domains.settings import operations
@@ -14,8 +13,10 @@ from service.domains.settings.models import Theme
 from service.domains.settings.preconditions import Preconditions
 from service.failures import Failure
 from service.problems import problems
+from service.provided import provided, provided_or_none
 from service.responses import checked
-from service.schemas import MAX_DEPTH, Model, router, text
+from service.schema import Capabilities
+from service.schemas import MAX_DEPTH, Model, Text, router
 from service.security import UnitOfWork, Work
 
 routes = router("/api/v1/settings", "settings")
@@ -23,18 +24,18 @@ routes = router("/api/v1/settings", "settings")
 IfMatch = Annotated[str | None, Header(alias="If-Match", max_length=512)]
 IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", max_length=512)]
 """For the document and the limit; what they say is read by `Preconditions`, which knows lists."""
-Name = text(strip=False)
-"""A key: with white space removed, two of them could become one."""
+Key = Annotated[str, Text(strip=False)]
+"""Of a map: with white space removed, two of them could become one."""
 
 
 class AiModel(Model):
     """How one model is called. temperature: 0-2. max_output_tokens: tokens of one answer."""
 
-    provider: text(min_length=1, max_length=40)  # type: ignore[valid-type]
-    model: text(min_length=1, max_length=120)  # type: ignore[valid-type]
+    provider: Annotated[str, Text(min_length=1, max_length=40)]
+    model: Annotated[str, Text(min_length=1, max_length=120)]
     temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
     max_output_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 4096
-    options: dict[Name, Name | int | float | bool | None] = Field(  # type: ignore[valid-type]
+    options: dict[Key, Key | int | float | bool | None] = Field(
         default_factory=dict, max_length=32
     )
 
@@ -42,8 +43,8 @@ class AiModel(Model):
 class AiModels(Model):
     """default: the name of the model in `models` that is used when none is asked for."""
 
-    models: dict[Name, AiModel] = Field(max_length=32)  # type: ignore[valid-type]
-    default: text(min_length=1, max_length=40)  # type: ignore[valid-type]
+    models: dict[Key, AiModel] = Field(max_length=32)
+    default: Annotated[str, Text(min_length=1, max_length=40)]
 
 
 class AiModelsIn(AiModels):
@@ -85,7 +86,7 @@ async def read_settings(
     request: Request, response: Response, work: Work, _if_none_match: IfNoneMatch = None
 ) -> Any:
     """Return the caller's settings; `degraded` names groups that cannot be read at the moment."""
-    document = await _stored(work, request.app.state)
+    document = await _stored(work, request)
     etag = _etag(document.version, is_degraded=bool(document.degraded))
     if not Preconditions.of(request.headers).none_match(etag, exists=True):
         return Response(status_code=304, headers={"ETag": etag})
@@ -111,7 +112,7 @@ async def change_settings(
     `*` stands for any version that was stored: settings which never were are answered as defaults, with
     the tag `"s0"`.
     """
-    has_ai_models = request.app.state.capabilities.ai_models
+    has_ai_models = provided(request, Capabilities).ai_models
     preconditions = Preconditions.of(request.headers)
 
     def allows(stored: int | None) -> bool:
@@ -131,20 +132,20 @@ async def change_settings(
         ai_models=ai_models,
         ai_models_bytes=len(json.dumps(ai_models)) if ai_models is not None else 0,
     )
-    if cache := request.app.state.settings_cache:
+    if cache := provided_or_none(request, SettingsCache):
         await cache.put((await work.caller()).account_id, document)
     response.headers["ETag"] = _etag(document.version, is_degraded=bool(document.degraded))
     return _answer(document)
 
 
-async def _stored(work: UnitOfWork, state: State) -> operations.Document:
+async def _stored(work: UnitOfWork, request: Request) -> operations.Document:
     """Return what is stored, its document from the cache where the service has one of settings."""
-    has_ai_models = state.capabilities.ai_models
+    has_ai_models = provided(request, Capabilities).ai_models
 
     async def read() -> operations.Document:
         return await operations.settings_of(work, has_ai_models=has_ai_models)
 
-    cache: SettingsCache | None = state.settings_cache
+    cache = provided_or_none(request, SettingsCache)
     if cache is None or not has_ai_models or not cache.is_open:
         return await read()
     stamp = await operations.stamp_of(work)

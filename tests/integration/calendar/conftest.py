@@ -68,14 +68,14 @@ async def google(provider_url: str) -> AsyncIterator[Google]:
 @pytest.fixture
 async def upstream(service: Service) -> AsyncIterator[CalendarProvider]:
     """A provider's client with a breaker of its own, used by the application for one test."""
-    state = service.app.state
-    before = state.provider, state.grants
     async with open_http(service.config) as http:
-        state.provider = CalendarProvider(http, service.config)
-        state.grants = Grants(service.database, state.provider, service.config)
-        yield state.provider
-        await state.grants.close()
-        state.provider, state.grants = before
+        provider = CalendarProvider(http, service.config)
+        grants = Grants(service.database, provider, service.config)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(service.app.state.provided, CalendarProvider, provider)
+            patch.setitem(service.app.state.provided, Grants, grants)
+            yield provider
+            await grants.close()
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def new_account(service: Service, owner: Owner) -> NewAccount:
         account_id = await owner.fetchval(
             "INSERT INTO accounts (email, password_hash) VALUES ($1, '') RETURNING id", email
         )
-        token = service.app.state.security.issuer.enhanced(account_id, email, "user")
+        token = service.security.issuer.enhanced(account_id, email, "user")
         return Someone(account_id, email, token)
 
     return create
@@ -126,7 +126,7 @@ def connect(
     async def create(*, expires_in_seconds: int = 3600, **wanted: object) -> Connected:
         someone = await new_account()
         minted = await google.mint(**wanted)
-        vault = service.app.state.grants.vault
+        vault = service.grants.vault
         sealed = [
             vault.seal(minted[name], account_id=someone.id)
             for name in ("access_token", "refresh_token")

@@ -17,25 +17,23 @@ def test_every_code_is_snake_case_and_is_the_name_of_its_constant() -> None:
         assert name == code.upper()
 
 
-@pytest.mark.parametrize("mode", list(failures.answered()), ids=lambda mode: mode.code)
+@pytest.mark.parametrize("mode", list(failures.MODES.values()), ids=lambda mode: mode.code)
 def test_an_answered_mode_tells_the_caller_what_happened_and_what_to_do(mode: Mode) -> None:
-    assert mode.status is not None
     assert 400 <= mode.status < 600
     assert mode.title
     assert mode.detail.endswith(".")
     assert mode.explanation.endswith(".")
 
 
-@pytest.mark.parametrize("mode", list(failures.answered()), ids=lambda mode: mode.code)
+@pytest.mark.parametrize("mode", list(failures.MODES.values()), ids=lambda mode: mode.code)
 def test_blame_fits_the_status(mode: Mode) -> None:
     if mode.blame is Blame.CALLER:
-        assert mode.status is not None
         assert mode.status < 500
     if mode.status == 422:
         assert mode is failures.VALIDATION_FAILED
 
 
-@pytest.mark.parametrize("mode", list(failures.answered()), ids=lambda mode: mode.code)
+@pytest.mark.parametrize("mode", list(failures.MODES.values()), ids=lambda mode: mode.code)
 def test_a_refusal_for_now_can_be_retried(mode: Mode) -> None:
     if mode.status in {429, 503}:
         assert mode.retryable

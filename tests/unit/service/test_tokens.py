@@ -12,7 +12,7 @@ from service.config import Config
 from service.security import rejections
 from service.security.claims import TokenFormat
 from service.security.tokens import MAX_TOKEN_BYTES, TokenIssuer, TokenRejected, TokenVerifier
-from tests.unit.minting import (
+from tests.unit.service.minting import (
     ENHANCED,
     KEY,
     LEGACY,

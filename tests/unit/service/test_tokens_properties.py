@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from service.security.claims import Subject, TokenFormat, same_email, subject_of
 from service.security.tokens import TokenRejected
-from tests.unit.minting import (
+from tests.unit.service.minting import (
     ENHANCED,
     KEY,
     LEGACY,

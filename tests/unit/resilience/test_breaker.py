@@ -20,7 +20,7 @@ FAILURES_MIN, WINDOW_SECONDS, OPEN_SECONDS = 3, 10.0, 2.0
 
 STEPS = int(os.environ.get("BREAKER_STEPS", "400"))
 SEEDS = int(os.environ.get("BREAKER_SEEDS", "2"))
-"""The full run: `BREAKER_STEPS=10000 BREAKER_SEEDS=20 pytest tests/unit/test_breaker.py`."""
+"""The full run: `BREAKER_STEPS=10000 BREAKER_SEEDS=20 pytest tests/unit/resilience/test_breaker.py`."""
 
 
 class Clock:

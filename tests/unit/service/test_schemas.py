@@ -1,4 +1,5 @@
 import json
+from typing import Annotated
 
 import pytest
 from hypothesis import given
@@ -70,7 +71,7 @@ def test_the_longest_allowed_body_is_read_and_commas_in_text_do_not_count() -> N
 
 
 class Note(schemas.Model):
-    body: schemas.text(min_length=1, max_length=5)  # type: ignore[valid-type]
+    body: Annotated[str, schemas.Text(min_length=1, max_length=5)]
     share: float = 0
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from service.security import tokens
 from service.security.tokens import LEEWAY_SECONDS, TokenRejected, TokenVerifier
-from tests.unit.minting import ENHANCED, KEY, OTHER_KEY, enhanced, verifier
+from tests.unit.service.minting import ENHANCED, KEY, OTHER_KEY, enhanced, verifier
 
 
 class Clock:

@@ -25,8 +25,8 @@ from service.routes import RouteTable
 from service.security import Authentication, Identity, Security
 from service.security.claims import TokenFormat
 from service.security.sessions import new_secret, session_id
-from tests.unit import minting
-from tests.unit.minting import KEY, LEGACY_KEY, NOW, OTHER_KEY, enhanced, legacy
+from tests.unit.service import minting
+from tests.unit.service.minting import KEY, LEGACY_KEY, NOW, OTHER_KEY, enhanced, legacy
 
 ORIGIN = "http://127.0.0.1:8000"
 TOKEN_ROUTE, PROFILE = "/api/v1/auth/token", "/api/v1/profile"
