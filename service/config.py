@@ -61,6 +61,9 @@ class Config(BaseSettings):
     pool_waiters_max: Annotated[int, Field(ge=0)] = 20
     """Callers that may wait at once; one more is refused. Two per connection: at 50 ms a statement
     the last of them waits 0.1 s."""
+    route_share_max: Annotated[float, Field(gt=0, le=1)] = 0.7
+    """Of the pool, what the requests of one route may hold: when all of them wait for one lock, the other
+    routes have the rest."""
     connect_gate_seconds: Annotated[float, Field(ge=0)] = 0.5
     """After a failed connect new checkouts are refused with its cause for this long."""
     connect_timeout_seconds: Seconds = 1.0

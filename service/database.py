@@ -7,6 +7,7 @@ work again after a deadlock, and holds the connection while the answer is built
 and a third of the CPU (docs/decisions/0010-the-services-own-path.md).
 """
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -37,6 +38,7 @@ from firedrill_kit.telemetry.traces import past_span
 from service import failures, metrics
 from service.config import Config
 from service.database_failures import failure_of, mode_of
+from service.route_shares import RouteShares
 
 T = TypeVar("T")
 Operation = Callable[[AsyncSession], Awaitable[T]]
@@ -75,6 +77,11 @@ class Database:
             unpinged_seconds=UNPINGED_SECONDS,
         )
         measure_pool(self.engine.sync_engine, meter)
+        self._shares = RouteShares(
+            meter,
+            math.ceil((config.pool_size + config.pool_max_overflow) * config.route_share_max),
+            config.pool_timeout_seconds,
+        )
         measure_statements(self.engine.sync_engine)
 
     @property
@@ -121,7 +128,7 @@ class Database:
         retries = 0
         while True:
             try:
-                return await _named(once)
+                return await self._named(once)
             except _Faulted as fault:
                 meaning = fault.meaning
                 if meaning.error_type in expected:
@@ -131,6 +138,17 @@ class Database:
                     raise failure_of(meaning) from fault.error
                 retries += 1
                 metrics.DB_RETRIES.labels(_retry_reason(meaning)).inc()
+
+    async def _named(self, once: Callable[[], Awaitable[T]]) -> T:
+        """Raises _Faulted for what comes from the driver."""
+        try:
+            async with self._shares.entered():
+                return await once()
+        except _DRIVERS as error:
+            meaning = meaning_of(error)
+            if meaning is None:
+                raise
+            raise _Faulted(meaning, error) from error
 
     async def _transaction(self, operation: Operation[T]) -> T:
         async with AsyncSession(self.engine, expire_on_commit=False) as session:
@@ -249,17 +267,6 @@ class _Faulted(Exception):
         super().__init__(meaning.error_type)
         self.meaning = meaning
         self.error = error
-
-
-async def _named(once: Callable[[], Awaitable[T]]) -> T:
-    """Raises _Faulted for what comes from the driver."""
-    try:
-        return await once()
-    except _DRIVERS as error:
-        meaning = meaning_of(error)
-        if meaning is None:
-            raise
-        raise _Faulted(meaning, error) from error
 
 
 async def _commit(session: AsyncSession) -> None:

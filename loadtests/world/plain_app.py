@@ -55,6 +55,7 @@ ENVIRONMENT: dict[str, str] = {
     "BODY_TIMEOUT_SECONDS": "99999",  # below the deadlines, which the configuration wants
     "ANSWER_TIMEOUT_SECONDS": _NEVER_SECONDS,
     "CALLER_SHARE_MAX": "1",
+    "ROUTE_SHARE_MAX": "1",
     "PROVIDER_ATTEMPT_SECONDS": "5",  # httpx' default
     "OAUTH_HTTP_SECONDS": "5",
 }
