@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from loadtests.record import drills, record
 from stack.settings import ROOT
 
-SIDE_BY_SIDE = 2
-"""Drills; each takes half of a core."""
+SIDE_BY_SIDE = 3
+"""Drills; each takes half of a core, of two."""
+BEFORE = "83899c6"
+"""The last commit before the kit's own spans and the shorter path of the service; the bench measures both."""
 SEEDS = (2, 3, 4, 5)
 """Of the drills below, besides 1, which all have."""
 WITH_MORE_SEEDS: Mapping[str, str] = {
@@ -66,7 +68,13 @@ def whole() -> list[Batch]:
         Run(
             "costs/benchmarks",
             "benchmarks.json",
-            ("-m", "loadtests.bench"),
+            ("-m", "loadtests.bench", *_against()),
+            needs_quiet=True,
+        ),
+        Run(
+            "costs/cache",
+            "cache_settings.json",
+            ("-m", "loadtests.costs.cache"),
             needs_quiet=True,
         ),
         Run(
@@ -94,6 +102,11 @@ def whole() -> list[Batch]:
         Run("mutation", "mutation.md", ("-m", "alerting.mutate")),
     ]
     return [*_drills(), *([run] for run in (*_load(), *_resilience(), *costs))]
+
+
+def _against() -> Sequence[str]:
+    """Of the bench's command; nothing where the checkout has no history."""
+    return ("--against", BEFORE) if record.git("cat-file", "-t", BEFORE) else ()
 
 
 def _drills() -> Iterator[Batch]:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
+from urllib.parse import urlencode
 
 import httpx
 import structlog
@@ -122,6 +123,7 @@ class Calls:
         """
         self._http = http
         base = http.base_url
+        self._base_url = str(base.copy_with(userinfo=b"")).rstrip("/")
         self._server = (base.host, base.port or (443 if base.scheme == "https" else 80))
         self._clock = clock
         self._jitter = jitter
@@ -295,8 +297,8 @@ class Calls:
             name: value if name in SHOWN_PARAMETERS else "REDACTED"
             for name, value in (call.query or {}).items()
         }
-        url = self._http.build_request(call.method, call.path, params=query).url
-        return str(url.copy_with(userinfo=b""))
+        # httpx takes a third of a millisecond for it.
+        return f"{self._base_url}{call.path}" + (f"?{urlencode(query)}" if query else "")
 
     async def _check_quota_gate(self, endpoint: Endpoint) -> None:
         if endpoint is not Endpoint.CALENDAR:
