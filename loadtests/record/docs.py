@@ -35,7 +35,10 @@ def publish(journal: Journal) -> None:
     ]
     content = drills.content_of([drills.summary_of(row) for row in rows], void)
     record.publish(DOCS, drills.NAME, content, drills.page(content))
-    record.replace(README, readme.drill_figures(README.read_text(), content))
+    text = readme.drill_figures(README.read_text(), content)
+    if bench := record.read(DOCS / "benchmarks.json"):
+        text = readme.bench_figures(text, bench)
+    record.replace(README, text)
     picture.draw(
         [row for row in rows if row["seed"] == 1], DOCS / "images", overview=content["drills"]
     )

@@ -10,6 +10,30 @@ QUICK = ("db_pool_exhausted", "validation_break_all_clients")
 """The drills that are part of `make test`."""
 
 
+COSTS: Mapping[str, str] = {
+    "typical": "contrib FastAPI, SQLAlchemy and asyncpg, a metrics library, structlog",
+    "logfire": "logfire",
+    "lite_bootstrap": "lite-bootstrap",
+    "fastapi_native": "FastAPI's own telemetry",
+    "opentelemetry_instrument": "`opentelemetry-instrument`",
+    "prometheus_fastapi_instrumentator": "prometheus-fastapi-instrumentator, metrics only",
+    "firedrill": "**Firedrill**",
+}
+"""By mode of the bench: what the README calls it."""
+
+
+def bench_figures(text: str, record: Mapping[str, Any]) -> str:
+    """The README with what each tool adds to a request."""
+
+    def added(mode: str, endpoint: str) -> str:
+        found = record["modes"][mode][endpoint]["added_cpu_us"]
+        return f"{found['median']:.0f}" if found["min"] > 0 else "in the noise"
+
+    rows = [(what, added(mode, "items"), added(mode, "profile")) for mode, what in COSTS.items()]
+    head = ("added CPU a request, µs", "no database", "one SELECT")
+    return between(text, "costs", "\n".join(table(head, rows, right=True)))
+
+
 def drill_figures(text: str, record: Mapping[str, Any]) -> str:
     """The README with the figures of this record."""
     return between(

@@ -3,7 +3,7 @@
 import json
 import re
 
-from loadtests.record.readme import drill_figures
+from loadtests.record.readme import bench_figures, drill_figures
 from loadtests.record.record import DOCS
 from stack.settings import ROOT
 
@@ -13,9 +13,12 @@ WORDS_MAX = 1300
 
 def test_the_readme_quotes_the_record() -> None:
     text = README.read_text()
-    content = json.loads((DOCS / "drills.json").read_text())
+    drills, bench = (
+        json.loads((DOCS / f"{name}.json").read_text()) for name in ("drills", "benchmarks")
+    )
 
-    assert drill_figures(text, content) == text, "written by make record and never by hand"
+    assert drill_figures(text, drills) == text, "written by make record and never by hand"
+    assert bench_figures(text, bench) == text, "written by make record and never by hand"
 
 
 def test_other_figures_would_be_another_readme() -> None:
