@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import urlencode
@@ -114,12 +114,13 @@ class Calls:
         *,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         breaker: Breaker | None = None,
         budget: RetryBudget | None = None,
         quota: QuotaGate | None = None,
     ) -> None:
-        """clock: seconds of any origin. jitter: 0-1, spreads the waits before retries. quota: None: one of
-        this process alone.
+        """clock: seconds of any origin. jitter: 0-1, spreads the waits before retries. sleep: such a wait.
+        quota: None: one of this process alone.
         """
         self._http = http
         base = http.base_url
@@ -127,6 +128,7 @@ class Calls:
         self._server = (base.host, base.port or (443 if base.scheme == "https" else 80))
         self._clock = clock
         self._jitter = jitter
+        self._sleep = sleep
         self._budget = budget or RetryBudget(clock=clock)
         self._quota = quota or QuotaGate(Cache(""), clock=clock)
         self.breaker = breaker or Breaker(clock=clock, on_transition=_report_transition)
@@ -158,7 +160,7 @@ class Calls:
                 if tries > 1:
                     metrics.RETRY_ATTEMPTS.labels(call.operation, "succeeded").inc()
                 return result
-            await asyncio.sleep(pause)
+            await self._sleep(pause)
 
     def _pause_before_next(
         self, call: Call, failed: _AttemptFailed, tries: int, unanswered: int, ends_at: float

@@ -4,9 +4,10 @@ What is asked lives here; how it is called, limited and repeated in `calls`, wha
 `errors`, what an answer must look like in `messages`. No other module knows httpx.
 """
 
+import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from urllib.parse import urlencode
 
@@ -50,19 +51,21 @@ class CalendarProvider:
         *,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         breaker: Breaker | None = None,
         budget: RetryBudget | None = None,
         cache: Cache | None = None,
     ) -> None:
-        """http: as `open_http` makes it. clock: seconds of any origin. jitter: 0-1. breaker, budget: of
-        retries; None: those of `Calls`. cache: what other replicas learn of the project's quota; None:
-        nothing.
+        """http: as `open_http` makes it. clock: seconds of any origin. jitter: 0-1. sleep: before a retry.
+        breaker, budget: of retries; None: those of `Calls`. cache: what other replicas learn of the project's
+        quota; None: nothing.
         """
         self._config = config
         self._calls = Calls(
             http,
             clock=clock,
             jitter=jitter,
+            sleep=sleep,
             breaker=breaker,
             budget=budget,
             quota=QuotaGate(cache, clock=clock) if cache else None,

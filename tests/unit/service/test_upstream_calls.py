@@ -60,7 +60,11 @@ class Clock:
 def client(peer: Peer, clock: Callable[[], float] = time.monotonic) -> CalendarProvider:
     config = Config()
     http = open_http(config, transport=httpx.MockTransport(peer))
-    return CalendarProvider(http, config, clock=clock, jitter=lambda: 0.0)
+    return CalendarProvider(http, config, clock=clock, jitter=lambda: 0.0, sleep=_no_pause)
+
+
+async def _no_pause(_seconds: float) -> None:
+    """Retries wait for seconds, which is nothing that these tests are about."""
 
 
 def ok(content: object) -> httpx.Response:
