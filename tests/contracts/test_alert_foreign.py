@@ -61,6 +61,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_foreign_service_healthy_four_workers_only_core_features_no_alert(shop: Path) -> None:
     times = ("1m", "3m", "5m", "7m", "9m30s")
 
@@ -79,6 +80,7 @@ def test_it_is_as_quiet_under_the_rules_of_features_that_it_has_not(tmp_path: Pa
     assert outcome.passed, outcome.output
 
 
+@pytest.mark.slow
 def test_foreign_service_pool_exhausted_pages(shop: Path) -> None:
     series = exhausted(SCRAPES, since=EXHAUSTED_SINCE)
 

@@ -103,6 +103,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return said.err.removeprefix("firedrill: ").removesuffix("\n")
 
 
+@pytest.mark.slow
 def test_a_file_is_written_with_the_tables_that_the_routes_name(folder: Path) -> None:
     (folder / "models.py").write_text(MODELS)
     (folder / "shop.py").write_text(SHOP)
@@ -126,6 +127,7 @@ def test_a_file_is_written_with_the_tables_that_the_routes_name(folder: Path) ->
     assert config.slo.classes["health"].routes == ("/health",)
 
 
+@pytest.mark.slow
 def test_a_file_that_is_there_is_kept_unless_it_is_forced(folder: Path) -> None:
     (folder / "models.py").write_text(MODELS)
     (folder / "shop.py").write_text(SHOP)
@@ -143,6 +145,7 @@ def test_a_file_that_is_there_is_kept_unless_it_is_forced(folder: Path) -> None:
     assert read(folder).service.name == "the-shop"
 
 
+@pytest.mark.slow
 def test_a_database_that_drills_cannot_break_is_commented_out(folder: Path) -> None:
     (folder / "models.py").write_text(MODELS)
     engine = "from sqlalchemy import create_engine\nengine = create_engine('sqlite://')\n"
@@ -156,6 +159,7 @@ def test_a_database_that_drills_cannot_break_is_commented_out(folder: Path) -> N
     assert "# Drills break PostgreSQL only; the engine speaks sqlite.\n#[database]\n" in text
 
 
+@pytest.mark.slow
 def test_a_thread_of_the_application_does_not_hold_the_command(folder: Path) -> None:
     (folder / "busy.py").write_text(
         "import threading\nfrom fastapi import FastAPI\napp = FastAPI()\n"

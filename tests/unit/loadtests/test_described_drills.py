@@ -293,6 +293,7 @@ COMMANDS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("program", "argument", "said"), COMMANDS)
 def test_a_command_that_cannot_be_run_is_one_line_and_exit_2(
     program: str, argument: str, said: str, tmp_path: Path

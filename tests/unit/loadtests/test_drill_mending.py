@@ -131,6 +131,7 @@ def test_a_control_port_that_died_with_its_run_needs_no_mend(
     assert len(asyncio.run(mending.undo([gone]))) == 1
 
 
+@pytest.mark.slow
 def test_a_runner_that_is_killed_is_mended_after(tmp_path: Path) -> None:
     runner = subprocess.Popen(
         [sys.executable, "-c", RUNNER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE
@@ -147,6 +148,7 @@ def test_a_runner_that_is_killed_is_mended_after(tmp_path: Path) -> None:
     until(lambda: not mending.record_of(tmp_path).exists(), "the end of the record")
 
 
+@pytest.mark.slow
 def test_a_runner_whose_own_mending_is_interrupted_is_mended_after(tmp_path: Path) -> None:
     mending.write_down(tmp_path, [restore(tmp_path / "a")])
 
@@ -172,6 +174,7 @@ def test_a_start_that_takes_too_long_does_not_keep_the_rest_from_being_mended(
     assert (tmp_path / "a").read_text() == "whole"
 
 
+@pytest.mark.slow
 def test_a_runner_that_ends_well_leaves_the_guard_nothing_to_do(tmp_path: Path) -> None:
     with mending.Guard(tmp_path, clean=False):
         mending.write_down(tmp_path, [restore(tmp_path / "a")])

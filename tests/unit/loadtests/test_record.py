@@ -68,6 +68,7 @@ def test_a_void_run_is_tried_again_and_each_try_is_kept(
     assert f"{VOID_TRIES} void" in docs.page({"commit": "x", "runs": rows})
 
 
+@pytest.mark.slow
 def test_a_killed_record_goes_on_and_keeps_what_was_interrupted(tmp_path: Path) -> None:
     slow = f"import time; {WRITES}time.sleep(0 if pathlib.Path('{tmp_path}/go').exists() else 60)"
     first, second = run("first", ended(0)), run("second", slow)
