@@ -58,8 +58,6 @@ async def main(options: argparse.Namespace) -> int:
     collector_path()
     # Before any other thread or program starts: each inherits it.
     os.sched_setaffinity(0, others)
-    # Without bytecode a start is one and a half times as long, and nobody's service runs that way.
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
         before = options.against and stack.enter_context(against.checkout(options.against))
