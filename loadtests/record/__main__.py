@@ -1,7 +1,8 @@
-"""`python -m loadtests.record [--foreground | --status] [--anew]`: runs all that docs/ claims, and writes it.
+"""`python -m loadtests.record [--foreground | --status | --publish] [--anew]`: runs all that docs/ claims.
 
-Without a flag it goes on in the background and returns at once. Killed, it goes on where it was when it
-is started again. Exit codes: 0, 1 a run fell short, 2 it may not run here, 130 interrupted.
+Without a flag it goes on in the background and returns at once, and writes docs/ when all is done.
+Killed, it goes on where it was when it is started again. Exit codes: 0, 1 a run fell short, 2 it may not
+run here, 130 interrupted.
 """
 
 import contextlib
@@ -31,11 +32,15 @@ def main(arguments: Sequence[str]) -> int:
     parser = Parser(prog="record", description=__doc__)
     parser.add_argument("--foreground", action="store_true", help="here, until it is done")
     parser.add_argument("--status", action="store_true", help="how far it is")
+    parser.add_argument("--publish", action="store_true", help="write docs/ from the runs so far")
     parser.add_argument("--anew", action="store_true", help="put the unfinished one aside")
     given = parser.parse_args(arguments)
     directory = read_settings().local / "record"
     if given.status:
         print(status(Journal(directory), directory))
+        return 0
+    if given.publish:
+        docs.publish(Journal(directory))
         return 0
     directory.mkdir(parents=True, exist_ok=True)
     with alone(directory):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from loadtests.record import drills, load, markdown, picture, readme, record, resilience
+from loadtests.record import drills, load, markdown, picture, plan, readme, record, resilience
 from loadtests.record.runner import Journal, Row, verdict
 from stack.settings import ROOT
 
@@ -90,7 +90,13 @@ def _publish_runs(journal: Journal) -> None:
         {key: one for key, one in row.items() if key not in {"pid", "folder", "result"}}
         for row in journal.rows
     ]
-    content = {"commit": journal.commit, "runs": kept}
+    planned = [run for batch in plan.whole() for run in batch]
+    content = {
+        "commit": journal.commit,
+        "planned": len(planned),
+        "left": sum(not journal.is_done(run) for run in planned),
+        "runs": kept,
+    }
     record.publish(DOCS, "record", content, page(content))
 
 
@@ -105,7 +111,7 @@ def page(content: dict[str, Any]) -> str:
         "",
         f"Commit {content['commit']}. {len(rows)} runs: "
         + ", ".join(f"{count} {kind}" for kind, count in counted.items())
-        + ".",
+        + f". {content['left']} of the {content['planned']} that are planned have no result yet.",
         "",
         *markdown.table(
             ("run", "began (UTC)", "seconds", "load average", "exit code", "how it ended"),
@@ -116,15 +122,21 @@ def page(content: dict[str, Any]) -> str:
 
 
 def _kind(row: Row) -> str:
+    if row["ended"] is None:
+        return "at work"
     if row["exit_code"] is None:
         return "interrupted"
     return "void" if row["void"] else verdict(row)
 
 
 def _cells(row: Row) -> list[object]:
-    began, ended = (datetime.fromisoformat(row[name]) for name in ("started", "ended"))
+    began = datetime.fromisoformat(row["started"])
     load = " to ".join(f"{one:g}" for one in row["load_average"])
+    seconds, ending = "-", "at work"
+    if row["ended"] is not None:
+        seconds = f"{(datetime.fromisoformat(row['ended']) - began).total_seconds():.0f}"
+        ending = verdict(row).replace("|", "/")
     return [
-        *(row["key"], f"{began:%Y-%m-%d %H:%M}", f"{(ended - began).total_seconds():.0f}", load),
-        *(markdown.figure(row["exit_code"]), verdict(row).replace("|", "/")),
+        *(row["key"], f"{began:%Y-%m-%d %H:%M}", seconds, load),
+        *(markdown.figure(row["exit_code"]), ending),
     ]

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from loadtests.record import __main__ as command
 from loadtests.record import docs, drills, picture, plan, record
 from loadtests.record.plan import Batch, Run
 from loadtests.record.readme import drill_figures
-from loadtests.record.runner import VOID_TRIES, Journal, carry_out, verdict
+from loadtests.record.runner import VOID_TRIES, Journal, Row, carry_out, verdict
 from loadtests.resilience.faults import FAULTS
 from loadtests.scenarios import SCENARIOS
 from stack.settings import ROOT
@@ -65,7 +66,21 @@ def test_a_void_run_is_tried_again_and_each_try_is_kept(
 
     rows = Journal(tmp_path).rows
     assert [row["void"] for row in rows] == [why] * VOID_TRIES
-    assert f"{VOID_TRIES} void" in docs.page({"commit": "x", "runs": rows})
+    assert f"{VOID_TRIES} void" in docs.page(page_of(rows))
+
+
+def test_a_record_that_is_not_whole_says_what_is_left(tmp_path: Path) -> None:
+    journal = journal_at(tmp_path)
+    journal.begin(run("now", ended(0)))
+
+    page = docs.page(page_of(journal.rows))
+
+    assert "1 runs: 1 at work. 1 of the 3 that are planned have no result yet." in page
+    assert re.search(r"\| now \| \S+ \S+ \| - \|.*\| at work \|", page)
+
+
+def page_of(rows: list[Row]) -> dict[str, object]:
+    return {"commit": "x", "planned": 3, "left": 1, "runs": rows}
 
 
 @pytest.mark.slow
