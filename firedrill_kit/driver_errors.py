@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from traceback import walk_tb
+from typing import TypeAlias
 
 import sqlalchemy.exc
 
@@ -118,13 +119,19 @@ _BY_NAME: dict[str, Meaning] = {
     "DataError": _DATA,  # a parameter that the driver cannot encode
     "InterfaceError": _LOST,
 }
-_BY_CLASS: tuple[tuple[type[BaseException], Meaning], ...] = (
+_Class: TypeAlias = type[BaseException] | tuple[type[BaseException], ...]
+_BY_CLASS: tuple[tuple[_Class, Meaning], ...] = (
     (sqlalchemy.exc.IntegrityError, Meaning("other", "constraint_violation")),
     (sqlalchemy.exc.DataError, _DATA),
     (sqlalchemy.exc.DBAPIError, _LOST),
+    (sqlalchemy.exc.SQLAlchemyError, _UNKNOWN),
+)
+# Anybody raises these: a file that is missing, another service that does not answer. They are about the
+# database only where SQLAlchemy or a driver raised them.
+_BY_CLASS_FROM_BELOW: tuple[tuple[_Class, Meaning], ...] = (
     (TimeoutError, Meaning("command_timeout", "db_timeout")),
     (OSError, _LOST),
-    (sqlalchemy.exc.SQLAlchemyError, _UNKNOWN),
+    (UNREADABLE_ERRORS, _UNREADABLE),
 )
 
 CONNECT_REASONS: dict[str, str] = {
@@ -232,13 +239,17 @@ def _object_of(sqlstate: str, error: BaseException) -> str:
 
 
 def _without_sqlstate(error: BaseException) -> Meaning | None:
-    names = {type(item).__name__ for item in _chain(error)}
-    by_name = (meaning for name, meaning in _BY_NAME.items() if name in names)
-    by_class = (meaning for kind, meaning in _BY_CLASS if isinstance(error, kind))
-    found = next(by_name, None) or next(by_class, None)
-    if found is None and isinstance(error, UNREADABLE_ERRORS) and _is_from_below(error):
-        return _UNREADABLE
+    kinds = (type(item) for item in _chain(error))
+    names = {kind.__name__ for kind in kinds if kind.__module__.partition(".")[0] in _BELOW}
+    found = next((meaning for name, meaning in _BY_NAME.items() if name in names), None)
+    found = found or _by_class(error, _BY_CLASS)
+    if found is None and _is_from_below(error):
+        found = _by_class(error, _BY_CLASS_FROM_BELOW)
     return found
+
+
+def _by_class(error: BaseException, table: tuple[tuple[_Class, Meaning], ...]) -> Meaning | None:
+    return next((meaning for kind, meaning in table if isinstance(error, kind)), None)
 
 
 def _is_from_below(error: BaseException) -> bool:
@@ -256,10 +267,10 @@ def _is_from_below(error: BaseException) -> bool:
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """Yield the error, what SQLAlchemy wrapped (`orig`) and what the driver wrapped, outermost first."""
     seen: set[int] = set()
-    pending: list[BaseException | None] = [error]
+    pending: list[object] = [error]
     while pending:
         item = pending.pop(0)
-        if item is None or id(item) in seen:
+        if not isinstance(item, BaseException) or id(item) in seen:
             continue
         seen.add(id(item))
         yield item

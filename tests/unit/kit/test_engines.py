@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import sqlalchemy.exc
@@ -130,6 +131,42 @@ def test_a_connection_that_cannot_be_opened_is_counted_and_its_error_passed_on()
     meaning = driver_errors.meaning_of(caught.value)
     assert meaning
     assert (meaning.code, meaning.error_type) == ("db_unavailable", "refused")
+
+
+class OfAnotherClient(Exception):
+    """As redis and requests have them: named like the driver's, or with something else as `orig`."""
+
+    orig = "a text"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError("report.pdf"),
+        ConnectionResetError(),
+        TimeoutError(),
+        ValueError(),
+        type("DataError", (OfAnotherClient,), {})(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_that_no_driver_raised_says_nothing_of_the_database(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught:
+        raise error
+
+    assert driver_errors.meaning_of(caught.value) is None
+
+
+def test_an_error_without_sqlstate_that_came_through_sqlalchemy_is_the_databases(
+    engine: Engine,
+) -> None:
+    engine.dialect.do_execute = Mock(side_effect=ConnectionResetError)  # type: ignore[method-assign]
+    with engine.connect() as connection, pytest.raises(ConnectionResetError) as caught:
+        connection.execute(text("SELECT 1"))
+
+    meaning = driver_errors.meaning_of(caught.value)
+    assert meaning
+    assert meaning.code == "db_connection_lost"
 
 
 @pytest.mark.parametrize(
