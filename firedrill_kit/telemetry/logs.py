@@ -169,21 +169,25 @@ def configured() -> Lines | None:
 
 
 def add_trace_to_records() -> None:
-    """Have every record of the standard library's logging carry trace_id, span_id and http_route.
+    """Have every record of the standard library's loggers carry trace_id, span_id and http_route.
 
-    For a formatter of the application: `%(trace_id)s`. Empty outside of a request.
+    For a formatter of the application: `%(trace_id)s`. Empty outside of a request. What the application
+    gives itself as `extra` stays. Done once, however often it is called.
     """
-    make = logging.getLogRecordFactory()
+    # Not by a factory of records: logging raises KeyError for an `extra` that the factory has set.
+    make: Callable[..., logging.LogRecord] = logging.Logger.makeRecord
+    if make.__module__ == __name__:
+        return
 
     def with_trace(*arguments: Any, **more: Any) -> logging.LogRecord:
         record = make(*arguments, **more)
-        record.trace_id = record.span_id = record.http_route = ""
         with _GUARD:
-            for name, value in _context().items():
-                setattr(record, name.replace(".", "_"), value)
+            found = {name.replace(".", "_"): value for name, value in _context().items()}
+            ids = {"trace_id": "", "span_id": "", "http_route": ""} | found
+            record.__dict__.update({**ids, **record.__dict__})
         return record
 
-    logging.setLogRecordFactory(with_trace)
+    logging.Logger.makeRecord = with_trace  # type: ignore[method-assign]
 
 
 def _number_of(level: str) -> int:

@@ -13,7 +13,7 @@ from tests.unit.telemetry.instruments import restored
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a process has one of is put back; the global tracer provider cannot be, so it is not set."""
-    factory = logging.getLogRecordFactory()
+    monkeypatch.setattr(logging.Logger, "makeRecord", logging.Logger.makeRecord)
     monkeypatch.setattr(trace, "set_tracer_provider", lambda _provider: None)
     monkeypatch.setattr(guard, "_report", guard._report)
     monkeypatch.delenv("FIREDRILL_DISABLED", raising=False)
@@ -21,4 +21,3 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("FIREDRILL_CONFIG", "")
     with restored():
         yield
-    logging.setLogRecordFactory(factory)

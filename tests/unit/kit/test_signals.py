@@ -220,6 +220,21 @@ async def test_the_applications_logging_stays_as_it_is(
     assert record.http_route == "/logging"  # type: ignore[attr-defined]
 
 
+async def test_what_the_application_adds_to_a_record_stays(
+    seen: Seen, caplog: pytest.LogCaptureFixture
+) -> None:
+    @seen.app.get("/logging")
+    async def says() -> None:
+        logging.getLogger("shop").warning("sold", extra={"trace_id": "own", "span_id": "own"})
+
+    answer = await seen.ask("/logging")
+
+    assert answer[0]["status"] == 200
+    (record,) = [one for one in caplog.records if one.name == "shop"]
+    assert (record.trace_id, record.span_id) == ("own", "own")  # type: ignore[attr-defined]
+    assert record.http_route == "/logging"  # type: ignore[attr-defined]
+
+
 async def test_the_applications_tracing_is_joined(
     seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
