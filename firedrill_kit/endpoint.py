@@ -10,6 +10,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from prometheus_client import CollectorRegistry
 
 from firedrill_kit.telemetry.exposition import compressed, exposition
+from firedrill_kit.telemetry.forks import after_fork
 
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
 
@@ -36,6 +37,7 @@ class Endpoint:
 
     def __init__(self, server: WSGIServer) -> None:
         self._server = server
+        after_fork(server.server_close)  # else the port of a process that has ended stays taken
         self.port: int = server.server_port
         thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
         thread.start()

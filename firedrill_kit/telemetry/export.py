@@ -12,11 +12,14 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Generic, TypeVar
 
 import structlog
+from opentelemetry import context as otel_context
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from prometheus_client import Counter, Gauge
 from structlog.typing import FilteringBoundLogger
 
+from firedrill_kit.telemetry.forks import after_fork
 from firedrill_kit.telemetry.guard import guard
 
 BATCH_SPANS_MAX = 256
@@ -78,10 +81,15 @@ class SpanQueue(Generic[Item]):
         self._dropped = spans.labels("dropped_queue_full")
         queued.set_function(self.__len__)
         capacity_gauge.set(capacity)
+        self._told_at = float("-inf")
+        self._start()
+        after_fork(self._start)
+
+    def _start(self) -> None:
+        """Begin with nothing queued; what a forked process finds there, its parent exports."""
         self._queue: deque[Item] = deque()
         self._in_flight = 0
         self._losses = 0
-        self._told_at = float("-inf")
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="span-export", daemon=True)
@@ -130,6 +138,8 @@ class SpanQueue(Generic[Item]):
         return not len(self)
 
     def _run(self) -> None:
+        # An instrumented `requests` would make a span of each export, which is then exported.
+        otel_context.attach(otel_context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
         while True:
             self._wake.wait(DELAY_SECONDS)
             self._wake.clear()

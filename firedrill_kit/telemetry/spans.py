@@ -7,7 +7,6 @@ the garbage collector never looks at: live spans in the queue made its pauses 13
 
 import logging
 from collections.abc import Mapping
-from random import Random
 from struct import Struct
 from time import time_ns
 from types import TracebackType
@@ -20,6 +19,7 @@ from opentelemetry.trace.span import TraceState
 from opentelemetry.util.types import Attributes, AttributeValue
 
 from firedrill_kit.telemetry import otlp
+from firedrill_kit.telemetry.identity import random_bits
 from firedrill_kit.telemetry.otlp import Encoder, Template
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ _EVENT_TIME = Struct("<BQ").pack
 _LOCAL_PARENT, _REMOTE_PARENT = b"\x85\x01\x00\x01\x00\x00", b"\x85\x01\x00\x03\x00\x00"
 _NO_STATE = TraceState()
 _UNSET = Status(StatusCode.UNSET)
-# Seeded by the operating system once: an id is no secret.
-_random_bits = Random().getrandbits  # noqa: S311
 SCALARS = frozenset({str, bool, int, float})
 _log = logging.getLogger(__name__)
 
@@ -48,7 +46,9 @@ class RecordedSpan(trace.Span):
     end_time: int | None = None
     _status = _UNSET
     _state = _NO_STATE
-    _parent: "RecordedSpan | SpanContext | None" = None
+    _parent: bytes | SpanContext | None = None
+    """Id of a recorded span, else a context. Not the span: each keeps its own parent, without an end
+    in a task that starts its successor."""
     _renamed: str | None = None
     _context: SpanContext | None = None
     _events: list[tuple[str, dict[str, Any], int]] | None = None
@@ -69,20 +69,20 @@ class RecordedSpan(trace.Span):
         self._attributes = attributes
         if parent is trace.INVALID_SPAN:
             # An id of zeros is none; the SDK draws again as well.
-            self.trace_id, self._flags = (_random_bits(128) or 1).to_bytes(16), ROOT_FLAGS
+            self.trace_id, self._flags = (random_bits(128) or 1).to_bytes(16), ROOT_FLAGS
         elif type(parent) is RecordedSpan:
-            self._parent = parent
+            self._parent = parent.span_id
             self.trace_id, self._flags = parent.trace_id, parent._flags  # noqa: SLF001
             if parent._state:  # noqa: SLF001
                 self._state = parent._state  # noqa: SLF001
         else:
             self._continue(parent.get_span_context())
-        self.span_id = (_random_bits(64) or 1).to_bytes(8)
+        self.span_id = (random_bits(64) or 1).to_bytes(8)
         self.start_time = time_ns() if start_time is None else start_time
 
     def _continue(self, context: SpanContext) -> None:
         if not context.is_valid:
-            self.trace_id, self._flags = (_random_bits(128) or 1).to_bytes(16), ROOT_FLAGS
+            self.trace_id, self._flags = (random_bits(128) or 1).to_bytes(16), ROOT_FLAGS
             return
         self._parent = context
         self.trace_id = context.trace_id.to_bytes(16)
@@ -92,14 +92,17 @@ class RecordedSpan(trace.Span):
     def get_span_context(self) -> SpanContext:
         context = self._context
         if context is None:
-            context = self._context = SpanContext(
-                int.from_bytes(self.trace_id),
-                int.from_bytes(self.span_id),
-                is_remote=False,
-                trace_flags=TraceFlags(self._flags),
-                trace_state=self._state,
-            )
+            context = self._context = self._context_of(self.span_id)
         return context
+
+    def _context_of(self, span_id: bytes) -> SpanContext:
+        return SpanContext(
+            int.from_bytes(self.trace_id),
+            int.from_bytes(span_id),
+            is_remote=False,
+            trace_flags=TraceFlags(self._flags),
+            trace_state=self._state,
+        )
 
     @property
     def name(self) -> str:
@@ -206,8 +209,8 @@ class RecordedSpan(trace.Span):
             shared = b""
         parent = self._parent
         flags, parent_field = _LOCAL_PARENT, b""
-        if isinstance(parent, RecordedSpan):
-            parent_field = otlp.PARENT_ID + parent.span_id
+        if type(parent) is bytes:
+            parent_field = otlp.PARENT_ID + parent
         elif parent is not None:
             parent_field = otlp.PARENT_ID + parent.span_id.to_bytes(8)
             flags = _REMOTE_PARENT if parent.is_remote else _LOCAL_PARENT
@@ -237,7 +240,7 @@ class RecordedSpan(trace.Span):
         return ReadableSpan(
             name=self.name,
             context=self.get_span_context(),
-            parent=parent.get_span_context() if isinstance(parent, RecordedSpan) else parent,
+            parent=self._context_of(parent) if isinstance(parent, bytes) else parent,
             resource=self._tracer.resource,
             attributes=otlp.bounded({**self._template.attributes, **self._attributes})[0],
             events=[Event(*one) for one in self._events or ()],

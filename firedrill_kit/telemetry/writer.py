@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 
 from prometheus_client import Counter
 
+from firedrill_kit.telemetry.forks import after_fork
+
 LINGER_SECONDS = 0.05
 """Wait after the first line: one wake-up and one system call for all that come meanwhile."""
 WRITE_BYTES_MAX = 1 << 16
@@ -49,12 +51,17 @@ class LineWriter:
         self._capacity = capacity
         self._records = records
         self._render_drops = render_drops
-        self._queue: deque[tuple[str, bytes]] = deque()
-        self._wake = threading.Event()
-        self._stopping = threading.Event()
         self._untold: Tally[str] = Tally()
         self._told_at = float("-inf")
         self._torn = False
+        self._start()
+        after_fork(self._start)
+
+    def _start(self) -> None:
+        """Begin with nothing queued; what a forked process finds there, its parent writes."""
+        self._queue: deque[tuple[str, bytes]] = deque()
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
 

@@ -31,6 +31,27 @@ def test_each_worker_takes_the_next_port_and_one_that_comes_back_the_free_one() 
         one.stop()
 
 
+def test_a_forked_process_does_not_keep_the_port() -> None:
+    port = free_port()
+
+    def serve() -> endpoint.Endpoint | None:
+        return endpoint.serve(CollectorRegistry(), host=HOST, port=port, workers_max=1)
+
+    first = serve()
+    assert first
+    reader, writer = os.pipe()
+    if not (child := os.fork()):
+        os.read(reader, 1)
+        os._exit(0)
+    first.stop()
+    again = serve()
+    os.write(writer, b"x")
+    os.waitpid(child, 0)
+
+    assert again
+    again.stop()
+
+
 def test_a_healthy_application_gives_no_verdict_that_nothing_has_come_to() -> None:
     """`db_up` is 0 before anybody asked: that once paged, and the page hid the real one."""
     port = free_port()

@@ -3,6 +3,7 @@ from collections.abc import Callable
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceState
 
 from firedrill_kit.telemetry import traces
@@ -66,6 +67,21 @@ def test_what_is_queued_leaves_in_order() -> None:
         "dropped_queue_full": 0,
         "queued": 0,
     }
+
+
+def test_an_export_leaves_no_span_of_an_instrumented_client() -> None:
+    """`RequestsInstrumentor` would make one of each, and that is exported in turn."""
+    suppressed: list[bool] = []
+
+    def look() -> bool:
+        suppressed.append(not is_instrumentation_enabled())
+        return True
+
+    queue = queue_of(Sender(look), Instruments())
+    end_spans(queue, 1)
+
+    assert queue.stop(10)
+    assert suppressed == [True]
 
 
 def test_a_collector_that_fails_is_counted() -> None:
