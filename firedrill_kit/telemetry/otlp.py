@@ -140,7 +140,8 @@ class Template:
 
 
 def head(name: str, kind: SpanKind) -> bytes:
-    return b"\x2a" + text(name) + b"\x30" + varint(kind.value + 1)
+    # str: a name that is none must not fail where a span is started.
+    return b"\x2a" + text(str(name)) + b"\x30" + varint(kind.value + 1)
 
 
 def _unusual(value: object) -> bytes:

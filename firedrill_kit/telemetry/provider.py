@@ -14,8 +14,11 @@ from opentelemetry.util.types import Attributes, AttributeValue
 
 from firedrill_kit.telemetry import otlp
 from firedrill_kit.telemetry.export import SpanQueue, Tap
+from firedrill_kit.telemetry.guard import guard
 from firedrill_kit.telemetry.otlp import Encoder, Template
 from firedrill_kit.telemetry.spans import RecordedSpan
+
+_GUARD = guard("traces")
 
 
 class RecordingTracer(trace.Tracer):
@@ -72,10 +75,14 @@ class RecordingTracer(trace.Tracer):
 
     def ended(self, span: RecordedSpan) -> None:
         """Hand the span on: to the queue as bytes, to who watches as the SDK would."""
-        if self._queue is not None:
-            self._queue.put((self._envelope, span.encoded(self._encoder)))
-        if self._tap.is_watched():
-            self._tap.on_end(span.readable())
+        try:
+            if self._queue is not None:
+                self._queue.put((self._envelope, span.encoded(self._encoder)))
+            if self._tap.is_watched():
+                self._tap.on_end(span.readable())
+        except Exception:  # a time that is no integer, a description that is no text
+            with _GUARD:
+                raise
 
 
 class RecordingProvider(trace.TracerProvider):
@@ -110,7 +117,8 @@ class RecordingProvider(trace.TracerProvider):
         schema_url: str | None = None,
         attributes: Attributes = None,
     ) -> RecordingTracer:
-        more = tuple((attributes or {}).items())
+        # Sequences become tuples: what is looked up has to be hashable.
+        more = tuple(otlp.bounded(attributes)[0].items()) if attributes else ()
         return self._tracer(
             instrumenting_module_name, instrumenting_library_version, schema_url, more
         )
