@@ -58,14 +58,15 @@ class StatementHook:
     def _around(self, execute: Callable[..., Any]) -> Callable[..., Any]:
         # Cheap, as it is on the way of every statement: the span is made when the statement has ended,
         # of two clock readings. It is never the current one, so nothing can ask for it before.
-        def run(cursor: Any, statement: str, *rest: Any) -> Any:
+        def run(cursor: Any, statement: str, *rest: Any, **more: Any) -> Any:
             # rest: parameters and context, or the context alone
-            context = rest[-1] if rest else None
-            if context is not None and context.root_connection is self._asking:
-                return execute(cursor, statement, *rest)
+            if self._asking is not None:
+                context = more.get("context", rest[-1] if rest else None)
+                if getattr(context, "root_connection", None) is self._asking:
+                    return execute(cursor, statement, *rest, **more)
             began, started = time_ns(), perf_counter()
             try:
-                result = execute(cursor, statement, *rest)
+                result = execute(cursor, statement, *rest, **more)
             except BaseException as error:
                 self._ended(statement, began, perf_counter() - started, error)
                 raise

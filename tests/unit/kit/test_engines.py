@@ -114,6 +114,44 @@ def test_transactions_are_counted_by_how_they_ended(engine: Engine) -> None:
     assert before.grown(statements, db_operation_name="INSERT", error_type="other") == 1
 
 
+def test_an_engine_of_two_applications_is_counted_once(engine: Engine) -> None:
+    measure_statements(engine)
+    count_transactions(engine)
+    before = Samples()
+
+    with engine.begin() as connection:
+        connection.execute(text("SELECT 1"))
+
+    assert before.grown("db_transactions_total", outcome="committed") == 1
+    assert before.grown("db_client_operation_duration_seconds_count") == 1
+
+
+def test_a_connection_that_was_lost_in_a_transaction_is_not_rolled_back_later(
+    engine: Engine,
+) -> None:
+    for _ in range(3):
+        with engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+            connection.invalidate()
+    before = Samples()
+
+    for _ in range(3):  # in the memory of those that are gone
+        engine.raw_connection().close()
+
+    assert before.grown("db_transactions_total") == 0
+
+
+def test_a_statement_may_be_executed_in_every_way_of_the_dialect(engine: Engine) -> None:
+    before = Samples()
+    with engine.connect() as connection:
+        cursor = connection.connection.cursor()
+        engine.dialect.do_execute(cursor, "SELECT 1", ())
+        engine.dialect.do_execute(cursor, "SELECT 1", (), context=None)
+        engine.dialect.do_execute_no_params(cursor, "SELECT 1")
+
+    assert before.grown("db_client_operation_duration_seconds_count") == 3
+
+
 def test_a_connection_that_cannot_be_opened_is_counted_and_its_error_passed_on() -> None:
     def refuse() -> None:
         raise ConnectionRefusedError("secret")
