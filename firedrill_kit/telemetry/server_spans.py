@@ -107,7 +107,10 @@ class ServerSpans:
         try:
             if self._joins_running:
                 running = trace.get_current_span()
-                if running.get_span_context().is_valid:
+                # uvicorn starts a pipelined request in the context of the one before it, whose span has
+                # ended by then. https://github.com/python/cpython/issues/140947
+                has_ended = getattr(running, "end_time", None) is not None
+                if running.get_span_context().is_valid and not has_ended:
                     record.span = running
                     name_trace(record, running)
                     return False

@@ -77,7 +77,7 @@ class RecordedSpan(trace.Span):
                 self._state = parent._state  # noqa: SLF001
         else:
             self._continue(parent.get_span_context())
-        self.span_id = (random_bits(64) or 1).to_bytes(8)
+        self.span_id: bytes = (random_bits(64) or 1).to_bytes(8)
         self.start_time = time_ns() if start_time is None else start_time
 
     def _continue(self, context: SpanContext) -> None:
@@ -209,7 +209,7 @@ class RecordedSpan(trace.Span):
             shared = b""
         parent = self._parent
         flags, parent_field = _LOCAL_PARENT, b""
-        if type(parent) is bytes:
+        if isinstance(parent, bytes):
             parent_field = otlp.PARENT_ID + parent
         elif parent is not None:
             parent_field = otlp.PARENT_ID + parent.span_id.to_bytes(8)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.types import Message
+from starlette.types import Message, Send
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,11 @@ class Asked:
     root_path: str = ""
 
 
-async def answered(app: FastAPI, asked: Asked) -> list[Any]:
-    """Return all messages of the answer, and the type of what came out instead of an end."""
+async def answered(app: FastAPI, asked: Asked, send_on: Send | None = None) -> list[Any]:
+    """Return all messages of the answer, and the type of what came out instead of an end.
+
+    send_on: is given each message as well.
+    """
     coming: list[Message] = [{"type": "http.request", "body": asked.body, "more_body": False}]
     if asked.kind == "websocket":
         coming = [{"type": "websocket.connect"}, {"type": "websocket.receive", "text": "hello"}]
@@ -31,6 +34,8 @@ async def answered(app: FastAPI, asked: Asked) -> list[Any]:
 
     async def send(message: Message) -> None:
         seen.append(dict(message))
+        if send_on is not None:
+            await send_on(message)
 
     scope: dict[str, Any] = {
         "type": asked.kind,

@@ -1,5 +1,6 @@
 """What an instrumented application says: samples, lines and spans of each kind of answer."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from opentelemetry.trace import SpanKind
 from opentelemetry.util.types import AttributeValue
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import QueuePool
+from starlette.types import Message, Send
 
 import firedrill_kit
 from firedrill_kit import metrics, validation
@@ -39,8 +41,8 @@ class Seen:
     written: list[bytes] = field(default_factory=list)
     spans: list[ReadableSpan] = field(default_factory=list)
 
-    async def ask(self, path: str, **more: Any) -> list[Any]:
-        return await answered(self.app, Asked(path, **more))
+    async def ask(self, path: str, send: Send | None = None, **more: Any) -> list[Any]:
+        return await answered(self.app, Asked(path, **more), send)
 
     def lines(self) -> list[dict[str, Any]]:
         self.app.state.firedrill.flush()
@@ -267,6 +269,25 @@ async def test_one_request_is_one_server_span_where_the_application_begins_it(
     await seen.ask("/broken")
 
     assert dict(seen.server_span().attributes or {})["firedrill.failure.code"] == "internal_error"
+
+
+async def test_a_request_in_the_context_of_the_one_before_has_a_trace_of_its_own(
+    seen: Seen,
+) -> None:
+    """As uvicorn starts what was pipelined: when the last byte of the answer before has been sent."""
+    pipelined: list[asyncio.Task[Any]] = []
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            pipelined.append(asyncio.create_task(seen.ask("/sync/2")))
+
+    await seen.ask("/sync/1", send=send)
+    await asyncio.gather(*pipelined)
+
+    servers = [span for span in seen.spans if span.kind is SpanKind.SERVER]
+    assert len({span.context.trace_id for span in servers if span.context}) == 2
+    lines = [line["trace_id"] for line in seen.lines() if line["event"] == "request_finished"]
+    assert len(set(lines)) == 2
 
 
 async def test_a_statement_is_one_client_span_of_the_request(seen: Seen, tmp_path: Path) -> None:
