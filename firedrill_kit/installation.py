@@ -9,6 +9,7 @@ with the server's lifespan, or with the first request, and never at the import o
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -26,6 +27,7 @@ from firedrill_kit.pool import PoolMeter, measure_pool
 from firedrill_kit.routes import RouteTable, path_of, routes_of
 from firedrill_kit.settings import (
     Settings,
+    SettingsError,
     described_settings,
     host_name,
     is_disabled,
@@ -68,17 +70,20 @@ def instrument(
 
     engine: of SQLAlchemy; several by the names that their pools are shown under. settings: see
     `Settings`; what is not given comes from the environment, then from [service] of firedrill.toml. With
-    FIREDRILL_DISABLED=1 nothing is done, and the file is not read. Raises SettingsError; nothing of it
-    raises later.
+    FIREDRILL_DISABLED=1 nothing is done, and neither is read. Of an application that has been
+    instrumented the first call's is returned, unchanged: `add_engine` adds to it. Raises SettingsError;
+    nothing of it raises later.
     """
+    if not isinstance(app, FastAPI):
+        raise SettingsError(f"app={app!r}: instrument takes a FastAPI application")
     found = getattr(app.state, "firedrill", None)
     if isinstance(found, Instrumentation):
         return found
-    described = {} if is_disabled() else described_settings()
-    instrumentation = Instrumentation(app, settings_of(app.title, settings, described=described))
+    environment, described = ({}, {}) if is_disabled() else (os.environ, described_settings())
+    instrumentation = Instrumentation(
+        app, settings_of(app.title, settings, environment, described)
+    )
     app.state.firedrill = instrumentation
-    if is_disabled():
-        return instrumentation
     engines = engine if isinstance(engine, Mapping) else {POOL: engine} if engine else {}
     for name, one in engines.items():
         instrumentation.add_engine(one, name=name)
@@ -96,15 +101,23 @@ class Instrumentation:
         self._app = app
         self._callers = RecentCallers()
         self._lines: logs.Lines | None = None
-        self._loop: LoopMonitor | None = None
+        self._loop = LoopMonitor(metrics.EVENT_LOOP_LAG_SECONDS)
+        self._has_begun = False
         self._engines: list[Engine] = []
         self._table: tuple[int, RouteTable] = (-1, RouteTable(()))
 
     def add_engine(self, engine: AnyEngine, *, name: str) -> None:
-        """Measure an engine that was not there yet at `instrument`, under the name of its pool."""
+        """Measure an engine that was not there yet at `instrument`, under the name of its pool.
+
+        Raises SettingsError when it is none.
+        """
         if is_disabled():
             return
-        sync = engine if isinstance(engine, Engine) else engine.sync_engine
+        sync = getattr(engine, "sync_engine", engine)
+        if not isinstance(sync, Engine):
+            raise SettingsError(
+                f"engine={engine!r}: instrument takes an Engine or AsyncEngine of SQLAlchemy"
+            )
         if not measure_pool(sync, PoolMeter(name)):
             _log.warning("firedrill: the pool %s has no queue, so nobody can wait for it", name)
         measure_statements(sync)
@@ -115,6 +128,8 @@ class Instrumentation:
 
     def install(self) -> None:
         """Put the layers around and into the stack that Starlette builds before its first request."""
+        if is_disabled():
+            return
         app, build, seen = self._app, self._app.build_middleware_stack, SeenErrors(self._app)
 
         def build_instrumented() -> ASGIApp:
@@ -130,11 +145,17 @@ class Instrumentation:
                 app.user_middleware, app.exception_handlers = own, handlers
 
         app.build_middleware_stack = build_instrumented  # type: ignore[method-assign]
+        app.middleware_stack = None  # built before, when this is called in a lifespan
 
     def begin(self) -> None:
-        """Start what has a thread, a port or a timer, in the process that serves; once."""
-        if self.tracing is not None:
-            return
+        """Start what has a thread or a port, in the process that serves, once; and the loop's timer."""
+        if not self._has_begun:
+            # Before: if this fails half-way, each request would open one more port.
+            self._has_begun = True
+            self._start()
+        self._loop.start()
+
+    def _start(self) -> None:
         guard.report_to(_report)
         self.endpoint = self._serve()
         instance = f"{host_name()}:{self.endpoint.port if self.endpoint else 0}"
@@ -145,8 +166,6 @@ class Instrumentation:
         metrics.CLIENT_CALLERS.read = self._callers.counts
         metrics.BUILD_INFO.labels(self.settings.version, "").set(1)
         self._routes()
-        self._loop = LoopMonitor(metrics.EVENT_LOOP_LAG_SECONDS)
-        self._loop.start()
 
     def flush(self) -> None:
         """Hand over what is queued; about 3 s at most. Called when the server's lifespan ends."""
@@ -196,7 +215,6 @@ class Instrumentation:
         settings = self.settings
         if not settings.metrics_port:
             return None
-        served = None
         try:
             served = endpoint.serve(
                 metrics.REGISTRY,
@@ -205,7 +223,12 @@ class Instrumentation:
                 workers_max=settings.workers_max,
             )
         except OSError as error:
-            _log.warning("firedrill: no metrics: %s", error)
+            _log.warning(
+                "firedrill: no metrics on %s, set FIREDRILL_METRICS_HOST: %s",
+                settings.metrics_host,
+                error,
+            )
+            return None
         if served is None:
             _log.warning(
                 "firedrill: no metrics: all ports from %d to %d are taken, set FIREDRILL_METRICS_PORT,"
@@ -294,10 +317,10 @@ class _Outside:
     def _begin(self) -> ASGIApp:
         with guard.guard("http"):
             self._instrumentation.begin()
-            tracing = self._instrumentation.tracing
-            assert tracing is not None  # noqa: S101 - as `begin` leaves it
-            self._edge = self._instrumentation.edge(self._app, tracing)
-        return self._edge or self._app
+            if self._edge is None and (tracing := self._instrumentation.tracing):
+                self._edge = self._instrumentation.edge(self._app, tracing)
+        self._edge = self._edge or self._app
+        return self._edge
 
 
 def _report(where: str, error: Exception) -> None:

@@ -5,9 +5,12 @@ import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from ipaddress import ip_network
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 
 Logs = Literal["add", "take_over", "off"]
 """What becomes of logging.
@@ -20,28 +23,48 @@ off        the kit writes no line
 PRIVATE_NETWORKS = ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128")
 
 
+def _networks(networks: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(str(ip_network(network)) for network in networks)
+
+
 @dataclass(frozen=True)
 class Settings:
     """One service.
 
     service, version, environment: as its spans and series are labelled. metrics_port: of the first
-    worker; each further one takes the next free port, `workers_max` at most. metrics_host: address to
-    listen on. otlp_endpoint: base address of the OTLP/HTTP receiver; empty, no span leaves. base_ratio:
-    share of unremarkable requests whose trace is kept, 0-1. queue_spans: spans that may wait.
+    worker, 0 for no metrics; each further worker takes the next free port, `workers_max` at most.
+    metrics_host: address to listen on. otlp_endpoint: base address of the OTLP/HTTP receiver; empty, no
+    span leaves. log_level: lowest of the kit's lines that is written. base_ratio: share of unremarkable
+    requests whose trace is kept. queue_spans: how many may wait. trusted_networks: addresses of callers
+    whose `traceparent` is continued. The descriptions are what SettingsError says to set.
     """
 
     service: str
     version: str = ""
     environment: str = "local"
     metrics_host: str = "127.0.0.1"
-    metrics_port: int = 9464
-    workers_max: int = 32
-    otlp_endpoint: str = ""
-    logs: Logs = "add"
-    log_level: str = "info"
-    base_ratio: float = 0.05
-    queue_spans: int = 8192
-    trusted_networks: tuple[str, ...] = PRIVATE_NETWORKS
+    metrics_port: Annotated[int, Field(ge=0, lt=1 << 16, description="a port, 0 for none")] = 9464
+    workers_max: Annotated[int, Field(ge=1, description="a number from 1")] = 32
+    otlp_endpoint: Annotated[
+        str,
+        Field(
+            pattern=r"^(https?://[^/\s]\S*)?$",
+            description="an address such as http://127.0.0.1:4318, empty for none",
+        ),
+    ] = ""
+    logs: Annotated[Logs, Field(description=", ".join(get_args(Logs)))] = "add"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error", "critical"],
+        BeforeValidator(lambda level: str(level).lower()),
+        Field(description="debug, info, warning, error, critical"),
+    ] = "info"
+    base_ratio: Annotated[float, Field(ge=0, le=1, description="a share from 0 to 1")] = 0.05
+    queue_spans: Annotated[int, Field(ge=1, description="a number from 1")] = 8192
+    trusted_networks: Annotated[
+        tuple[str, ...],
+        AfterValidator(_networks),
+        Field(description="a list of networks such as 10.0.0.0/8"),
+    ] = PRIVATE_NETWORKS
 
 
 ENVIRONMENT: Mapping[str, str] = {
@@ -96,12 +119,14 @@ def settings_of(
     }
     values |= given
     values["service"] = values["service"] or service_name("")
-    values["metrics_port"] = _port(values.get("metrics_port", Settings.metrics_port))
-    if values.get("logs", "add") not in get_args(Logs):
-        raise SettingsError(
-            f"logs={values['logs']!r}: set FIREDRILL_LOGS to {', '.join(get_args(Logs))}"
-        )
-    return Settings(**values)
+    try:
+        return TypeAdapter(Settings).validate_python(values)
+    except ValidationError as error:
+        name = str(error.errors()[0]["loc"][0])
+        variable = next((key for key, of in ENVIRONMENT.items() if of == name), name)
+        properties = TypeAdapter(Settings).json_schema()["properties"]
+        remedy = properties[name].get("description", "a text")
+        raise SettingsError(f"{name}={values[name]!r}: set {variable} to {remedy}") from None
 
 
 def described_settings(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
@@ -135,15 +160,6 @@ def described_settings(environment: Mapping[str, str] = os.environ) -> dict[str,
 def service_name(title: str) -> str:
     """Return a name made of a title: small letters, digits and hyphens; "app" of a title without any."""
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "app"
-
-
-def _port(value: Any) -> int:
-    text = str(value)
-    if not text.isdecimal() or not int(text) < 1 << 16:
-        raise SettingsError(
-            f"metrics_port={value!r}: set FIREDRILL_METRICS_PORT to a port, 0 for none"
-        )
-    return int(text)
 
 
 def host_name() -> str:

@@ -113,7 +113,7 @@ def open_lines(
         )
 
     writer = LineWriter(
-        write or to_descriptor(sys.stdout.fileno()),
+        write or to_descriptor(_stdout()),
         capacity=capacity,
         records=records,
         render_drops=render_drops,
@@ -141,6 +141,13 @@ def open_lines(
         context_class=dict,
     )
     return Lines(log, finish, writer, constant, _number_of(level), is_json=not on_terminal)
+
+
+def _stdout() -> int:
+    try:
+        return sys.stdout.fileno()
+    except (AttributeError, OSError):  # something else stands there, as in a notebook or a test
+        return 1
 
 
 def configure(*, level: str, **more: Any) -> Lines:

@@ -22,7 +22,8 @@ class LoopMonitor:
         """How late the last sample was."""
 
     def start(self) -> None:
-        """Begin on the running loop."""
+        """Begin on the running loop, and end on the one before it."""
+        self.stop()
         self._schedule(asyncio.get_running_loop())
 
     def stop(self) -> None:

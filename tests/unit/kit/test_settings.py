@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -54,6 +55,18 @@ def test_the_call_comes_before_the_environment() -> None:
         ({}, {"FIREDRILL_METRICS_PORT": "x"}, "metrics_port='x': set FIREDRILL_METRICS_PORT"),
         ({"metrics_port": 70_000}, {}, "metrics_port=70000: set FIREDRILL_METRICS_PORT"),
         ({}, {"FIREDRILL_LOGS": "json"}, "logs='json': set FIREDRILL_LOGS to add, take_over, off"),
+        ({}, {"FIREDRILL_LOG_LEVEL": "loud"}, "log_level='loud': set FIREDRILL_LOG_LEVEL to debug"),
+        (
+            {},
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"},
+            "otlp_endpoint='collector:4318': set OTEL_EXPORTER_OTLP_ENDPOINT to an address such as http://",
+        ),
+        ({"base_ratio": 5}, {}, "base_ratio=5: set base_ratio to a share from 0 to 1"),
+        ({"queue_spans": 0}, {}, "queue_spans=0: set queue_spans to a number from 1"),
+        ({"workers_max": "two"}, {}, "workers_max='two': set workers_max to a number from 1"),
+        ({"trusted_networks": "10.0.0.0/8"}, {}, "trusted_networks='10.0.0.0/8': set trusted_"),
+        ({"trusted_networks": ["10.0/8"]}, {}, "trusted_networks=['10.0/8']: set trusted_networks"),
+        ({"version": None}, {}, "version=None: set FIREDRILL_VERSION to a text"),
     ],
 )
 def test_a_setting_that_cannot_be_used_says_what_to_set(
@@ -64,6 +77,38 @@ def test_a_setting_that_cannot_be_used_says_what_to_set(
 
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+def test_settings_are_read_as_generously_as_they_are_meant() -> None:
+    found = settings_of(
+        "Shop", {"trusted_networks": ["10.0.0.0/8"]}, {"FIREDRILL_LOG_LEVEL": "WARNING"}
+    )
+
+    assert (found.trusted_networks, found.log_level) == (("10.0.0.0/8",), "warning")
+
+
+def test_a_kit_that_is_off_starts_with_any_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIREDRILL_METRICS_PORT", "x")
+    monkeypatch.setenv("FIREDRILL_DISABLED", "1")
+
+    assert firedrill_kit.instrument(FastAPI(title="Shop")).settings.service == "shop"
+
+
+@pytest.mark.parametrize(
+    ("app", "engine", "message"),
+    [
+        ("shop", None, "app='shop': instrument takes a FastAPI application"),
+        (FastAPI(), "sqlite://", "engine='sqlite://': instrument takes an Engine or AsyncEngine of"),
+        (FastAPI(), {"shop": 1}, "engine=1: instrument takes an Engine or AsyncEngine of"),
+    ],
+)
+def test_what_cannot_be_instrumented_is_one_sentence(
+    app: Any, engine: Any, message: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        firedrill_kit.instrument(app, engine=engine)
+
+    assert str(caught.value).startswith(message)
 
 
 def test_the_file_of_the_current_directory_is_taken(
