@@ -6,6 +6,7 @@ one of a closed set. So the path is walked along the schema that the OpenAPI doc
 stands there is repeated.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -24,12 +25,20 @@ def field_of(place: Place, schema: Schema, document: Schema) -> str:
     """Return the name of a place, such as `body.ai_models.models.[key].temperature`.
 
     place: as pydantic's `loc`. schema: of what the place begins in. document: where references lead.
+    Of a model that contains itself the name ends at its second repetition: how deep a tree is, and where
+    it is wrong, would be its sender's choice of any number of names.
     """
     names: list[str] = []
+    passed: Counter[int] = Counter()
     for part in place:
         if part == KEY and names[-1:] == [KEY]:
             break  # pydantic's own way to say that the key itself is wrong
-        step = _step(part, list(_branches(schema, document)))
+        branches = list(_branches(schema, document))
+        models = [id(branch) for branch in branches if "properties" in branch]
+        if any(passed[model] == 2 for model in models):
+            break
+        passed.update(models)
+        step = _step(part, branches)
         if step is None:
             break
         name, schema = step

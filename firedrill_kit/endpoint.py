@@ -26,8 +26,14 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
         self.setup_environ()
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A scraper that left is no news either; socketserver prints a traceback."""
+
 
 class _Silent(WSGIRequestHandler):
+    timeout = 10.0
+    """Seconds for one read: each connection has a thread, also one that asks for nothing."""
+
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - its name there
         """A scrape every few seconds is no news."""
 

@@ -122,17 +122,15 @@ def _spent(record: RequestRecord) -> str:
     )
 
 
-_seconds = 0
-_until_seconds = ""
+@lru_cache(maxsize=2)
+def _at(seconds: int) -> str:
+    return logs.at(seconds)
 
 
 def _now() -> str:
     """Return what `logs.now` does; the part until the seconds is made once a second, which saves 0.6 µs."""
-    global _seconds, _until_seconds
     seconds, rest = divmod(time_ns(), 1_000_000_000)
-    if seconds != _seconds:
-        _seconds, _until_seconds = seconds, logs.at(seconds)
-    return f"{_until_seconds}.{rest // 1000:06d}Z"
+    return f"{_at(seconds)}.{rest // 1000:06d}Z"
 
 
 def _rare(record: RequestRecord) -> dict[str, Any]:

@@ -5,6 +5,12 @@ they may not record they are not shown: the middleware gets a scope of its own, 
 and of `traceparent` only what comes from trusted networks. What they call otherwise is renamed here.
 """
 
+# The conventions are chosen when the instrumentations are imported, hence before them. Not sooner: this is
+# also what an application's own instrumentations read.
+import os
+
+os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http,database"
+
 import sys
 from collections.abc import Callable, Sequence
 from threading import Thread

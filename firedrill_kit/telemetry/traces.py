@@ -5,11 +5,7 @@ and done by the collector. Exceptions are recorded by type, never by text. A new
 SDK's own `start_as_current_span`, which records the message and the stack: use `span`.
 """
 
-# The conventions are chosen when the instrumentations are imported, hence before them.
 import os
-
-os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http,database"
-
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

@@ -1,10 +1,12 @@
 """One `/metrics` per worker, and nothing in it that is not known."""
 
 import os
+import socket
 import subprocess
 import sys
 import urllib.request
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from firedrill_kit import endpoint
@@ -29,6 +31,21 @@ def test_each_worker_takes_the_next_port_and_one_that_comes_back_the_free_one() 
     assert (first.port, second.port, third, again.port) == (port, port + 1, None, port)
     for one in (second, again):
         one.stop()
+
+
+def test_a_connection_that_asks_for_nothing_ends_and_is_no_news(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(endpoint._Silent, "timeout", 0.05)
+    served = endpoint.serve(CollectorRegistry(), host=HOST, port=free_port(), workers_max=1)
+    assert served
+
+    with socket.create_connection((HOST, served.port), timeout=10) as connection:
+        connection.sendall(b"GET /met")
+        assert connection.recv(1) == b""
+    served.stop()
+
+    assert capsys.readouterr().err == ""
 
 
 def test_a_forked_process_does_not_keep_the_port() -> None:

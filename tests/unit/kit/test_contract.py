@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from firedrill_kit.contract import answer_schema, field_of, request_schema
+from firedrill_kit.contract import ITEM, answer_schema, field_of, request_schema
 
 
 class Part(BaseModel):
@@ -37,6 +37,29 @@ def names_in(body: object) -> set[str]:
     except ValidationError as error:
         return {field_of(item["loc"], SCHEMA, SCHEMA) for item in error.errors()}
     return set()
+
+
+class Tree(BaseModel):
+    size: int = 0
+    left: "Tree | None" = None
+    right: "Tree | None" = None
+    others: list["Tree"] = []
+
+
+TREE = Tree.model_json_schema()
+
+
+@given(st.lists(st.sampled_from([("left",), ("right",), ("others", 0)]), max_size=30))
+def test_a_model_that_contains_itself_has_a_closed_set_of_names(
+    way: list[tuple[str | int, ...]],
+) -> None:
+    place = [part for step in way for part in step]
+
+    name = field_of([*place, "size"], TREE, TREE)
+
+    assert name.count(".") <= 4
+    if len(way) < 2:
+        assert name == ".".join([*(ITEM if part == 0 else str(part) for part in place), "size"])
 
 
 @pytest.mark.parametrize(

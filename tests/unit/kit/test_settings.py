@@ -55,7 +55,11 @@ def test_the_call_comes_before_the_environment() -> None:
         ({}, {"FIREDRILL_METRICS_PORT": "x"}, "metrics_port='x': set FIREDRILL_METRICS_PORT"),
         ({"metrics_port": 70_000}, {}, "metrics_port=70000: set FIREDRILL_METRICS_PORT"),
         ({}, {"FIREDRILL_LOGS": "json"}, "logs='json': set FIREDRILL_LOGS to add, take_over, off"),
-        ({}, {"FIREDRILL_LOG_LEVEL": "loud"}, "log_level='loud': set FIREDRILL_LOG_LEVEL to debug"),
+        (
+            {},
+            {"FIREDRILL_LOG_LEVEL": "loud"},
+            "log_level='loud': set FIREDRILL_LOG_LEVEL to debug",
+        ),
         (
             {},
             {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"},
@@ -65,7 +69,11 @@ def test_the_call_comes_before_the_environment() -> None:
         ({"queue_spans": 0}, {}, "queue_spans=0: set queue_spans to a number from 1"),
         ({"workers_max": "two"}, {}, "workers_max='two': set workers_max to a number from 1"),
         ({"trusted_networks": "10.0.0.0/8"}, {}, "trusted_networks='10.0.0.0/8': set trusted_"),
-        ({"trusted_networks": ["10.0/8"]}, {}, "trusted_networks=['10.0/8']: set trusted_networks"),
+        (
+            {"trusted_networks": ["10.0/8"]},
+            {},
+            "trusted_networks=['10.0/8']: set trusted_networks",
+        ),
         ({"version": None}, {}, "version=None: set FIREDRILL_VERSION to a text"),
     ],
 )
@@ -98,13 +106,15 @@ def test_a_kit_that_is_off_starts_with_any_environment(monkeypatch: pytest.Monke
     ("app", "engine", "message"),
     [
         ("shop", None, "app='shop': instrument takes a FastAPI application"),
-        (FastAPI(), "sqlite://", "engine='sqlite://': instrument takes an Engine or AsyncEngine of"),
+        (
+            FastAPI(),
+            "sqlite://",
+            "engine='sqlite://': instrument takes an Engine or AsyncEngine of",
+        ),
         (FastAPI(), {"shop": 1}, "engine=1: instrument takes an Engine or AsyncEngine of"),
     ],
 )
-def test_what_cannot_be_instrumented_is_one_sentence(
-    app: Any, engine: Any, message: str
-) -> None:
+def test_what_cannot_be_instrumented_is_one_sentence(app: Any, engine: Any, message: str) -> None:
     with pytest.raises(SettingsError) as caught:
         firedrill_kit.instrument(app, engine=engine)
 
@@ -236,8 +246,10 @@ def test_a_file_with_mistakes_is_one_line_and_not_read_where_the_kit_is_off(
 
 def test_the_models_of_the_file_are_loaded_only_where_there_is_one(tmp_path: Path) -> None:
     program = (
-        "import sys, fastapi, firedrill_kit\n"
+        "import os, sys, fastapi, firedrill_kit\n"
+        "before = dict(os.environ)\n"
         "firedrill_kit.instrument(fastapi.FastAPI())\n"
+        "assert os.environ == before\n"
         "sys.exit('firedrill_kit.config' in sys.modules)"
     )
     environment = {"PYTHONPATH": str(Path(config.__file__).parents[2])}

@@ -39,7 +39,7 @@ async def lived(app: FastAPI) -> None:
     async def send(message: Any) -> None:
         assert message["type"].endswith("complete")
 
-    await app({"type": "lifespan", "state": {}}, receive, send)  # type: ignore[arg-type]
+    await app({"type": "lifespan", "state": {}}, receive, send)
 
 
 async def test_what_cannot_begin_is_not_tried_with_each_request(
