@@ -5,9 +5,10 @@ named its exception (`failure`), or when nothing handled an exception: `internal
 of 5xx is `http_` and its status.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import Literal
+from typing import Literal, get_args
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
@@ -38,6 +39,7 @@ CODES = (
 """Those that the kit tells by itself; an application's own come on top (`failure`)."""
 ROUTES_KNOWN_MAX = 100
 
+_CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _GUARD = guard("http")
 _exceptions = BoundedSet(EXCEPTION_LABELS_MAX, other="_other")
 _named: dict[type[BaseException], tuple[str, Blame]] = {}
@@ -46,8 +48,18 @@ _named: dict[type[BaseException], tuple[str, Blame]] = {}
 def failure(error: type[BaseException], code: str, *, blame: Blame = "us") -> None:
     """Name what a request fails of when this exception ends it, or is answered with a 5xx.
 
-    code: a closed vocabulary, in snake_case; it labels `app_failures_total` and the span.
+    error: with its subclasses, unless one is named itself. code: of a closed vocabulary, in snake_case,
+    up to 64 characters; it labels `app_failures_total` and the span. Raises TypeError or
+    ValueError.
     """
+    if not (isinstance(error, type) and issubclass(error, BaseException)):
+        raise TypeError(f"error={error!r}: failure takes a class of exceptions")
+    if not _CODE.fullmatch(code):
+        raise ValueError(
+            f"code={code!r}: set code to small letters, digits and _, as in card_declined"
+        )
+    if blame not in get_args(Blame):
+        raise ValueError(f"blame={blame!r}: set blame to {', '.join(get_args(Blame))}")
     _named[error] = (code, blame)
 
 

@@ -24,7 +24,7 @@ from structlog.typing import FilteringBoundLogger
 from firedrill_kit import endpoint, metrics
 from firedrill_kit.failures import FailureMarks, know, note_status
 from firedrill_kit.pool import PoolMeter, measure_pool
-from firedrill_kit.routes import RouteTable, path_of, routes_of
+from firedrill_kit.routes import Route, RouteTable, path_of, routes_of
 from firedrill_kit.settings import (
     Settings,
     SettingsError,
@@ -39,7 +39,6 @@ from firedrill_kit.telemetry.callers import RecentCallers
 from firedrill_kit.telemetry.describe import describe
 from firedrill_kit.telemetry.http import Edge
 from firedrill_kit.telemetry.keep import Keep
-from firedrill_kit.telemetry.labels import UNMATCHED
 from firedrill_kit.telemetry.loop import LoopMonitor
 from firedrill_kit.telemetry.redaction import mask
 from firedrill_kit.telemetry.traces import Tracing, start_tracing
@@ -198,8 +197,8 @@ class Instrumentation:
             lines=self._lines,
         )
 
-    def _resolve(self, scope: Scope) -> _Template:
-        return _Template(self._routes().resolve(scope["method"], path_of(scope)))
+    def _resolve(self, scope: Scope) -> Route:
+        return self._routes().resolve(scope["method"], path_of(scope))
 
     def _routes(self) -> RouteTable:
         """The table, made again when routes were added since."""
@@ -282,15 +281,6 @@ class Instrumentation:
             getattr(self._app, "_telemetry", {}).update(tracing=False)
             trace.set_tracer_provider(tracing.provider)
         return tracing
-
-
-class _Template:
-    """A route, as the edge asks for it."""
-
-    __slots__ = ("template",)
-
-    def __init__(self, template: str = UNMATCHED) -> None:
-        self.template = template
 
 
 class _Outside:

@@ -11,12 +11,9 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import TypeAlias
 
-import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from firedrill_kit.telemetry.collectors import CallbackGauge, register_process_collectors
-
-prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 REGISTRY = CollectorRegistry(auto_describe=True)
 register_process_collectors(REGISTRY)

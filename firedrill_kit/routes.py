@@ -27,6 +27,9 @@ class Route:
         return not self.methods or method in self.methods
 
 
+_UNMATCHED = Route(UNMATCHED, frozenset(), re.compile(""))
+
+
 class RouteTable:
     """Finds the template of a path as the router would: the first that matches, in its order."""
 
@@ -45,8 +48,8 @@ class RouteTable:
         """Every template once, in the router's order."""
         return list(dict.fromkeys(one.template for one in self._routes))
 
-    def resolve(self, method: str, path: str) -> str:
-        """Return the template that claims the path, else UNMATCHED.
+    def resolve(self, method: str, path: str) -> Route:
+        """Return the route that claims the path, else one whose template is UNMATCHED.
 
         As in Starlette a route that takes the path and not the method (405) counts when none takes both.
         """
@@ -54,9 +57,9 @@ class RouteTable:
         first: Route | None = None
         for route in claiming if claiming is not None else self._claiming(path):
             if route.takes(method):
-                return route.template
+                return route
             first = first or route
-        return first.template if first else UNMATCHED
+        return first or _UNMATCHED
 
     def _claiming(self, path: str) -> Iterator[Route]:
         return (one for one in self._routes if one.pattern.match(path))

@@ -101,7 +101,7 @@ class RouteTable:
 
     def resolve(self, path: str) -> RouteSpec:
         """Return the route that claims the path, or the one for unclaimed paths."""
-        return self._specs.get(self._templates.resolve("", path), self._unmatched)
+        return self._specs.get(self._templates.resolve("", path).template, self._unmatched)
 
 
 class HeadAsGet:

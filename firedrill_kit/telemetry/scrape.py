@@ -1,5 +1,7 @@
 """A registry as text, byte for byte what prometheus_client renders, at a twentieth of the time.
 
+Without `_created`, a series of a time beside each counter, whatever the application has chosen for its own.
+
 It makes an object of every sample and escapes every label anew at each scrape: 9 µs a series, 97 ms for
 10,000, in which nobody is answered. Here the lines of each child are rendered by prometheus_client once and
 kept as a template; a scrape fills in the values. What is no plain instrument of its own is left to it.
@@ -18,7 +20,6 @@ from prometheus_client import (
     Histogram,
     Summary,
     generate_latest,
-    metrics,
 )
 from prometheus_client.core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
@@ -53,7 +54,7 @@ class Renderer:
 
     def __call__(self, registry: CollectorRegistry) -> bytes:
         # Series of other shapes, or values in files.
-        if not _IS_KNOWN or metrics._use_created or registry.get_target_info() or _IN_FILES:  # noqa: SLF001
+        if not _IS_KNOWN or registry.get_target_info() or _IN_FILES:
             return self._official(registry)
         with _GUARD:  # a scrape that fails is a target that is down
             return self._rendered(registry)
@@ -145,6 +146,7 @@ class _Family:
         family.samples = [
             Sample(family.name + sample.name, {**of_child, **sample.labels}, 0.0)
             for sample in child._child_samples()  # noqa: SLF001
+            if sample.name != "_created"
         ]
         lines = self._text([family]).removeprefix(self._head).split("\n")[:-1]
         return "".join(f"{line.removesuffix(' 0.0').replace('%', '%%')} %s\n" for line in lines)

@@ -54,6 +54,8 @@ class TrustedNetworks:
                 address = ipaddress.ip_address(host)
             except ValueError:
                 return False
+            # What a socket of IPv6 calls an address of IPv4: ::ffff:10.0.0.1
+            address = getattr(address, "ipv4_mapped", None) or address
             return any(address in network for network in parsed)
 
         self.contain = contain

@@ -27,7 +27,6 @@ from tests.spans import spelled
 from tests.unit.telemetry.instruments import (
     Instruments,
     Telemetry,
-    Template,
     request,
     restored,
     stack,
@@ -118,9 +117,7 @@ def asked(way: str, collector: Collector, monkeypatch: pytest.MonkeyPatch) -> li
         # The official middleware is put into the application once: one stack, whose route is the request's.
         table = RouteTable(routes_of(app))
         instrumented = stack(seen, app)
-        instrumented._resolve = lambda scope: Template(
-            table.resolve(scope["method"], scope["path"])
-        )
+        instrumented._resolve = lambda scope: table.resolve(scope["method"], scope["path"])
         for one in ASKED:
             with suppress(KeyError):
                 asyncio.run(request(instrumented, **one))

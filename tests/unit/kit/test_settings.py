@@ -244,12 +244,15 @@ def test_a_file_with_mistakes_is_one_line_and_not_read_where_the_kit_is_off(
     assert "\n" not in str(caught.value)
 
 
-def test_the_models_of_the_file_are_loaded_only_where_there_is_one(tmp_path: Path) -> None:
+def test_the_process_stays_as_it_is_and_models_of_the_file_are_loaded_only_for_one(
+    tmp_path: Path,
+) -> None:
     program = (
-        "import os, sys, fastapi, firedrill_kit\n"
+        "import os, sys, fastapi, firedrill_kit, prometheus_client\n"
         "before = dict(os.environ)\n"
         "firedrill_kit.instrument(fastapi.FastAPI())\n"
         "assert os.environ == before\n"
+        "assert prometheus_client.metrics._use_created\n"
         "sys.exit('firedrill_kit.config' in sys.modules)"
     )
     environment = {"PYTHONPATH": str(Path(config.__file__).parents[2])}

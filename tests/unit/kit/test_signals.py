@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -172,6 +173,21 @@ async def test_an_application_names_its_own_failures(seen: Seen) -> None:
     assert before.grown("app_failures_total", code="out_of_stock") == 1
     assert before.grown("unhandled_exceptions_total") == 0
     assert seen.line("request_finished")["level"] == "warning"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "blame", "message"),
+    [
+        ("Broken", "broken", "us", "error='Broken': failure takes a class of exceptions"),
+        (Broken, "Card 4711 declined", "us", "code='Card 4711 declined': set code to "),
+        (Broken, "broken", "them", "blame='them': set blame to caller, dependency, us"),
+    ],
+)
+def test_a_failure_that_cannot_be_named_is_one_sentence(
+    error: Any, code: str, blame: Any, message: str
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+        firedrill_kit.failure(error, code, blame=blame)
 
 
 async def test_the_counters_of_every_route_are_there_before_its_first_failure(seen: Seen) -> None:

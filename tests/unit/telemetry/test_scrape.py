@@ -113,11 +113,16 @@ def test_children_that_were_removed_are_gone_and_may_come_back() -> None:
 
 def test_what_it_cannot_do_faster_is_left_to_the_official_renderer() -> None:
     same(CollectorRegistry(target_info={"service": "shop"}))
+
+
+@pytest.mark.parametrize("kind", [Counter, Histogram, Summary])
+def test_times_of_creation_are_left_out(kind: Callable[..., Any]) -> None:
     registry = CollectorRegistry()
-    Counter("c", "d", registry=registry).inc()
+    kind("c", "d", ["l"], registry=registry).labels("a")
+    expected = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]
     enable_created_metrics()  # type: ignore[no-untyped-call]
     try:
-        same(registry)
+        assert scrape.with_exemplars(registry) == expected
     finally:
         disable_created_metrics()  # type: ignore[no-untyped-call]
 

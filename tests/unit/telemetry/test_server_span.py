@@ -110,9 +110,11 @@ async def test_the_span_never_sees_query_address_or_credentials() -> None:
         assert received[0]["client"] == ("192.0.2.77", 4)
 
 
-async def test_a_trusted_traceparent_is_continued() -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "::ffff:127.0.0.1"])
+async def test_a_trusted_traceparent_is_continued(host: str) -> None:
     with telemetry() as seen:
-        await request(stack(seen, application(fine)), headers=[(b"traceparent", PARENT)])
+        headers = [(b"traceparent", PARENT)]
+        await request(stack(seen, application(fine)), headers=headers, client=(host, 1))
 
         (server,) = seen.ended
         assert server.context is not None
