@@ -113,7 +113,7 @@ UNREADABLE_ERRORS = (OverflowError, ValueError)
 
 _BELOW = frozenset({"sqlalchemy", "asyncpg", "psycopg", "psycopg2", "aiosqlite", "sqlite3"})
 
-# Without an SQLSTATE the server said nothing: by the driver's class, then by ours. First match wins.
+# Without an SQLSTATE the server said nothing: by the driver's class, then by SQLAlchemy's. First match wins.
 _BY_NAME: dict[str, Meaning] = {
     "InvalidCachedStatementError": _STALE_PLAN,
     "DataError": _DATA,  # a parameter that the driver cannot encode

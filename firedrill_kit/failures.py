@@ -52,7 +52,8 @@ def failure(error: type[BaseException], code: str, *, blame: Blame = "us") -> No
     up to 64 characters; it labels `app_failures_total` and the span. Raises TypeError or
     ValueError.
     """
-    if not (isinstance(error, type) and issubclass(error, BaseException)):
+    given: object = error
+    if not (isinstance(given, type) and issubclass(given, BaseException)):
         raise TypeError(f"error={error!r}: failure takes a class of exceptions")
     if not _CODE.fullmatch(code):
         raise ValueError(
@@ -63,7 +64,7 @@ def failure(error: type[BaseException], code: str, *, blame: Blame = "us") -> No
     _named[error] = (code, blame)
 
 
-def know(routes: Iterable[str]) -> None:
+def create_counters(routes: Iterable[str]) -> None:
     """Create the counters of these routes at 0: one that is born at 1 is invisible to `increase()`.
 
     At most ROUTES_KNOWN_MAX of them, 11 series each; the counters of others are born with their failure.
@@ -111,7 +112,7 @@ class FailureMarks:
         _note(record, code, blame)
 
 
-def see(record: RequestRecord, error: BaseException) -> None:
+def remember(record: RequestRecord, error: BaseException) -> None:
     """Remember what an error means that the application is about to answer by itself."""
     code, _ = _named_of(error)
     meaning = meaning_of(error) if not code else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -22,14 +23,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.typing import FilteringBoundLogger
 
 from firedrill_kit import endpoint, metrics
-from firedrill_kit.failures import FailureMarks, know, note_status
+from firedrill_kit.failures import FailureMarks, create_counters, note_status
 from firedrill_kit.pool import PoolMeter, measure_pool
 from firedrill_kit.routes import Route, RouteTable, path_of, routes_of
 from firedrill_kit.settings import (
     Settings,
     SettingsError,
     described_settings,
-    host_name,
     is_disabled,
     settings_of,
 )
@@ -157,7 +157,7 @@ class Instrumentation:
     def _start(self) -> None:
         guard.report_to(_report)
         self.endpoint = self._serve()
-        instance = f"{host_name()}:{self.endpoint.port if self.endpoint else 0}"
+        instance = f"{socket.gethostname()}:{self.endpoint.port if self.endpoint else 0}"
         self._lines = self._open_lines(instance)
         self.tracing = self._start_tracing(instance)
         for engine in self._engines:
@@ -207,7 +207,7 @@ class Instrumentation:
         if known != count:
             table = RouteTable(routes_of(self._app))
             self._table = (count, table)
-            know(table.templates)
+            create_counters(table.templates)
         return table
 
     def _serve(self) -> endpoint.Endpoint | None:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from ipaddress import ip_network
@@ -160,8 +159,3 @@ def described_settings(environment: Mapping[str, str] = os.environ) -> dict[str,
 def service_name(title: str) -> str:
     """Return a name made of a title: small letters, digits and hyphens; "app" of a title without any."""
     return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "app"
-
-
-def host_name() -> str:
-    """Return what this machine or container calls itself."""
-    return socket.gethostname()

@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from firedrill_kit import metrics
 from firedrill_kit.contract import field_of, request_schema
-from firedrill_kit.failures import see
+from firedrill_kit.failures import remember
 from firedrill_kit.telemetry.guard import guard
 from firedrill_kit.telemetry.record import RequestRecord
 
@@ -50,7 +50,7 @@ class SeenErrors:
             if isinstance(error, RequestValidationError):
                 self._count(record, error)
             else:
-                see(record, error)
+                remember(record, error)
 
     def _count(self, record: RequestRecord, error: RequestValidationError) -> None:
         document = self._openapi()

@@ -6,7 +6,6 @@ Through structlog it takes 35 µs (measured); with what is the same for a route 
 import json
 from collections.abc import Mapping
 from functools import lru_cache
-from time import time_ns
 from typing import Any
 
 from structlog.typing import FilteringBoundLogger
@@ -50,7 +49,7 @@ class CanonicalLine:
         if not (caller.isascii() and caller.isalnum()):
             caller = json.dumps(caller)[1:-1]
         line = (
-            f'{{"timestamp":"{_now()}{head}"trace_id":"{record.trace_id}","span_id":"{record.span_id}",'
+            f'{{"timestamp":"{logs.now()}{head}"trace_id":"{record.trace_id}","span_id":"{record.span_id}",'
             f'"firedrill.request_id":"{record.request_id}",'
             f'{middle}{seconds * 1000:.3f},"firedrill.caller":"{caller}",'
             f"{_spent(record)}"
@@ -120,17 +119,6 @@ def _spent(record: RequestRecord) -> str:
         record.db_statements,
         record.upstream_seconds * 1000,
     )
-
-
-@lru_cache(maxsize=2)
-def _at(seconds: int) -> str:
-    return logs.at(seconds)
-
-
-def _now() -> str:
-    """Return what `logs.now` does; the part until the seconds is made once a second, which saves 0.6 µs."""
-    seconds, rest = divmod(time_ns(), 1_000_000_000)
-    return f"{_at(seconds)}.{rest // 1000:06d}Z"
 
 
 def _rare(record: RequestRecord) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def with_server_span(
     app: ASGIApp, *, provider: TracerProvider, trusted: TrustedNetworks, keep: Keep
 ) -> ASGIApp:
     """Return the app inside exactly one server span per HTTP request; to be called before it is asked."""
-    # The metrics are ours (`http.py`); the middleware's would be one series per Host header.
+    # `http.py` measures; the middleware's metrics would be one series per Host header.
     options: dict[str, Any] = {
         "server_request_hook": _begun,
         "tracer_provider": provider,
@@ -172,7 +172,7 @@ def instrument_engine(engine: Engine, provider: TracerProvider) -> Callable[[], 
     tracer = SQLAlchemyInstrumentor()._instrument(  # type: ignore[no-untyped-call]  # noqa: SLF001
         engine=engine, tracer_provider=provider, meter_provider=NoOpMeterProvider()
     )
-    # It leaves a span of each checkout, and would instrument engines that are not ours.
+    # It leaves a span of each checkout, and would instrument every other engine.
     unwrap(Engine, "connect")
     for module in (sqlalchemy, sqlalchemy.engine, sqlalchemy.engine.create):
         unwrap(module, "create_engine")

@@ -25,7 +25,8 @@ from firedrill_kit.telemetry.guard import guard
 BATCH_SPANS_MAX = 256
 """Where spans are still to be encoded that takes 42 µs each and holds the interpreter: 11 ms at a time."""
 DELAY_SECONDS = 1.0
-LOSSES_TOLD_SECONDS = 10.0
+LOSSES_REPORT_SECONDS = 10.0
+"""Between two reports of lost spans, at least."""
 
 Watcher = Callable[[ReadableSpan], None]
 
@@ -81,7 +82,7 @@ class SpanQueue(Generic[Item]):
         self._dropped = spans.labels("dropped_queue_full")
         queued.set_function(self.__len__)
         capacity_gauge.set(capacity)
-        self._told_at = float("-inf")
+        self._reported_at = float("-inf")
         self._start()
         after_fork(self._start)
 
@@ -147,7 +148,7 @@ class SpanQueue(Generic[Item]):
             stopping = self._stopping.is_set()
             while batch := self._take():
                 self._export(batch)
-            self._tell_losses()
+            self._report_losses()
             if stopping:
                 return
 
@@ -174,17 +175,17 @@ class SpanQueue(Generic[Item]):
             self._losses += len(batch)
         self._in_flight = 0
 
-    def _tell_losses(self) -> None:
+    def _report_losses(self) -> None:
         now = time.monotonic()
-        if not self._losses or now - self._told_at < LOSSES_TOLD_SECONDS:
+        if not self._losses or now - self._reported_at < LOSSES_REPORT_SECONDS:
             return
         lost, self._losses = self._losses, 0
-        self._told_at = now
+        self._reported_at = now
         self._log.warning("telemetry_dropped", signal="spans", lost=lost)
 
 
 class Tap(SpanProcessor):
-    """Shows ended spans to who asked for them; nobody has, except during a self-check or a test."""
+    """Shows ended spans to watchers; there are none, except during a self-check or a test."""
 
     everywhere: ClassVar[list[Watcher]] = []
     """Watchers of every tap of the process."""

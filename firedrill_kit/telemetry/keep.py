@@ -52,7 +52,7 @@ class Keep:
         return status not in LIMITED_STATUSES or self._first_in_interval(status, now)
 
     def root(self, trace_id: int, *, seconds: float, failed: bool) -> bool:
-        """Decide for a root span of our own that has just ended."""
+        """Decide for a root span that no request began and that has just ended."""
         return failed or seconds > SLOW_SECONDS or self.ratio(trace_id)
 
     def ratio(self, trace_id: int) -> bool:

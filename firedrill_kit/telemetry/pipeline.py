@@ -1,6 +1,6 @@
 """From a span that ends to the receiver: the three ways, of which a process has one.
 
-own       spans of our own record, bytes in the queue
+own       spans of `spans.py`, bytes in the queue
 joined    spans of the provider that an application has set, encoded in the thread that sends
 official  the SDK from end to end, for the oracle
 """
@@ -25,7 +25,7 @@ from firedrill_kit.telemetry.redaction import Policy
 
 
 class Queue(Protocol):
-    """Spans on their way out: ours, or the SDK's."""
+    """Spans on their way out: `SpanQueue`, or the SDK's."""
 
     def force_flush(self, timeout_millis: int = ...) -> bool: ...
     def stop(self, timeout_seconds: float) -> bool: ...
@@ -73,7 +73,7 @@ class Pipeline:
             sampler=ALWAYS_ON,
             resource=self.resource,
             span_limits=_limits(),
-            # Its shutdown at exit waits 30 s for a dead collector; `stop` is ours.
+            # Its shutdown at exit waits 30 s for a dead collector; `Batches.stop` does not.
             shutdown_on_exit=False,
         )
         provider.add_span_processor(self.tap)

@@ -1,4 +1,4 @@
-"""Tracers of spans of our own record: the part of OpenTelemetry's API that starts them."""
+"""The part of OpenTelemetry's API that starts spans of `spans.py`."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
@@ -74,7 +74,7 @@ class RecordingTracer(trace.Tracer):
             yield active
 
     def ended(self, span: RecordedSpan) -> None:
-        """Hand the span on: to the queue as bytes, to who watches as the SDK would."""
+        """Hand the span on: to the queue as bytes, to watchers as the SDK would show it."""
         try:
             if self._queue is not None:
                 self._queue.put((self._envelope, span.encoded(self._encoder)))

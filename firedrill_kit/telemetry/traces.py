@@ -1,7 +1,7 @@
-"""Tracing: the provider, what is instrumented, and the helpers for our own spans.
+"""Tracing: the provider, what is instrumented, and the helpers for spans of one's own.
 
-Every span is recorded and sent; which traces are kept stands in the attribute `firedrill.trace.keep`
-and done by the collector. Exceptions are recorded by type, never by text. A newcomer's usual mistake is the
+Every span is recorded and sent; which traces are kept stands in the attribute `firedrill.trace.keep`,
+which the collector follows. Exceptions are recorded by type, never by text. A newcomer's usual mistake is the
 SDK's own `start_as_current_span`, which records the message and the stack: use `span`.
 """
 
@@ -152,10 +152,10 @@ def start_tracing(
 
     endpoint: base of the OTLP/HTTP receiver, empty for none. instance: `service.instance.id`, as the
     targets of the metrics call it. queue_spans: how many may wait. timeout_seconds: of one export,
-    retries included. error_type: names an exception for `error.type`, from a closed set. provider: one
-    that takes spans already and gets ours as well. clean: what leaves of a span. log: where losses are
-    reported. instrumentation: as TELEMETRY_INSTRUMENTATION says when None.
-    Raises ValueError for a network that is none.
+    retries included. error_type: names an exception for `error.type`, from a closed set. provider: of the
+    SDK, set by the application: it gets these spans as well. clean: what leaves of a span. log: where
+    losses are reported. instrumentation: as TELEMETRY_INSTRUMENTATION says when None.
+    Raises ValueError for a network or an instrumentation that is none.
     """
     global _current  # noqa: PLW0603 - a process has one tracing, as it has one stdout
     chosen = instrumentation or os.environ.get("TELEMETRY_INSTRUMENTATION") or "fast"

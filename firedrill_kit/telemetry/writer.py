@@ -21,7 +21,8 @@ LINGER_SECONDS = 0.05
 """Wait after the first line: one wake-up and one system call for all that come meanwhile."""
 WRITE_BYTES_MAX = 1 << 16
 """What a Linux pipe holds, so that a stalled reader keeps few lines in our hands."""
-DROPS_TOLD_SECONDS = 10.0
+DROPS_REPORT_SECONDS = 10.0
+"""Between two reports of dropped lines, at least."""
 
 Write = Callable[[bytes], int]
 """Writes some of the bytes and says how many; raises OSError. May block."""
@@ -51,8 +52,8 @@ class LineWriter:
         self._capacity = capacity
         self._records = records
         self._render_drops = render_drops
-        self._untold: Tally[str] = Tally()
-        self._told_at = float("-inf")
+        self._unreported: Tally[str] = Tally()
+        self._reported_at = float("-inf")
         self._torn = False
         self._start()
         after_fork(self._start)
@@ -99,7 +100,7 @@ class LineWriter:
         return not self._queue
 
     def _drop(self, level: str) -> None:
-        self._untold[level] += 1
+        self._unreported[level] += 1
         self._records.labels(level, "dropped").inc()
 
     def _run(self) -> None:
@@ -111,7 +112,7 @@ class LineWriter:
             self._wake.clear()
             while batch := self._take():
                 self._write_batch(batch)
-            self._tell_drops()
+            self._report_drops()
             if self._stopping.is_set() and not self._queue:
                 return
 
@@ -157,10 +158,10 @@ class LineWriter:
             self._torn = data[written - 1 : written] != b"\n"
         return max(0, written - offset)
 
-    def _tell_drops(self) -> None:
+    def _report_drops(self) -> None:
         now = time.monotonic()
-        if not self._untold or now - self._told_at < DROPS_TOLD_SECONDS:
+        if not self._unreported or now - self._reported_at < DROPS_REPORT_SECONDS:
             return
-        drops, self._untold = self._untold, Tally()
-        self._told_at = now
+        drops, self._unreported = self._unreported, Tally()
+        self._reported_at = now
         self._write_batch([("warning", self._render_drops(drops))])
