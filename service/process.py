@@ -32,7 +32,7 @@ requests in flight are waited for, those of the last moment with a write's deadl
 hangs in the closing, which takes 0.2 s when nothing does (measured)."""
 
 
-class _PublicServer(uvicorn.Server):
+class PublicServer(uvicorn.Server):
     """uvicorn that says when its port is open, and leaves signals to `serve`."""
 
     def __init__(self, config: uvicorn.Config, health: Health) -> None:
@@ -41,7 +41,8 @@ class _PublicServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        if self.started:
+        # A signal may have come while the service was still starting: then it stays out of the balancer.
+        if self.started and self._health.phase == "starting":
             self._health.phase = "running"
 
     @contextlib.contextmanager
@@ -85,7 +86,7 @@ async def serve(config: Config, parts: Parts) -> int:
     loop.set_exception_handler(logs.on_loop_error)
     service = Service(config, parts=parts)
     internal = InternalServer(config, service.health)
-    public = _PublicServer(
+    public = PublicServer(
         uvicorn.Config(
             service.asgi,
             host=config.service_host,
@@ -114,8 +115,8 @@ async def serve(config: Config, parts: Parts) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    internal.start()
     try:
+        internal.start()
         await service.start()
         # Objects of the start live for ever: the collector need not look at them again
         # (p99 of a database read 46 → 22 ms, measured).

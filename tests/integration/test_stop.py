@@ -13,12 +13,17 @@ from typing import Any
 
 import httpx
 import pytest
+import uvicorn
+from starlette.applications import Starlette
 
+from service.app import SHIPPED, Service
 from service.config import Config
+from service.health import Health
+from service.process import PublicServer, serve
 from stack.postgres import Postgres
 from stack.serving import free_port
 from stack.waiting import until_true
-from tests.integration.conftest import KEY, Owner, Someone
+from tests.integration.conftest import KEY, Owner, Someone, config_of
 from tests.integration.public_server import PATIENCE_SECONDS
 
 STOP_SECONDS = Config.model_fields["stop_seconds"].default
@@ -141,6 +146,39 @@ async def test_a_request_in_flight_is_answered_and_new_ones_are_refused(
     assert answer.status_code == 200, answer.text
     assert code == 0
     assert LOCK_SECONDS < seconds < STOP_SECONDS
+
+
+async def test_a_signal_that_comes_during_the_start_keeps_it_out_of_the_balancer() -> None:
+    health = Health()
+    health.phase = "stopping"
+    config = uvicorn.Config(Starlette(), port=free_port(), log_config=None, lifespan="off")
+    public = PublicServer(config, health)
+    public.should_exit = True
+
+    await public.serve()
+
+    assert public.started
+    assert health.phase == "stopping"
+
+
+async def test_a_start_that_fails_closes_what_it_has_opened(
+    monkeypatch: pytest.MonkeyPatch, migrated: Postgres
+) -> None:
+    """The port of the health checks is taken: the connections and the exporter have been opened by then."""
+    stopped: list[Service] = []
+
+    async def stop(service: Service) -> None:
+        stopped.append(service)
+        await stop_service(service)
+
+    stop_service = Service.stop
+    monkeypatch.setattr(Service, "stop", stop)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config = config_of(migrated, service_internal_port=taken.getsockname()[1])
+        with pytest.raises(OSError, match="set SERVICE_INTERNAL_PORT to a free one"):
+            await serve(config, SHIPPED)
+
+    assert len(stopped) == 1
 
 
 async def test_what_cannot_end_in_time_does_not_prolong_the_stop(

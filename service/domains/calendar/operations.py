@@ -99,8 +99,9 @@ async def connection_of(work: UnitOfWork) -> Connection:
 async def connect(session: AsyncSession, caller: Caller, tokens: SealedTokens) -> Connection:
     """Store the tokens of a new consent in place of what was there.
 
-    The version moves on, so that a refresh of the old tokens which is still under way loses; the sync
-    token goes, because the new consent may be for another calendar.
+    The version moves on, so that a refresh of the old tokens which is still under way loses. The sync
+    starts anew, because the consent may be for another calendar; `listed_at` changes, so that a sync of the
+    old calendar which is still under way stores nothing more.
     """
     values = {
         "access_token_enc": tokens.access_token_enc,
@@ -115,6 +116,7 @@ async def connect(session: AsyncSession, caller: Caller, tokens: SealedTokens) -
         "last_error": None,
         "sync_token": None,
         "page_token": None,
+        "listed_at": func.now(),
     }
     statement = (
         insert(Grant)

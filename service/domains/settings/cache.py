@@ -111,14 +111,14 @@ class SettingsCache:
             return None
 
     def _opened(self, sealed: Any, account_id: int, stamp: str) -> Document | None:
-        """Return the document if it is that row's, and ours."""
+        """Return the document; None where it is another row's, forged, or of another release's format."""
         nonce, ciphertext = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
         try:
             content = self._cipher.decrypt(nonce, ciphertext, _bound(account_id, stamp))
-        except (InvalidTag, ValueError):
+            theme, notifications, version, ai_models = orjson.loads(content)
+            return Document(Theme(theme), notifications, version, ai_models, stamp=stamp)
+        except (InvalidTag, ValueError, TypeError):
             return None
-        theme, notifications, version, ai_models = orjson.loads(content)
-        return Document(Theme(theme), notifications, version, ai_models, stamp=stamp)
 
 
 def _key(account_id: int) -> str:

@@ -1,10 +1,14 @@
+import asyncio
+
 import asyncpg
 import httpx
 import pytest
 
 from service.app import Service
 from service.domains.calendar import operations
+from stack.waiting import until_true
 from tests.integration.calendar.conftest import Connect, Connected, Google, Owner
+from tests.integration.calendar.test_sync import stored_ids
 from tests.integration.conftest import Someone
 
 CONNECTION = "/api/v1/calendar/connection"
@@ -161,6 +165,28 @@ async def test_connecting_again_mends_a_dead_grant_and_starts_over(
     assert answer.json()["status"] == "ok"
     # Another calendar: what was in the old one goes.
     assert (synced.json()["created"], synced.json()["deleted"]) == (7, 25)
+
+
+async def test_a_sync_of_the_calendar_before_stores_nothing_once_another_is_connected(
+    client: httpx.AsyncClient, connected: Connected, google: Google
+) -> None:
+    code = (await google.mint(authorization_code=True, events=7))["authorization_code"]
+    await google.behave(grant=connected.grant, calendar_latency_ms=1500)
+    before = asyncio.create_task(client.post(SYNC, headers=connected.headers))
+    await until_true(lambda: _is_called(google, connected), "a sync that waits for its first page")
+
+    await put_code(client, connected.someone, code)
+    assert not before.done()
+    late = await before
+    synced = await client.post(SYNC, headers=connected.headers)
+
+    assert (late.status_code, late.json()["created"]) == (200, 0)
+    assert synced.json()["created"] == 7
+    assert len(await stored_ids(client, connected)) == 7
+
+
+async def _is_called(google: Google, who: Connected) -> bool:
+    return bool((await google.verdict(who.grant))["calendar_calls"])
 
 
 @pytest.mark.parametrize("body", [{}, {"code": ""}, {"code": "x" * 513}, {"code": 1}])

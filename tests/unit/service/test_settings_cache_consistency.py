@@ -269,6 +269,19 @@ async def test_a_document_of_another_account_is_not_taken_although_one_transacti
     assert await cache.read(2, "1.1", load) == other
 
 
+async def test_a_document_in_the_format_of_another_release_is_a_miss() -> None:
+    store = Store()
+    cache = SettingsCache(cast("Cache", Link(store)), secret=SECRET, jitter=lambda: 0.5)
+    stored = replace(_none(), stamp="1.1")
+
+    async def load() -> Document:
+        return stored
+
+    for theme in ("a theme of the next release", None):
+        await cache.put(1, replace(stored, theme=cast("Theme", theme)))
+        assert await cache.read(1, "1.1", load) == stored
+
+
 STEPS = int(os.environ.get("CACHE_STEPS", "100"))
 EXAMPLES = int(os.environ.get("CACHE_EXAMPLES", "60"))
 
