@@ -16,33 +16,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import asyncpg
 import httpx
 
-from firedrill_kit.config import MissingVariableError
 from loadtests.scenarios import ALL, SCENARIOS
 from loadtests.traffic import launch
 from loadtests.traffic.callers import sign_in
 from loadtests.traffic.demo_callers import older_tokens
-from loadtests.traffic.launch import RATE, Target, above_zero
-from loadtests.world.description import SERVED, RefusedError
+from loadtests.traffic.launch import RATE, Target
+from loadtests.world.command import run
+from loadtests.world.description import SERVED
 from loadtests.world.stage import Stage
-from stack.command_line import Parser
-from stack.credentials import CredentialsError
-from stack.lifecycle import StackError, settings_of_running
+from stack.command_line import Parser, above_zero, whole
+from stack.lifecycle import settings_of_running
 from stack.serving import free_port
-from stack.settings import Settings, SettingsError, read_settings
+from stack.settings import Settings, read_settings
 from stack.state import read_state
 
 WEB_PORT = 8089
 UP_HINT = "`make up` starts it, HOST=http://... names another"
-
-
-def whole(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 64:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to 64")
-    return int(text)
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -55,46 +48,54 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rate", type=above_zero, help=f"requests/s ({_usual_rate():g})")
     parser.add_argument("--duration", type=above_zero, help="seconds (the scenario's own)")
     parser.add_argument("--seed", type=int, default=1, help="of the arrivals (1)")
-    parser.add_argument("--workers", type=whole, default=1, help="processes that send (1)")
+    parser.add_argument("--workers", type=whole(1, 64), default=1, help="processes that send (1)")
     parser.add_argument("--web", action="store_true", help="open Locust's web page instead")
-    given = parser.parse_args(arguments)
-    if given.scenario not in SCENARIOS and given.scenario in ALL:
+    options = parser.parse_args(arguments)
+    if options.scenario not in SCENARIOS and options.scenario in ALL:
         parser.error(
-            f"{given.scenario} needs what the demo alone has; with SERVICE: {', '.join(SCENARIOS)}"
+            f"{options.scenario} needs what the demo alone has; with SERVICE: {', '.join(SCENARIOS)}"
         )
-    if given.scenario not in SCENARIOS:
-        parser.error(f"no scenario is called {given.scenario!r}: {', '.join(SCENARIOS)}")
-    if given.host and not given.host.startswith(("http://", "https://")):
-        parser.error(f"HOST={given.host}: a URL is needed, as http://127.0.0.1:8000")
-    return given
+    if options.scenario not in SCENARIOS:
+        parser.error(f"no scenario is called {options.scenario!r}: {', '.join(SCENARIOS)}")
+    if options.host and not _is_url(options.host):
+        parser.error(f"HOST={options.host}: a URL is needed, as http://127.0.0.1:8000")
+    return options
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port is no number, or too large
+        return False
 
 
 def main(arguments: Sequence[str]) -> int:
-    given = parse(arguments)
+    options = parse(arguments)
     SERVED.check_load()
     settings = read_settings(os.environ)
     settings = settings_of_running(settings, read_state(settings))
-    hosts = [given.host.rstrip("/")] if given.host else settings.service_urls_for_others
+    hosts = [options.host.rstrip("/")] if options.host else settings.service_urls_for_others
     if not _answers(hosts[0]):
-        hint = "is it up?" if given.host or not settings.service.is_started else UP_HINT
+        hint = "is it up?" if options.host or not settings.service.is_started else UP_HINT
         print(f"load: nothing answers at {hosts[0]}: {hint}", file=sys.stderr)
         return 2
-    with _target(hosts, settings, given.scenario, is_local=given.host is None) as target:
+    with _target(hosts, settings, options.scenario, is_local=options.host is None) as target:
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")  # noqa: DTZ005 - for people
-        reports = settings.local / "reports" / f"{given.scenario}-{stamp}"
+        reports = settings.local / "reports" / f"{options.scenario}-{stamp}"
         reports.parent.mkdir(parents=True, exist_ok=True)
         words = launch.command(
-            given.scenario,
+            options.scenario,
             target,
-            rate=given.rate or _usual_rate(),
-            seconds=given.duration,
-            seed=given.seed,
-            processes=given.workers,
+            rate=options.rate or _usual_rate(),
+            seconds=options.duration,
+            seed=options.seed,
+            processes=options.workers,
             reports=reports,
-            web_port=WEB_PORT if given.web else None,
+            web_port=WEB_PORT if options.web else None,
         )
         code = launch.run(words, target, record=reports.with_suffix(".json"))
-        if not given.web and code != 130:
+        if not options.web and code != 130:
             print(f"reports: {reports}.html and .json")
         return code
 
@@ -175,13 +176,4 @@ def _scraped(settings: Settings) -> Iterator[int]:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except (
-        *(SettingsError, StackError, RefusedError, MissingVariableError, CredentialsError),
-        *(asyncpg.PostgresError, httpx.HTTPError, OSError),
-    ) as error:
-        print(f"load: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run("load", lambda: main(sys.argv[1:]))

@@ -28,13 +28,14 @@ from loadtests.record import runs as record
 from loadtests.scenarios import SCENARIOS
 from loadtests.traffic.breaking import BreakFailedError, Breaking, ask_provider
 from loadtests.traffic.engine import PATIENCE_SECONDS
-from loadtests.traffic.launch import INTERNAL_URLS, PHASES_PORT, RATE, RECORD, above_zero
+from loadtests.traffic.launch import INTERNAL_URLS, PHASES_PORT, RATE, RECORD
 from loadtests.traffic.phases import Phase, starts
 from loadtests.traffic.users import CONNECT_SECONDS, Generator
+from stack.command_line import above_zero
 
 __all__ = ["Generator"]
 
-LEAD_SECONDS = 8.0
+START_DELAY_SECONDS = 8.0
 """From the start to the first arrival: every generator has signed its callers in by then."""
 REPORTED_SECONDS = PATIENCE_SECONDS + CONNECT_SECONDS + 2 * WORKER_REPORT_INTERVAL
 """From the end of the last phase until a generator that lives has reported every answer."""
@@ -93,7 +94,7 @@ def _begin(environment: Any, **_: Any) -> None:
     options = environment.parsed_options
     is_worker = isinstance(environment.runner, WorkerRunner)
     if not is_worker:
-        options.begins_at = time.time() + LEAD_SECONDS
+        options.begins_at = time.time() + START_DELAY_SECONDS
         options.generators = environment.runner.target_user_count
     environment.course = _course_of(options)
     if not is_worker:

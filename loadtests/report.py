@@ -8,37 +8,27 @@ does not replace one that was not. Exit codes: 0, 1 a limit is broken, 2 a run i
 
 import argparse
 import asyncio
-import json
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 from loadtests.record import load, record
+from loadtests.record.plan import CONFIGURATIONS
 from loadtests.scenarios import SCENARIOS
 from loadtests.traffic import launch
 from loadtests.traffic.demo_callers import older_tokens
 from loadtests.traffic.launch import RATE, Target
+from loadtests.world.command import run
 from loadtests.world.description import DEMO
 from loadtests.world.surroundings import (
-    ServiceNotReadyError,
     Surroundings,
     running,
     surroundings,
     versions,
 )
-from service.migrations.commands import Refused
-from stack.command_line import Parser
-from stack.postgres import PostgresError
+from stack.command_line import Parser, above_zero
 
-SCENARIOS_OF: Mapping[str, Sequence[str]] = {
-    "firedrill": tuple(SCENARIOS),
-    "two_replicas": ("capacity", "pool_exhaustion"),
-    "plain": ("pool_exhaustion", "oauth_refresh"),
-}
-"""By configuration, in the order in which they run."""
 SECONDS: Mapping[str, float] = {"steady": 60.0, "soak": 600.0}
 """Of those whose own length is too long for a report."""
 REPLICAS: Mapping[str, int] = {"oauth_refresh": 2}
@@ -50,8 +40,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = Parser(prog="load-report", description=__doc__)
     names = list(SCENARIOS)
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="SCENARIO")
-    parser.add_argument("--rate", type=float, default=RATE, help=f"requests a second ({RATE:g})")
-    parser.add_argument("--configuration", choices=list(SCENARIOS_OF), help="one of them (all)")
+    parser.add_argument(
+        "--rate", type=above_zero, default=RATE, help=f"requests a second ({RATE:g})"
+    )
+    parser.add_argument("--configuration", choices=list(CONFIGURATIONS), help="one of them (all)")
     record.add_into(parser)
     return parser.parse_args(arguments)
 
@@ -59,7 +51,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 async def main(options: argparse.Namespace) -> int:
     codes = [0]
     directory = record.place(options.into)
-    for configuration, names in SCENARIOS_OF.items():
+    for configuration, names in CONFIGURATIONS.items():
         if options.configuration not in {None, configuration}:
             continue
         chosen = [name for name in options.only if name in names]
@@ -89,31 +81,23 @@ async def _run(
     print(f"\n{name}, {configuration}", flush=True)
     async with AsyncExitStack() as stack:
         replicas = [await stack.enter_async_context(running(module, around)) for _ in range(count)]
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="load-")))
-        tokens = directory / "tokens.json"
-        tokens.write_text(json.dumps(await older_tokens(around)))
         target = Target(
             [f"http://127.0.0.1:{process.port}" for process in replicas],
             [process.internal_url for process in replicas],
             around.provider_url,
             around.dsn("owner"),
-            str(tokens),
         )
-        words = launch.command(
-            name, target, rate=rate, seconds=SECONDS.get(name), reports=directory / "locust"
+        found = await asyncio.to_thread(
+            launch.measured,
+            name,
+            target,
+            tokens=await older_tokens(around),
+            rate=rate,
+            seconds=SECONDS.get(name),
         )
-        file = directory / "record.json"
-        code = await asyncio.to_thread(launch.run, [*words, "--only-summary"], target, record=file)
-        if not file.exists():
-            raise ServiceNotReadyError(f"{name}: Locust ended with {code} and no record")
-        found = record.read(file)
     what = {"what": SCENARIOS[name].what, "seconds": SECONDS.get(name)}
     return found | what | {"replicas": len(replicas)}
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(asyncio.run(main(parse(sys.argv[1:]))))
-    except (PostgresError, Refused, ServiceNotReadyError) as error:
-        print(f"load-report: {error}", file=sys.stderr)
-        sys.exit(2)
+    run("load-report", lambda: asyncio.run(main(parse(sys.argv[1:]))))

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    given = _parser().parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
-        return int(given.run(read_settings(), given))
+        return int(options.run(read_settings(), options))
     except (SettingsError, MissingVariableError) as error:
         return _say(error, 2)
     except (StackError, ProgramsMissing, CredentialsError, PostgresError) as error:
@@ -147,11 +147,11 @@ def _seed(settings: Settings, _: argparse.Namespace) -> int:
     return 0
 
 
-def _token(settings: Settings, given: argparse.Namespace) -> int:
+def _token(settings: Settings, options: argparse.Namespace) -> int:
     from stack import demo  # noqa: PLC0415 - as above
 
     try:
-        demo.run_token(_service_config(settings), given.user, legacy=given.format == "legacy")
+        demo.run_token(_service_config(settings), options.user, legacy=options.format == "legacy")
     except demo.UnknownUser as error:
         return _say(error, 2)
     return 0

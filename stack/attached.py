@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
-from firedrill_kit.config import filled_text
+from firedrill_kit.config import Variable, filled_text
 from firedrill_kit.config.sections import Process
 from stack.around import log_rotation, postgres_exporter, prober, proxy, proxy_name, watchers
 from stack.described import LOOPBACK
@@ -59,10 +59,19 @@ def _behind(settings: Settings, part: str, environment: Environment) -> str:
             f"{settings.service.file}: database.proxy: nothing says where the database is; add"
             ' admin_dsn = "$FIREDRILL_ADMIN_DSN"'
         )
-    if environment is None:
-        return part
-    address = urlsplit(dsn.read(environment))
-    return f"{address.hostname}:{address.port or 5432}"
+    return part if environment is None else "{}:{}".format(*_database_address(dsn, environment))
+
+
+def _database_address(dsn: Variable, environment: Mapping[str, str]) -> tuple[str, int]:
+    """Host (empty: a socket) and port. Raises SettingsError, MissingVariableError."""
+    parts = urlsplit(dsn.read(environment))
+    try:
+        return parts.hostname or "", parts.port or 5432
+    except ValueError:
+        raise SettingsError(
+            f"{dsn.name}: its port is no number from 1 to 65535; write"
+            " postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+        ) from None
 
 
 def _started(settings: Settings, process: Process, environment: Environment) -> list[Part]:
@@ -136,7 +145,7 @@ def _words(settings: Settings, index: int, environment: Environment) -> dict[str
     database = settings.service.config.database
     dsn = database.admin_dsn if database and not database.proxy else None
     if dsn and environment and settings.service.has_exporter:
-        words["database_port"] = urlsplit(dsn.read(environment)).port or 5432
+        words["database_port"] = _database_address(dsn, environment)[1]
     return words
 
 
@@ -193,12 +202,12 @@ def _environment(
 
 def _exporter(settings: Settings, programs: Programs, environment: Environment) -> Part:
     database = settings.service.config.database
-    told: dict[str, str] = {}
+    variables: dict[str, str] = {}
     if environment is not None and database and database.admin_dsn:
         dsn = database.admin_dsn.read(environment)
-        told = {"DATA_SOURCE_NAME": dsn}
-        parts = urlsplit(dsn)
-        if parts.hostname in LOOPBACK and "sslmode" not in parse_qs(parts.query):
+        host, _ = _database_address(database.admin_dsn, environment)
+        variables = {"DATA_SOURCE_NAME": dsn}
+        if host in LOOPBACK and "sslmode" not in parse_qs(urlsplit(dsn).query):
             # The exporter's driver insists on TLS by default; on loopback there is none.
-            told["PGSSLMODE"] = "disable"
-    return postgres_exporter(settings, programs, environment=told)
+            variables["PGSSLMODE"] = "disable"
+    return postgres_exporter(settings, programs, environment=variables)

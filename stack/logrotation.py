@@ -8,14 +8,15 @@ reader finds there what it had not read yet. Only the standard library: it is on
 must be a small one.
 """
 
-import argparse
 import os
 import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from stack.command_line import Parser, run, whole
 
 EVERY_SECONDS = 2.0
 """At 2,000 log lines a second (700 bytes each) the files grow by 3 MB between two looks."""
@@ -66,19 +67,21 @@ def _total(files: Iterable[Path]) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m stack.logrotation")
+def main(arguments: Sequence[str]) -> None:
+    parser = Parser(prog="logrotation", description=__doc__)
     parser.add_argument("--directory", type=Path, required=True)
-    parser.add_argument("--megabytes", type=int, required=True, help="of all files together")
-    given = parser.parse_args()
+    parser.add_argument(
+        "--megabytes", type=whole(1, 1_000_000), required=True, help="of all files together"
+    )
+    options = parser.parse_args(arguments)
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     while not stopped.wait(EVERY_SECONDS):
         try:
-            rotate(given.directory, given.megabytes * 1_000_000)
+            rotate(options.directory, options.megabytes * 1_000_000)
         except OSError as error:  # a full disk now does not mean no rotation later
             print(f"rotation failed: {error.strerror}", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    main()
+    run("logrotation", lambda: main(sys.argv[1:]))

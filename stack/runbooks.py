@@ -4,9 +4,9 @@ Grafana shows dashboards at the addresses that links name, but has no runbooks. 
 viewer shows the same text beside its alerts.
 """
 
-import argparse
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from html import escape
@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from alerting.catalogue import Alert, load_alerts
 from service.failures import MODES
+from stack.command_line import Parser, port, run
 from stack.described import Described
 from stack.serving import HOST_HELP, LOOPBACK, configure_logs, serve
 
@@ -91,15 +92,15 @@ def fitted(text: str, alert: Alert, service: Described) -> str:
         if found["target"] == _DATABASE:
             return f"`{commands.database}`" if commands.database else "a shell of the database"
         own = _OWN.get(found["target"], "")
-        given = getattr(commands, own) if own else None
+        own_command = getattr(commands, own) if own else None
         ours = f"make {found['target']}{found['rest']} SERVICE={service.file}"
-        return f"`{given or ours}`"
+        return f"`{own_command or ours}`"
 
     drills = [drill.name for drill in service.config.drills if alert.name in drill.pages]
-    told = "\n".join(f"`make drill NAME={name}`." for name in drills) or (
+    drill_text = "\n".join(f"`make drill NAME={name}`." for name in drills) or (
         f"No drill in `{service.file}` causes it; docs/firedrill-toml.md says how one is written."
     )
-    return _COMMAND.sub(command, _DRILL.sub(lambda _: f"{told}\n", text))
+    return _COMMAND.sub(command, _DRILL.sub(lambda _: f"{drill_text}\n", text))
 
 
 def _rendered(markdown: str) -> str:
@@ -150,14 +151,14 @@ def _html(title: str, body: str) -> Response:
     return HTMLResponse(page, headers={"content-security-policy": _POLICY})
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m stack.runbooks")
-    parser.add_argument("--port", type=int, required=True)
+def main(arguments: Sequence[str]) -> None:
+    parser = Parser(prog="runbooks", description=__doc__)
+    parser.add_argument("--port", type=port, required=True)
     parser.add_argument("--host", default=LOOPBACK, help=HOST_HELP)
-    given = parser.parse_args()
+    options = parser.parse_args(arguments)
     configure_logs()
-    serve(create_app(), [given.port], host=given.host)
+    serve(create_app(), [options.port], host=options.host)
 
 
 if __name__ == "__main__":
-    main()
+    run("runbooks", lambda: main(sys.argv[1:]))

@@ -23,11 +23,10 @@ from loadtests.bench.laboratory import FULL, QUICK, Laboratory
 from loadtests.bench.page import publish
 from loadtests.record import record
 from loadtests.world.collector_process import collector_path, running_collector
+from loadtests.world.command import run
 from loadtests.world.cores import why_not
 from loadtests.world.surroundings import surroundings
 from stack.command_line import Parser
-from stack.postgres import PostgresError
-from stack.programs import ProgramsMissing
 
 LIBRARIES = ("fastapi", "uvicorn", "sqlalchemy", "asyncpg", "opentelemetry-sdk")
 CONFIG = Path(__file__).with_name("collector.yaml")
@@ -107,10 +106,4 @@ def _made(directory: Path) -> Path:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(asyncio.run(main(parse(sys.argv[1:]))))
-    except (PostgresError, ProgramsMissing, against.NoCommitError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run("bench", lambda: asyncio.run(main(parse(sys.argv[1:]))))

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from loadtests.record.record import git
+from loadtests.world.command import CannotRunError
 from stack.settings import ROOT
 
 
-class NoCommitError(Exception):
+class NoCommitError(CannotRunError):
     """There is no such commit, or git cannot lay it out; the text says why."""
 
 

@@ -1,14 +1,12 @@
 """How many requests a second of the mixed load one replica serves: the load test's own scenario."""
 
-import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from loadtests.bench.laboratory import Laboratory, Row
 from loadtests.bench.server import NotReadyError
-from loadtests.record import record
 from loadtests.traffic import launch
+from loadtests.world.command import CannotRunError
 from stack.serving import LOOPBACK
 from stack.settings import ROOT
 
@@ -27,7 +25,7 @@ def measured(lab: Laboratory, older_tokens: Mapping[str, str]) -> list[Row]:
             continue
         try:
             row = _measure(lab, checkout, older_tokens)
-        except NotReadyError as error:
+        except (NotReadyError, CannotRunError) as error:
             row = {"reason": str(error)}
         rows.append({"target": target} | row)
         lab.say(f"  {rows[-1]}")
@@ -37,22 +35,16 @@ def measured(lab: Laboratory, older_tokens: Mapping[str, str]) -> list[Row]:
 def _measure(lab: Laboratory, checkout: Path, older_tokens: Mapping[str, str]) -> Row:
     step = STEP_SECONDS if lab.lengths.rounds > 1 else QUICK_STEP_SECONDS
     ports, context = lab.service(checkout)
-    with context, tempfile.TemporaryDirectory(prefix="bench-") as directory:
-        tokens = Path(directory) / "tokens.json"
-        tokens.write_text(json.dumps(older_tokens))
+    with context:
         target = launch.Target(
             [f"http://{LOOPBACK}:{ports.app}"],
             [f"http://{LOOPBACK}:{ports.metrics}"],
             lab.around.provider_url,
             lab.around.dsn("owner"),
-            str(tokens),
         )
-        words = launch.command("capacity", target, rate=RATE, seconds=STEPS * step)
-        file = Path(directory) / "record.json"
-        code = launch.run([*words, "--only-summary"], target, record=file)
-        found = record.read(file)
-    if not found:
-        return {"reason": f"Locust ended with {code} and no record"}
+        found = launch.measured(
+            "capacity", target, tokens=older_tokens, rate=RATE, seconds=STEPS * step
+        )
     limits = {limit["name"]: limit["figure"] for limit in found["limits"]}
     return {
         "per_second": limits["capacity"],

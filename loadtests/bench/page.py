@@ -17,17 +17,7 @@ NAME = "benchmarks"
 def publish(directory: Path, content: dict[str, Any]) -> bool:
     """Write record, page and picture. Returns whether a mark is missed, or a part without figures."""
     found = marks(content)
-    content["marks"] = [
-        {
-            "name": one.name,
-            "figure": None if one.figure is None else round(one.figure, 4),
-            "unit": one.unit,
-            "most": one.most,
-            "least": one.least,
-            "holds": one.holds,
-        }
-        for one in found
-    ]
+    content["marks"] = [one.row for one in found]
     record.publish(directory, NAME, content, page(content))
     if "modes" in content:
         try:

@@ -39,8 +39,10 @@ def sink(lab: Laboratory, state: str) -> Iterator[str]:
     elif state == "503":
         with ThreadingHTTPServer((LOOPBACK, 0), _Unavailable) as server:
             threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-            yield f"http://{LOOPBACK}:{server.server_port}"
-            server.shutdown()
+            try:
+                yield f"http://{LOOPBACK}:{server.server_port}"
+            finally:
+                server.shutdown()
     else:
         # The kernel takes the connections; nobody ever reads.
         with socket.create_server((LOOPBACK, 0), backlog=128) as listener:

@@ -21,15 +21,10 @@ from loadtests.record.markdown import heading, made, table
 from loadtests.traffic.demo_callers import sign_in_demo
 from loadtests.traffic.engine import Load
 from loadtests.traffic.phases import Phase, arrivals
+from loadtests.world.command import run
 from loadtests.world.description import DEMO
-from loadtests.world.surroundings import (
-    ServiceNotReadyError,
-    Surroundings,
-    running,
-    surroundings,
-)
-from service.migrations.commands import Refused
-from stack.postgres import PostgresError
+from loadtests.world.surroundings import Surroundings, running, surroundings
+from stack.command_line import Parser, above_zero, whole
 
 ROUTE = "GET /api/v1/settings"
 LATE_SECONDS = 0.05
@@ -133,18 +128,12 @@ async def main(options: argparse.Namespace) -> int:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m loadtests.costs.cache", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("--rounds", type=int, default=3, help="of each case (3)")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of load a round (60)")
+    parser = Parser(prog="cache", description=__doc__)
+    parser.add_argument("--rounds", type=whole(1, 100), default=3, help="of each case (3)")
+    parser.add_argument("--seconds", type=above_zero, default=60.0, help="of load a round (60)")
     record.add_into(parser)
     return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(asyncio.run(main(parse(sys.argv[1:]))))
-    except (PostgresError, Refused, ServiceNotReadyError) as error:
-        print(f"cache: {error}", file=sys.stderr)
-        sys.exit(2)
+    run("cache", lambda: asyncio.run(main(parse(sys.argv[1:]))))

@@ -6,13 +6,12 @@ collector.json and collector.md. A machine that does something else is refused: 
 docs/scaling.md takes its figure from here.
 """
 
-import argparse
 import os
 import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,9 @@ from loadtests.world.collector_process import (
     request_of,
     running_collector,
 )
+from loadtests.world.command import run
 from loadtests.world.cores import why_not
+from stack.command_line import Parser
 from stack.waiting import until
 
 BATCH_SPANS = 256
@@ -43,14 +44,14 @@ SENDERS = 4
 TRACES_EXPORTER = "otlp_http/traces"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m loadtests.costs.collector")
+def main(arguments: Sequence[str]) -> int:
+    parser = Parser(prog="collector", description=__doc__)
     parser.add_argument("--anyway", action="store_true", help="measure on a busy machine")
     record.add_into(parser)
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     core, *others = sorted(os.sched_getaffinity(0))
-    if refusal := why_not(others, anyway=given.anyway):
-        print(f"loadtests.costs.collector: {refusal}", file=sys.stderr)
+    if refusal := why_not(others, anyway=options.anyway):
+        print(f"collector: {refusal}", file=sys.stderr)
         return 2
     # Before any other thread starts: each inherits it.
     os.sched_setaffinity(0, others)
@@ -60,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
         "outage": outage(core),
     }
     found = {**record.about(), **found}
-    record.publish(record.place(given.into), "collector", found, page(found))
+    record.publish(record.place(options.into), "collector", found, page(found))
     return 0
 
 
@@ -236,4 +237,4 @@ A back end that was away for {outage["away_seconds"]:.0f} s: {outage["sent"]:,} 
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run("collector", lambda: main(sys.argv[1:]))

@@ -17,12 +17,12 @@ import httpx
 from loadtests.observe import traces
 from loadtests.record import record
 from loadtests.record.markdown import heading, made, table
+from loadtests.world.command import run
 from loadtests.world.stage import Stage, StageError, alone, own_stage
 from stack.command_line import Parser
 from stack.prober import canary
-from stack.programs import ProgramsMissing
 from stack.prometheus import Prometheus
-from stack.settings import Settings, SettingsError
+from stack.settings import Settings
 
 LOOK_SECONDS = 0.25
 PATIENCE_SECONDS = 120.0
@@ -149,7 +149,7 @@ def page(content: Mapping[str, Any]) -> str:
 def main(arguments: Sequence[str]) -> int:
     parser = Parser(prog="first_data", description=__doc__)
     record.add_into(parser)
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     stage = own_stage()
     with alone(stage):
         try:
@@ -157,13 +157,9 @@ def main(arguments: Sequence[str]) -> int:
         finally:
             stage.clean()
     found = {**record.about(), **measured}
-    record.publish(record.place(given.into), "first_data", found, page(found))
+    record.publish(record.place(options.into), "first_data", found, page(found))
     return int(None in measured["signals"].values())
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except (SettingsError, StageError, ProgramsMissing) as error:
-        print(f"first_data: {error}", file=sys.stderr)
-        sys.exit(2)
+    run("first_data", lambda: main(sys.argv[1:]))

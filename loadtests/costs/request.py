@@ -20,14 +20,14 @@ import httpx
 from loadtests.observe import traces
 from loadtests.record import record
 from loadtests.record.markdown import made, table
+from loadtests.world.command import run
 from service.config import Config
 from stack import demo, lifecycle
 from stack.command_line import Parser
 from stack.credentials import load_credentials
 from stack.environment import service_environment
-from stack.lifecycle import StackError
 from stack.prometheus import Prometheus
-from stack.settings import Settings, SettingsError, read_settings
+from stack.settings import Settings, read_settings
 from stack.waiting import until
 
 ROUTE = "/api/v1/calendar/sync/auto"
@@ -38,7 +38,7 @@ EXEMPLAR_SECONDS = 8.0
 """For the scrape, every 5 s."""
 SCRAPE_SECONDS = 5.0
 """Of alerting/prometheus.yml."""
-LEADS_SECONDS = (0.4, 0.8, 0.2, 1.5, 0.4, 0.8, 0.2, 1.5)
+BEFORE_SCRAPE_SECONDS = (0.4, 0.8, 0.2, 1.5, 0.4, 0.8, 0.2, 1.5)
 """How long before a scrape each try is sent. A bucket keeps its last exemplar only, and the prober asks
 this route as often as it is scraped: sent at any other time, its probe may take the place each time."""
 
@@ -46,8 +46,8 @@ this route as often as it is scraped: sent at any other time, its probe may take
 def write_page(settings: Settings, token: str, page: Path) -> None:
     """Send the request and replace the page. Raises TimeoutError, httpx.HTTPError."""
     with Prometheus(settings.url("prometheus")) as prometheus, httpx.Client(timeout=5) as client:
-        for lead in LEADS_SECONDS:
-            _wait_for_scrape(prometheus, lead)
+        for ahead in BEFORE_SCRAPE_SECONDS:
+            _wait_for_scrape(prometheus, ahead)
             # Its low half is below any base ratio, so the service decides to keep this trace.
             trace_id = f"{secrets.token_hex(8)}{1:016x}"
             sent_at = time.time()
@@ -63,14 +63,16 @@ def write_page(settings: Settings, token: str, page: Path) -> None:
                 )
                 break
         else:
-            raise TimeoutError(f"no exemplar of {len(LEADS_SECONDS)} requests in Prometheus")
+            raise TimeoutError(
+                f"no exemplar of {len(BEFORE_SCRAPE_SECONDS)} requests in Prometheus"
+            )
     record.replace(page, _page(answer, trace, samples))
 
 
-def _wait_for_scrape(prometheus: Prometheus, lead_seconds: float) -> None:
+def _wait_for_scrape(prometheus: Prometheus, ahead_seconds: float) -> None:
     """Until so long before the service is scraped again. Raises httpx.HTTPError."""
     for _, at in prometheus.query('max(timestamp(up{job="service"}))'):  # none: not scraped yet
-        time.sleep((at + SCRAPE_SECONDS - lead_seconds - time.time()) % SCRAPE_SECONDS)
+        time.sleep((at + SCRAPE_SECONDS - ahead_seconds - time.time()) % SCRAPE_SECONDS)
 
 
 def _send(client: httpx.Client, settings: Settings, token: str, trace_id: str) -> httpx.Response:
@@ -177,7 +179,7 @@ def _sample(item: dict[str, Any]) -> list[str]:
 def main(arguments: Sequence[str]) -> int:
     parser = Parser(prog="request", description=__doc__)
     record.add_into(parser)
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     settings, _ = lifecycle.running(read_settings())
     config = Config.model_validate(
         {
@@ -189,7 +191,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     token = asyncio.run(demo.mint_token(config, demo.email_of(1), legacy=False))
     try:
-        page = record.place(given.into) / "request.md"
+        page = record.place(options.into) / "request.md"
         write_page(settings, token, page)
     except TimeoutError as error:
         print(f"request: {error}: `make doctor`", file=sys.stderr)
@@ -199,8 +201,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except (StackError, SettingsError, httpx.HTTPError) as error:
-        print(f"request: {error}", file=sys.stderr)
-        sys.exit(2)
+    run("request", lambda: main(sys.argv[1:]))

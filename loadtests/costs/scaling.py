@@ -6,29 +6,27 @@ Sends a fixed number of requests of a fixed mix and counts what comes out; write
 the page. CPU time, not throughput, is the base: it does not depend on who shares the cores.
 """
 
-import http.server
 import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import httpx
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from loadtests.costs.scaling_page import Figures, render
 from loadtests.observe.exposition import exposition, samples
 from loadtests.record import record
+from loadtests.world.collector_process import BackEnd
+from loadtests.world.command import run
 from stack import demo, lifecycle
 from stack.command_line import Parser
 from stack.credentials import load_credentials
 from stack.environment import service_environment
-from stack.lifecycle import StackError
 from stack.readiness import answers
 from stack.serving import free_port
 from stack.settings import Settings, read_settings
@@ -44,40 +42,6 @@ MIX = (
 """Reads to writes as 9 to 1; one round is these ten requests and, every tenth round, a calendar sync."""
 READY_SECONDS = 30.0
 EXPORT_SECONDS = 15.0
-
-
-@dataclass
-class Caught:
-    """What the sink was sent. bytes: of the request bodies, as they were on the wire."""
-
-    spans: int = 0
-    bytes: int = 0
-
-
-class Sink(http.server.ThreadingHTTPServer):
-    """An OTLP/HTTP receiver that counts."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Receive)
-        self.caught = Caught()
-
-
-class _Receive(http.server.BaseHTTPRequestHandler):
-    server: Sink
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
-        sent = ExportTraceServiceRequest.FromString(body)
-        self.server.caught.bytes += len(body)
-        self.server.caught.spans += sum(
-            len(scope.spans) for resource in sent.resource_spans for scope in resource.scope_spans
-        )
-        self.send_response(200)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Nothing: standard output is for the result."""
 
 
 def metrics(port: int) -> tuple[Counter[str], int, int]:
@@ -116,8 +80,8 @@ def send(port: int) -> int:
 def measure(environment: Mapping[str, str]) -> Figures:
     """Run a replica under the mix. environment: of a service of the running stack."""
     port, internal = free_port(), free_port()
-    sink = Sink()
-    threading.Thread(target=sink.serve_forever, daemon=True).start()
+    receiver = BackEnd()
+    receiver.start()
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "service.jsonl"
         with log.open("wb") as output:
@@ -128,29 +92,26 @@ def measure(environment: Mapping[str, str]) -> Figures:
                     **environment,
                     "SERVICE_PORT": str(port),
                     "SERVICE_INTERNAL_PORT": str(internal),
-                    "OTLP_ENDPOINT": f"http://127.0.0.1:{sink.server_port}",
+                    "OTLP_ENDPOINT": f"http://127.0.0.1:{receiver.port}",
                     "LOG_FORMAT": "json",
                 },
             )
         try:
             until(answers(internal, "/readyz"), "a replica that is ready", seconds=READY_SECONDS)
             send(port)  # warm: pools, caches, the label sets that only traffic makes
-            _await_export(sink)
+            _await_export(receiver)
             before, _, _ = metrics(internal)
-            log_before, spans_before, bytes_before = (
-                log.stat().st_size,
-                sink.caught.spans,
-                sink.caught.bytes,
-            )
+            log_before = log.stat().st_size
+            spans_before, bytes_before = len(receiver.spans), receiver.received_bytes
             requests = send(port)
-            _await_export(sink)
+            _await_export(receiver)
             after, series, exposition_bytes = metrics(internal)
         finally:
             replica.terminate()
             replica.wait()
-            sink.shutdown()
+            receiver.stop()
         log_bytes = log.stat().st_size - log_before
-    spans = sink.caught.spans - spans_before
+    spans = len(receiver.spans) - spans_before
     about = record.about()
     statements = "db_client_operation_duration_seconds_count"
     cpu = "process_cpu_seconds_total"
@@ -161,7 +122,7 @@ def measure(environment: Mapping[str, str]) -> Figures:
         series_per_replica=series,
         exposition_bytes=exposition_bytes,
         spans_per_request=spans / requests,
-        bytes_per_span=(sink.caught.bytes - bytes_before) / spans,
+        bytes_per_span=(receiver.received_bytes - bytes_before) / spans,
         log_bytes_per_request=log_bytes / requests,
         resident_mb=after["process_resident_memory_bytes"] / 1e6,
         measured_at=about["date"],
@@ -169,13 +130,13 @@ def measure(environment: Mapping[str, str]) -> Figures:
     )
 
 
-def _await_export(sink: Sink) -> None:
+def _await_export(receiver: BackEnd) -> None:
     """Until nothing has come for two seconds: the exporter's longest pause is one."""
     quiet_since, seen = time.monotonic(), -1
     deadline = time.monotonic() + EXPORT_SECONDS
     while time.monotonic() < min(deadline, quiet_since + 2):
-        if sink.caught.spans != seen:
-            quiet_since, seen = time.monotonic(), sink.caught.spans
+        if receiver.received_bytes != seen:
+            quiet_since, seen = time.monotonic(), receiver.received_bytes
         time.sleep(0.1)
 
 
@@ -189,15 +150,11 @@ def _environment(settings: Settings) -> dict[str, str]:
 def main(arguments: Sequence[str]) -> int:
     parser = Parser(prog="scaling", description=__doc__)
     record.add_into(parser)
-    given = parser.parse_args(arguments)
-    try:
-        figures = measure(_environment(read_settings()))
-    except (StackError, TimeoutError, httpx.HTTPError) as error:
-        sys.stderr.write(f"scaling: {error}\n")
-        return 1
-    record.publish(record.place(given.into), "scaling", asdict(figures), render(figures))
+    options = parser.parse_args(arguments)
+    figures = measure(_environment(read_settings()))
+    record.publish(record.place(options.into), "scaling", asdict(figures), render(figures))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run("scaling", lambda: main(sys.argv[1:]))

@@ -8,13 +8,17 @@ and compares. What is assumed and not measured is a named constant here, and sai
 import json
 import math
 import re
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import yaml
 
+from loadtests.world.command import run
 from service.app import GRANTS_EVERY_SECONDS
 from service.config import Config
+from stack.command_line import Parser
 from stack.settings import ROOT
 
 FIGURES = ROOT / "docs" / "scaling.json"
@@ -216,5 +220,11 @@ def render(figures: Figures) -> str:
     )
 
 
-if __name__ == "__main__":
+def main(arguments: Sequence[str]) -> int:
+    Parser(prog="scaling_page", description=__doc__).parse_args(arguments)
     PAGE.write_text(render(Figures(**json.loads(FIGURES.read_text("utf-8")))), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    run("scaling_page", lambda: main(sys.argv[1:]))

@@ -17,12 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-import httpx
-
-from firedrill_kit.config import MissingVariableError
 from loadtests.drills import catalogue
 from loadtests.drills.runner import described, run
-from loadtests.faults.mending import MendingFailedError
 from loadtests.judge import judgement
 from loadtests.judge.drill import Course, Drill
 from loadtests.record import drills as report
@@ -30,14 +26,16 @@ from loadtests.record import record
 from loadtests.record.drawing import NoBrowserError
 from loadtests.record.readme import QUICK
 from loadtests.world.around import stage_around
-from loadtests.world.description import SERVED, RefusedError
+from loadtests.world.command import run as run_command
+from loadtests.world.description import SERVED
 from loadtests.world.stage import StageError, own_stage
-from stack.command_line import Parser
-from stack.programs import ProgramsMissing
-from stack.settings import SettingsError, read_settings
+from stack.command_line import Parser, whole
+from stack.settings import read_settings
 
 JOBS_MAX = 4
 """Each takes half of a core; beyond that the stacks measure each other."""
+LANES_MAX = 10
+"""Ports of a lane begin 2000 above those of the one before."""
 
 
 class CarryOut(Protocol):
@@ -57,41 +55,38 @@ def parse(arguments: Sequence[str], drills: Sequence[str]) -> argparse.Namespace
         parser.add_argument("--quick", action="store_true", help=" and ".join(QUICK))
     parser.add_argument("--again", action="store_true", help="also those the record holds")
     parser.add_argument("--seed", type=int, default=1, help="of the load and the moment (1)")
-    parser.add_argument("--jobs", type=_jobs, default=1, help="drills side by side (1)")
-    parser.add_argument("--lane", type=int, default=0, help="number of the first stack, from 0")
+    parser.add_argument(
+        "--jobs", type=whole(1, JOBS_MAX), default=1, help="drills side by side (1)"
+    )
+    lane = whole(0, LANES_MAX)
+    parser.add_argument("--lane", type=lane, default=0, help="number of the first stack (0)")
     record.add_into(parser)
-    given = parser.parse_args(arguments)
-    given.names = [name for name in given.names if name]  # `make drill` without a NAME
-    if unknown := sorted(set(given.names) - set(drills)):
+    options = parser.parse_args(arguments)
+    options.names = [name for name in options.names if name]  # `make drill` without a NAME
+    if unknown := sorted(set(options.names) - set(drills)):
         parser.error(f"no drill is called {', '.join(unknown)}: {', '.join(drills)}")
     if not drills:
         parser.error(f"drill: {SERVED.name} has none; add a [[drill]] to its firedrill.toml")
-    if not (given.names or given.all or (SERVED.is_demo and given.quick)):
+    if not (options.names or options.all or (SERVED.is_demo and options.quick)):
         ways = "--all, --quick" if SERVED.is_demo else "--all"
         parser.error(f"say which (NAME=): {ways} or one of {', '.join(drills)}")
-    return given
-
-
-def _jobs(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= JOBS_MAX:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 to {JOBS_MAX}")
-    return int(text)
+    return options
 
 
 def main(arguments: Sequence[str]) -> int:
     drills = catalogue() if SERVED.is_demo else described.catalogue(SERVED)
-    given = parse(arguments, list(drills))
+    options = parse(arguments, list(drills))
     if not SERVED.is_demo:
-        return _of_service([drills[name] for name in given.names or drills], given)
-    names = list(given.names) or list(QUICK if given.quick else drills)
-    directory = record.place(given.into)
-    if given.all and not given.again:
-        held = report.held(directory, seed=given.seed)
+        return _of_service([drills[name] for name in options.names or drills], options)
+    names = list(options.names) or list(QUICK if options.quick else drills)
+    directory = record.place(options.into)
+    if options.all and not options.again:
+        held = report.held(directory, seed=options.seed)
         names = [name for name in names if name not in held]
         print(f"{len(held)} drills in the record, {len(names)} to go", flush=True)
-    carry_out = partial(_drill, seed=given.seed, directory=directory)
+    carry_out = partial(_drill, seed=options.seed, directory=directory)
     codes = asyncio.run(
-        _all([drills[name] for name in names], carry_out, jobs=given.jobs, lane=given.lane)
+        _all([drills[name] for name in names], carry_out, jobs=options.jobs, lane=options.lane)
     )
     try:
         report.write_pages(directory, names)
@@ -132,12 +127,12 @@ async def _in_batches(
     return codes
 
 
-def _of_service(drills: Sequence[Drill], given: argparse.Namespace) -> int:
+def _of_service(drills: Sequence[Drill], options: argparse.Namespace) -> int:
     """Those of a firedrill.toml, one after the other; the record stands beside it, for `firedrill check`."""
     for drill in drills:
         described.check_file(SERVED, drill.name)
     settings = read_settings()
-    directory = record.place(given.into or settings.service.file.parent / ".local" / "records")
+    directory = record.place(options.into or settings.service.file.parent / ".local" / "records")
 
     async def one(drill: Drill, *, lane: int, is_alone: bool) -> int:
         del lane, is_alone
@@ -146,7 +141,7 @@ def _of_service(drills: Sequence[Drill], given: argparse.Namespace) -> int:
         carry_out = run.carry_out if stage.is_own else run.carry_out_on_running
         check = partial(described.check_fault, name=drill.name)
         say = partial(_say, "")
-        course = await carry_out(drill, stage, seed=given.seed, say=say, check=check)
+        course = await carry_out(drill, stage, seed=options.seed, say=say, check=check)
         return _kept(course, directory, say, service=SERVED.name)
 
     codes = asyncio.run(_all(drills, one, jobs=1, lane=0))
@@ -162,7 +157,8 @@ async def _drill(drill: Drill, *, seed: int, directory: Path, lane: int, is_alon
         stage = own_stage(drill.environment, lane=lane)
         course = await run.carry_out(drill, stage, seed=seed, say=say)
     except (StageError, subprocess.CalledProcessError) as error:
-        return _failed(f"{drill.name}: {_text(error)}", 2)
+        print(f"drills: {drill.name}: {_text(error)}", file=sys.stderr)
+        return 2
     return _kept(course, directory, say)
 
 
@@ -185,20 +181,9 @@ def _text(error: Exception) -> str:
     return str(error)
 
 
-def _failed(error: object, code: int) -> int:
-    print(f"drills: {error}", file=sys.stderr)
-    return code
-
-
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except (
-        *(SettingsError, ProgramsMissing, StageError, RefusedError, MissingVariableError),
-        httpx.HTTPError,
-    ) as error:
-        sys.exit(_failed(error, 2))
-    except MendingFailedError as error:
-        sys.exit(_failed(f"not mended: {error}", 2))
-    except KeyboardInterrupt:
-        sys.exit(_failed("interrupted; what was broken is mended", 130))
+    run_command(
+        "drills",
+        lambda: main(sys.argv[1:]),
+        interrupted="interrupted; what was broken is mended",
+    )

@@ -22,6 +22,7 @@ import httpx
 import psutil
 
 from loadtests.faults.fault import Fault
+from loadtests.world.command import CannotRunError
 from loadtests.world.interface import Mend, World
 from stack.postgres import home_of, remove
 from stack.processes import Running, is_alive, stop
@@ -33,7 +34,7 @@ _END_MILLISECONDS = 10_000
 _UP_SECONDS = 120
 
 
-class MendingFailedError(Exception):
+class MendingFailedError(CannotRunError):
     """The system is not whole; the text says what is left."""
 
 

@@ -72,8 +72,8 @@ class Course:
         return pager.pages(self.found, since=self.injected)
 
     @property
-    def told(self) -> list[Notice]:
-        """Those by which what is expected may come: the pages, and where it may follow their updates too."""
+    def qualifying(self) -> list[Notice]:
+        """What counts as an expected page: the pages, and with `may_follow` also the updates of a page."""
         if not self.drill.may_follow:
             return self.rang
         return [

@@ -21,7 +21,7 @@ def row_of(course: Course) -> dict[str, Any]:
     rang = course.rang
     first = rang[0] if rang else None
     expected = drill.expects[0] if drill.expects else None
-    right = [page for page in course.told if set(page.alerts) & set(drill.expects)]
+    right = [page for page in course.qualifying if set(page.alerts) & set(drill.expects)]
     hops = course.fired.get(expected or "", {})
     named = {name for page in rang for name in page.alerts}
     came = arrivals(course)
@@ -121,7 +121,7 @@ def _followed(course: Course) -> dict[str, dict[str, float]]:
 def _wrong(course: Course) -> list[Notice]:
     """The pages that the drill does not list. Where a cause may follow, its page may open without it."""
     drill = course.drill
-    right = [page for page in course.told if set(page.alerts) & set(drill.expects)]
+    right = [page for page in course.qualifying if set(page.alerts) & set(drill.expects)]
     wrong = [page for page in course.rang if page not in right]
     if drill.may_follow:
         explained = {page.group for page in right}
@@ -148,7 +148,7 @@ def arrivals(course: Course) -> list[Arrival]:
     drill = course.drill
     found = []
     for number, alert in enumerate(drill.expects):
-        page = next((page for page in course.told if alert in page.alerts), None)
+        page = next((page for page in course.qualifying if alert in page.alerts), None)
         broken = course.injected + drill.breaks[min(number, len(drill.breaks) - 1)].after_seconds
         seconds = None if page is None else round(page.at - broken, 1)
         found.append(Arrival(alert, seconds, drill.deadline_seconds))

@@ -6,7 +6,8 @@ are ratios within one run, or the service's own promises (deadlines, the pool's 
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from loadtests.traffic.sample import Sample
 from loadtests.world.description import SERVED
@@ -48,6 +49,12 @@ class Limit:
             (self.most is not None and self.figure > self.most)
             or (self.least is not None and self.figure < self.least)
         )
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The limit as a record holds it."""
+        figure = None if self.figure is None else round(self.figure, 4)
+        return {**asdict(self), "figure": figure, "holds": self.holds}
 
     def __str__(self) -> str:
         bound = ""

@@ -5,20 +5,21 @@ would, and counts what is a dead end. Exit 1 when any is. PROMETHEUS_URL and VIE
 ask; without them the running stack is asked.
 """
 
-import argparse
 import os
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import httpx
 
 from loadtests.observe import traces
+from loadtests.world.command import run
+from stack.command_line import Parser, above_zero
 from stack.lifecycle import settings_of_running
 from stack.prometheus import Prometheus
-from stack.settings import SettingsError, read_settings
+from stack.settings import read_settings
 from stack.state import read_state
 
 ARRIVAL_SECONDS = 30.0
@@ -78,20 +79,17 @@ def check(
     return report
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m loadtests.observe.exemplars")
-    parser.add_argument("--minutes", type=float, default=60.0, help="how far to look back")
-    given = parser.parse_args()
+def main(arguments: Sequence[str]) -> int:
+    parser = Parser(prog="exemplars", description=__doc__)
+    parser.add_argument("--minutes", type=above_zero, default=60.0, help="how far to look back")
+    options = parser.parse_args(arguments)
+    settings = read_settings()
+    settings = settings_of_running(settings, read_state(settings))
+    prometheus = os.environ.get("PROMETHEUS_URL") or settings.url("prometheus")
+    viewer = os.environ.get("VIEWER_URL") or settings.url("viewer")
+    now = time.time()
     try:
-        settings = read_settings()
-        settings = settings_of_running(settings, read_state(settings))
-        prometheus = os.environ.get("PROMETHEUS_URL") or settings.url("prometheus")
-        viewer = os.environ.get("VIEWER_URL") or settings.url("viewer")
-        now = time.time()
-        report = check(prometheus, viewer, start=now - given.minutes * 60, end=now)
-    except SettingsError as error:
-        print(f"exemplars: {error}", file=sys.stderr)
-        return 2
+        report = check(prometheus, viewer, start=now - options.minutes * 60, end=now)
     except httpx.HTTPError as error:
         print(f"exemplars: {error}; is the stack up? `make doctor`", file=sys.stderr)
         return 1
@@ -113,4 +111,4 @@ def lines(report: Report) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run("exemplars", lambda: main(sys.argv[1:]))

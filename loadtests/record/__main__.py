@@ -10,7 +10,6 @@ import fcntl
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -20,11 +19,12 @@ from pathlib import Path
 from loadtests.record import docs, plan, record
 from loadtests.record.drawing import NoBrowserError
 from loadtests.record.runner import Journal, carry_out, verdict
+from loadtests.world.command import CannotRunError, run
 from stack.command_line import Parser
-from stack.settings import ROOT, SettingsError, read_settings
+from stack.settings import ROOT, read_settings
 
 
-class Refused(Exception):
+class Refused(CannotRunError):
     """The record may not begin, or not go on, here; one line."""
 
 
@@ -34,9 +34,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--status", action="store_true", help="how far it is")
     parser.add_argument("--publish", action="store_true", help="write docs/ from the runs so far")
     parser.add_argument("--anew", action="store_true", help="put the unfinished one aside")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     directory = read_settings().local / "record"
-    if given.status:
+    if options.status:
         print(status(Journal(directory), directory))
         return 0
     if given.publish:
@@ -44,8 +44,8 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     directory.mkdir(parents=True, exist_ok=True)
     with alone(directory):
-        journal = opened(directory, anew=given.anew)
-        if given.foreground:
+        journal = opened(directory, anew=options.anew)
+        if options.foreground:
             return conduct(journal)
     log = directory / "log"
     with log.open("ab") as out:
@@ -138,14 +138,4 @@ def status(journal: Journal, directory: Path) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except (Refused, SettingsError) as error:
-        print(f"record: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print(
-            f"record: interrupted at {time.strftime('%H:%M:%S')}; it goes on later",
-            file=sys.stderr,
-        )
-        sys.exit(130)
+    run("record", lambda: main(sys.argv[1:]), interrupted="interrupted; it goes on later")

@@ -6,8 +6,10 @@ from typing import Any
 
 import plotly.io
 
+from loadtests.world.command import CannotRunError
 
-class NoBrowserError(Exception):
+
+class NoBrowserError(CannotRunError):
     """plotly draws in Chromium, and there is none."""
 
 

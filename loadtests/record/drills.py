@@ -9,8 +9,7 @@ from typing import Any
 from loadtests.judge.scores import Row, confusion, totals
 from loadtests.observe.watch import REFERENCES
 from loadtests.record import picture, record
-from loadtests.record.markdown import figure, heading, made, table
-from loadtests.record.readme import memory_table
+from loadtests.record.markdown import figure, heading, made, memory_table, table
 from loadtests.world.description import DEMO
 
 NAME = "drills"
@@ -169,15 +168,20 @@ def _confirmed(row: Row) -> str:
 
 
 def _memory(rows: Sequence[Row]) -> list[str]:
-    if not (memory := memory_table(rows)):
+    samples = [row["memory_peak_bytes"] for row in rows if row.get("memory_peak_bytes")]
+    if not samples:
         return []
-    count = sum(bool(row.get("memory_peak_bytes")) for row in rows)
+    peaks = {
+        part: max(one.get(part, 0) for one in samples)
+        for part in dict.fromkeys(part for one in samples for part in one)
+    }
+    together = peaks.pop("all")
     return [
         "## Memory at its peak",
         "",
-        f"One sample a second over {count} drills; a page that n processes share counts 1/n.",
+        f"One sample a second over {len(samples)} drills; a page that n processes share counts 1/n.",
         "",
-        *memory,
+        *memory_table(peaks, together),
         "",
     ]
 

@@ -43,18 +43,18 @@ def page(record: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     for name in rows:
         if name in plain:
-            told = (
+            summary = (
                 "Plain: SQLAlchemy's pool as it comes (5 + 10 connections, 30 s), no deadline, no"
                 " admission, no breaker, and each request that finds a token expired refreshes it."
             )
             lines += _beside(
-                f"{name}: beside a plain configuration", told, rows[name], plain[name], "plain"
+                f"{name}: beside a plain configuration", summary, rows[name], plain[name], "plain"
             )
     for name in rows:
         if name in two:
-            told = f"On the same cores; two replicas: {_verdict(two[name])}."
+            summary = f"On the same cores; two replicas: {_verdict(two[name])}."
             lines += _beside(
-                f"{name}: beside two replicas", told, rows[name], two[name], "two replicas"
+                f"{name}: beside two replicas", summary, rows[name], two[name], "two replicas"
             )
     for name, row in rows.items():
         lines += _each(name, row)
@@ -77,7 +77,7 @@ def _verdict(row: Mapping[str, Any]) -> str:
 
 def _beside(
     heading: str,
-    told: str,
+    summary: str,
     row: Mapping[str, Any],
     beside: Mapping[str, Any],
     column: str,
@@ -88,7 +88,7 @@ def _beside(
     names = [*ours, *(one for one in theirs if one not in ours)]
     lines = [
         *("", f"## {heading}", ""),
-        told + (f" Void: {beside['void']}." if beside["void"] else ""),
+        summary + (f" Void: {beside['void']}." if beside["void"] else ""),
         "",
     ]
     cells = []
@@ -104,12 +104,12 @@ def _each(name: str, row: Mapping[str, Any]) -> list[str]:
     replicas = f"{row['replicas']} replica{'s' * (row['replicas'] > 1)}"
     length = f"{row['seconds']:g} s instead of its own length, " if row.get("seconds") else ""
     rate = f"{row['rate']:g} requests a second, seed {row['seed']}"
-    told = f"{length}{rate}, {replicas}: {_verdict(row)}."
+    summary = f"{length}{rate}, {replicas}: {_verdict(row)}."
     return [
         "",
         f"## {name}",
         "",
-        f"`make load SCENARIO={name}`, {told}",
+        f"`make load SCENARIO={name}`, {summary}",
         "",
         *markdown.table(
             ("figure", "measured", "limit"),

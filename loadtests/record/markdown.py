@@ -13,6 +13,14 @@ def table(
     return [row(head), "|---|" + f"{rest}|" * (len(head) - 1), *map(row, rows)]
 
 
+def memory_table(parts: Mapping[str, int], together: int) -> list[str]:
+    """The most bytes that each part took, and all of them at the same moment; the largest first."""
+    peaks = sorted(parts.items(), key=lambda part: -part[1])
+    cells = [(name, f"{count / 1e6:.0f}") for name, count in peaks]
+    total = ("**all, at the same moment**", f"**{together / 1e6:.0f}**")
+    return table(("part", "MB"), [*cells, total], right=True)
+
+
 def row(cells: Sequence[object]) -> str:
     return "| " + " | ".join(map(str, cells)) + " |"
 

@@ -75,18 +75,3 @@ def _scores(rows: Sequence[Row], repeats: Sequence[Row], void: Sequence[Row]) ->
             right=True,
         )
     )
-
-
-def memory_table(rows: Sequence[Row]) -> list[str]:
-    """The most that each part took in any of these drills; empty when none of them has it."""
-    peaks: dict[str, int] = {}
-    for row in rows:
-        for part, count in (row.get("memory_peak_bytes") or {}).items():
-            peaks[part] = max(peaks.get(part, 0), count)
-    if not peaks:
-        return []
-    everything = peaks.pop("all")
-    parts = sorted(peaks.items(), key=lambda one: -one[1])
-    cells = [(part, f"{count / 1e6:.0f}") for part, count in parts]
-    total = ("**all, at the same moment**", f"**{everything / 1e6:.0f}**")
-    return table(("part", "MB"), [*cells, total], right=True)

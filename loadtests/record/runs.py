@@ -25,17 +25,7 @@ def of(
         "requests": len(run.samples),
         "planned": run.owed,
         "dropped": run.dropped,
-        "limits": [
-            {
-                "name": limit.name,
-                "figure": None if limit.figure is None else round(limit.figure, 4),
-                "unit": limit.unit,
-                "most": limit.most,
-                "least": limit.least,
-                "holds": limit.holds,
-            }
-            for limit in limits
-        ],
+        "limits": [limit.row for limit in limits],
         "phases": [_phase(run, phase.name) for phase in run.phases],
         "judged": run.judged,
     }

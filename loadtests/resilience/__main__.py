@@ -23,18 +23,17 @@ from loadtests.resilience.faults import FAULTS, Measured
 from loadtests.traffic.demo_callers import sign_in_demo
 from loadtests.traffic.engine import Load
 from loadtests.traffic.phases import Phase, arrivals
+from loadtests.world.command import run
 from loadtests.world.description import DEMO
 from loadtests.world.surroundings import (
     Process,
-    ServiceNotReadyError,
     Surroundings,
     readiness,
     running,
     surroundings,
     versions,
 )
-from service.migrations.commands import Refused
-from stack.postgres import PostgresError
+from stack.command_line import Parser, number
 
 SEED = 1
 LIBRARIES = ("fastapi", "uvicorn", "sqlalchemy", "asyncpg", "httpx")
@@ -46,12 +45,12 @@ SETTLE_SECONDS = 1.0
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     names = [fault.name for fault in FAULTS]
-    parser = argparse.ArgumentParser(
-        prog="python -m loadtests.resilience",
+    parser = Parser(
+        prog="resilience",
         description="Breaks one thing after the other under load and writes resilience.md.",
     )
     parser.add_argument("--plain", action="store_true", help="measure the plain configuration")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of load a fault (60)")
+    parser.add_argument("--seconds", type=number, default=60.0, help="of load a fault (60)")
     parser.add_argument("--only", nargs="+", choices=names, metavar="FAULT", help=", ".join(names))
     record.add_into(parser)
     parsed = parser.parse_args(arguments)
@@ -168,8 +167,8 @@ def _line(row: Figures) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(asyncio.run(main(parse(sys.argv[1:]))))
-    except (PostgresError, Refused, ServiceNotReadyError, mending.MendingFailedError) as error:
-        print(f"resilience: {error}", file=sys.stderr)
-        sys.exit(2)
+    run(
+        "resilience",
+        lambda: asyncio.run(main(parse(sys.argv[1:]))),
+        interrupted="interrupted; what was broken is mended",
+    )

@@ -1,13 +1,16 @@
 """Starts Locust with everything that a scenario needs to know about the system under test."""
 
+import json
 import os
 import subprocess
 import sys
-from argparse import ArgumentTypeError
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from loadtests.world.command import CannotRunError
 from stack.serving import LOOPBACK, free_port
 from stack.settings import ROOT
 
@@ -21,17 +24,6 @@ TOKENS_FILE = "LOADTEST_LEGACY_TOKENS"
 ACCOUNTS_FILE = "LOADTEST_ACCOUNTS"
 PHASES_PORT = "LOADTEST_METRICS_PORT"
 RECORD = "LOADTEST_RECORD"
-
-
-def above_zero(text: str) -> float:
-    """A rate or a duration of a command line. Raises argparse.ArgumentTypeError."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e6:
-        raise ArgumentTypeError(f"{text!r} is no number above 0")
-    return value
 
 
 @dataclass(frozen=True)
@@ -98,6 +90,30 @@ def command(
         # No --csv: its writer does not know that the run is over, and writes into a closed file.
         words += ["--html", f"{reports}.html"]
     return words
+
+
+def measured(
+    scenario: str,
+    target: Target,
+    *,
+    tokens: Mapping[str, str],
+    rate: float,
+    seconds: float | None,
+) -> dict[str, Any]:
+    """Run a scenario to its end and return its record. tokens: of the older format, by e-mail address.
+
+    Raises CannotRunError where Locust leaves no record.
+    """
+    with tempfile.TemporaryDirectory(prefix="load-") as directory:
+        tokens_file, record = Path(directory) / "tokens.json", Path(directory) / "record.json"
+        tokens_file.write_text(json.dumps(dict(tokens)))
+        target = replace(target, tokens_file=str(tokens_file))
+        words = [*command(scenario, target, rate=rate, seconds=seconds), "--only-summary"]
+        code = run(words, target, record=record)
+        if not record.exists():
+            raise CannotRunError(f"{scenario}: Locust ended with {code} and no record")
+        found: dict[str, Any] = json.loads(record.read_text())
+        return found
 
 
 def run(words: Sequence[str], target: Target, *, record: Path | None = None) -> int:

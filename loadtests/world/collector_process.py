@@ -42,7 +42,8 @@ def collector_path() -> str:
 class BackEnd:
     """Stands where Tempo and Loki, or the viewer, stand. Stopped, its port refuses.
 
-    refused: requests that were larger than REQUEST_BYTES_MAX. headers: of each request, and its path.
+    refused: requests that were larger than REQUEST_BYTES_MAX. received_bytes: of all bodies, as they were on
+    the wire. headers: of each request, and its path.
     """
 
     def __init__(self) -> None:
@@ -50,6 +51,7 @@ class BackEnd:
         self.resource_spans: list[ResourceSpans] = []
         self.resource_logs: list[ResourceLogs] = []
         self.refused = 0
+        self.received_bytes = 0
         self.headers: list[dict[str, str]] = []
         self._server: ThreadingHTTPServer | None = None
 
@@ -77,6 +79,7 @@ class BackEnd:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                back_end.received_bytes += len(body)
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)
                 back_end.headers.append({"path": self.path, **self.headers})

@@ -11,12 +11,13 @@ from functools import cached_property
 
 from firedrill_kit.config import FILE, Config, ConfigError, Route, filled, read
 from firedrill_kit.config.traffic import CALLERS
+from loadtests.world.command import CannotRunError
 from stack.demo import email_of, password_of
 from stack.described import read_described
 from stack.settings import ROOT, SettingsError
 
 
-class RefusedError(Exception):
+class RefusedError(CannotRunError):
     """The service has no port for what is asked; the text names the key of its file, and the remedy."""
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from loadtests.world.command import CannotRunError
 from loadtests.world.description import DEMO, SERVED, Description, Release
 from loadtests.world.interface import Mend
 from service.config import Config
@@ -30,7 +31,7 @@ TOKEN_LIFE_SECONDS = 120
 """Of the provider's access tokens: half a minute of real traffic per grant and refresh, not an hour."""
 
 
-class StageError(Exception):
+class StageError(CannotRunError):
     """The stack of the drill did not come up; the text says why."""
 
 

@@ -22,10 +22,11 @@ import uvicorn
 
 from loadtests.world import plain_app
 from loadtests.world.collector import collecting
+from loadtests.world.command import CannotRunError
 from loadtests.world.description import DEMO, SERVED, Release
 from loadtests.world.interface import Mend
 from service.config import Config
-from service.migrations.commands import upgrade
+from service.migrations.commands import Refused, upgrade
 from stack import demo
 from stack.cache import CacheServer
 from stack.postgres import Postgres, Role
@@ -41,7 +42,7 @@ from stack.settings import ROOT
 READY_SECONDS = 60.0
 
 
-class ServiceNotReadyError(Exception):
+class ServiceNotReadyError(CannotRunError):
     """The service did not start; the text is the last line it wrote."""
 
 
@@ -178,7 +179,10 @@ async def surroundings(local: Path | None = None) -> AsyncIterator[Surroundings]
                 ),
             },
         )
-        await upgrade(around.config, say=lambda _line: None)
+        try:
+            await upgrade(around.config, say=lambda _line: None)
+        except Refused as error:
+            raise ServiceNotReadyError(f"migrations: {error}") from error
         await demo.seed(around.config)
         yield around
 

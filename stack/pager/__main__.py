@@ -4,30 +4,24 @@ The second channel is the same program in a process of its own, without the dead
 one alert that says that the first pager cannot be reached.
 """
 
-import argparse
 import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import structlog
 import uvicorn
 
+from stack.command_line import Parser, port, run
 from stack.pager.pager import Pager
 from stack.pager.store import Store, UnusableStore
 from stack.pager.web import create_app
 from stack.serving import configure_logs
 
 NAMES = ("pager", "second-channel")
-
-
-def port_number(text: str) -> int:
-    """Parse a port, 0 for any free one. Raises argparse.ArgumentTypeError."""
-    if not text.isascii() or not text.isdecimal() or int(text[:6]) > 65535:
-        raise argparse.ArgumentTypeError(f"{text[:20]!r} is not a port (0 to 65535)")
-    return int(text)
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
@@ -44,32 +38,27 @@ def listening_socket(host: str, port: int) -> socket.socket:
     return listener
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m stack.pager", description="Receives, keeps and shows Alertmanager's pages."
-    )
-    parser.add_argument("--port", type=port_number, required=True, help="0: any free one")
+def main(arguments: Sequence[str]) -> None:
+    parser = Parser(prog="pager", description=__doc__)
+    parser.add_argument("--port", type=port, required=True, help="0: any free one")
     parser.add_argument("--db", type=Path, required=True, help="SQLite file, made when missing")
     parser.add_argument("--name", choices=NAMES, default="pager")
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on; a container needs another"
     )
-    given = parser.parse_args()
+    options = parser.parse_args(arguments)
     configure_logs()
     try:
-        listener = listening_socket(given.host, given.port)
+        listener = listening_socket(options.host, options.port)
     except OSError as error:
-        parser.exit(2, f"cannot listen on {given.host}:{given.port}: {error.strerror}\n")
-    try:
-        store = Store(given.db)
-    except UnusableStore as error:
-        parser.exit(2, f"{error}\n")
+        parser.error(f"cannot listen on {options.host}:{options.port}: {error.strerror}")
+    store = Store(options.db)
     app = create_app(
-        Pager(store, clock=time.time, has_deadman=given.name == "pager"),
-        name=given.name.replace("-", " "),
+        Pager(store, clock=time.time, has_deadman=options.name == "pager"),
+        name=options.name.replace("-", " "),
     )
-    host, port = listener.getsockname()[:2]
-    structlog.get_logger("pager").info("pager_started", url=f"http://{host}:{port}")
+    host, number = listener.getsockname()[:2]
+    structlog.get_logger("pager").info("pager_started", url=f"http://{host}:{number}")
     # No access log: it would repeat query strings.
     config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)
     # uvicorn shuts down and then raises the signal again: without this it would end us before the close.
@@ -82,4 +71,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run("pager", lambda: main(sys.argv[1:]), UnusableStore)

@@ -7,14 +7,14 @@ import argparse
 import os
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import get_args
 
 import uvicorn
 
-from stack.command_line import Parser
+from stack.command_line import Parser, number, port, whole
 from stack.provider.app import BACKLOG, Settings, create_app, server_config
 from stack.provider.grants import Rotation, Terms
 from stack.provider.store import StateUnusable
@@ -46,11 +46,11 @@ _HELP = {
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> argparse.Namespace:
     """Exits 2 on what does not fit, wherever it came from."""
     parser = Parser(prog="provider", description="Google's OAuth and Calendar v3.")
-    types = {
-        "port": _port,
+    types: dict[str, Callable[[str], object]] = {
+        "port": port,
         "rotation": _rotation,
-        "grace-seconds": _seconds,
-        "expires-in": _whole_seconds,
+        "grace-seconds": number,
+        "expires-in": whole(0, 999_999_999),
     }
     for name, fallback in _DEFAULTS.items():
         variable = f"PROVIDER_{name.upper().replace('-', '_')}"
@@ -93,34 +93,12 @@ def main() -> int:
     return 0
 
 
-def _port(text: str) -> int:
-    if text.isascii() and text.isdigit() and int(text) <= 65535:
-        return int(text)
-    raise argparse.ArgumentTypeError("must be a number from 0 to 65535")
-
-
 def _rotation(text: str) -> Rotation:
     for known in get_args(Rotation):
         if text == known:
             rotation: Rotation = known
             return rotation
     raise argparse.ArgumentTypeError(f"must be one of {', '.join(get_args(Rotation))}")
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if 0 <= seconds < float("inf"):
-        return seconds
-    raise argparse.ArgumentTypeError("must be a number of seconds, 0 or more")
-
-
-def _whole_seconds(text: str) -> int:
-    if text.isascii() and text.isdigit():
-        return int(text)
-    raise argparse.ArgumentTypeError("must be a whole number of seconds, 0 or more")
 
 
 def _fail(code: int, message: str) -> int:

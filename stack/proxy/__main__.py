@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import contextlib
 import sys
+from collections.abc import Sequence
 
 import uvicorn
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from stack.command_line import Parser, port, run
 from stack.proxy.faults import MODES, FaultProxy, Mode
 from stack.serving import HOST_HELP, LOOPBACK
 
@@ -66,13 +68,13 @@ def control_app(proxy: FaultProxy) -> Starlette:
 
 def host_and_port(text: str) -> tuple[str, int]:
     """Parse `host:port`. Raises argparse.ArgumentTypeError."""
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdigit():
+    host, _, number = text.rpartition(":")
+    if not host:
         raise argparse.ArgumentTypeError(f"{text!r} is not host:port")
-    return host, int(port)
+    return host, port(number)
 
 
-async def run(
+async def serve(
     host: str, listen_port: int, target: tuple[str, int], control_port: int, mode: Mode
 ) -> None:
     """Serve until SIGINT or SIGTERM, which uvicorn handles."""
@@ -83,23 +85,22 @@ async def run(
         await uvicorn.Server(config).serve()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m stack.proxy", description=__doc__)
+def main(arguments: Sequence[str]) -> None:
+    parser = Parser(prog="proxy", description=__doc__)
     parser.add_argument("--host", default=LOOPBACK, help=HOST_HELP)
-    parser.add_argument("--listen", type=int, required=True, help="port of the traffic")
+    parser.add_argument("--listen", type=port, required=True, help="port of the traffic")
     parser.add_argument("--target", type=host_and_port, required=True, help="host:port")
-    parser.add_argument("--control", type=int, required=True, help="port of the mode")
+    parser.add_argument("--control", type=port, required=True, help="port of the mode")
     parser.add_argument("--mode", choices=MODES, default="pass")
-    given = parser.parse_args()
+    options = parser.parse_args(arguments)
     with contextlib.suppress(KeyboardInterrupt):
         try:
-            asyncio.run(run(given.host, given.listen, given.target, given.control, given.mode))
-        except OSError as error:
-            print(
-                f"cannot listen on {given.host}:{given.listen}: {error.strerror}", file=sys.stderr
+            asyncio.run(
+                serve(options.host, options.listen, options.target, options.control, options.mode)
             )
-            sys.exit(2)
+        except OSError as error:
+            parser.error(f"cannot listen on {options.host}:{options.listen}: {error.strerror}")
 
 
 if __name__ == "__main__":
-    main()
+    run("proxy", lambda: main(sys.argv[1:]))

@@ -2,6 +2,7 @@
 
 import sys
 
+from stack.command_line import run
 from stack.tools.building import BuildError
 from stack.tools.collector import OTELCOL
 from stack.tools.prometheus import PROMETHEUS, PROMTOOL
@@ -29,4 +30,4 @@ def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run("tools", lambda: main(sys.argv[1:]))

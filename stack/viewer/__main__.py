@@ -4,20 +4,25 @@ With a collector spans and log lines come from it, to the same port; without one
 where else to take them from.
 """
 
-import argparse
+import sqlite3
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from stack.described import read_described
+from stack.command_line import Parser, port, run
+from stack.described import SettingsError, read_described
 from stack.runbooks import Runbooks
 from stack.serving import configure_logs, serve
 from stack.viewer.app import create_app
 from stack.viewer.pages import DASHBOARDS
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m stack.viewer")
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--otlp-port", type=int, help="also serve here; without a collector, 4318")
+def main(arguments: Sequence[str]) -> None:
+    parser = Parser(prog="viewer", description=__doc__)
+    parser.add_argument("--port", type=port, required=True)
+    parser.add_argument(
+        "--otlp-port", type=port, help="also serve here; without a collector, 4318"
+    )
     parser.add_argument("--db", type=Path, required=True, help="SQLite file, made when missing")
     parser.add_argument("--logs", type=Path, help="directory of *.jsonl; without a collector")
     parser.add_argument("--prometheus", default="http://127.0.0.1:9090", metavar="URL")
@@ -25,20 +30,20 @@ def main() -> None:
     parser.add_argument("--dashboards", type=Path, default=DASHBOARDS, metavar="DIRECTORY")
     parser.add_argument("--rules", type=Path, help="directory of the rules: their runbooks alone")
     parser.add_argument("--service", help="firedrill.toml, where it is not the demo's")
-    given = parser.parse_args()
+    options = parser.parse_args(arguments)
     configure_logs()
-    ports = [given.port] if given.otlp_port is None else [given.port, given.otlp_port]
-    service = read_described({"SERVICE": given.service}) if given.service else None
+    ports = [options.port] if options.otlp_port is None else [options.port, options.otlp_port]
+    service = read_described({"SERVICE": options.service}) if options.service else None
     app = create_app(
-        given.db,
-        given.logs,
-        prometheus=given.prometheus,
-        alertmanager=given.alertmanager,
-        dashboards=given.dashboards,
-        runbooks=Runbooks(given.rules, service),
+        options.db,
+        options.logs,
+        prometheus=options.prometheus,
+        alertmanager=options.alertmanager,
+        dashboards=options.dashboards,
+        runbooks=Runbooks(options.rules, service),
     )
     serve(app, ports)
 
 
 if __name__ == "__main__":
-    main()
+    run("viewer", lambda: main(sys.argv[1:]), SettingsError, sqlite3.Error)

@@ -22,7 +22,7 @@ def test_a_busy_machine_is_refused_in_one_line(
     assert bench.main([]) == 2
 
     assert capsys.readouterr().err == (
-        "loadtests.costs.collector: the load average is 1.4: wait until it is under 1, or --anyway\n"
+        "collector: the load average is 1.4: wait until it is under 1, or --anyway\n"
     )
     assert why_not([1], anyway=True) is None
 

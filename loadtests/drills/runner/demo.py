@@ -16,15 +16,14 @@ import httpx
 
 from loadtests.drills import catalogue
 from loadtests.drills.runner import run
-from loadtests.faults.mending import MendingFailedError
 from loadtests.judge import judgement
 from loadtests.observe import traces
 from loadtests.observe.pager import Notice
-from loadtests.world.stage import Stage, StageError, own_stage
+from loadtests.world.command import run as run_command
+from loadtests.world.stage import Stage, own_stage
 from stack.command_line import Parser
-from stack.programs import ProgramsMissing
 from stack.prometheus import Prometheus
-from stack.settings import Settings, SettingsError
+from stack.settings import Settings
 
 DRILL = "db_pool_exhausted"
 WIDTH = 100
@@ -95,11 +94,11 @@ def _trace(settings: Settings) -> list[str]:
         for exemplar in sorted(exemplars, key=lambda one: -one["timestamp"]):
             trace_id = exemplar["labels"]["trace_id"]
             if found := traces.trace(http, settings.url("viewer"), trace_id):
-                return _told(trace_id, found)
+                return _trace_lines(trace_id, found)
     return ["no refused request has left its trace yet"]
 
 
-def _told(trace_id: str, trace: dict[str, Any]) -> list[str]:
+def _trace_lines(trace_id: str, trace: dict[str, Any]) -> list[str]:
     lines = [f"An exemplar of the 503s leads to trace {trace_id}:"]
     lines += [
         f"span {span['name']}, {span['duration_ms']:.1f} ms"
@@ -121,11 +120,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except (SettingsError, StageError, ProgramsMissing, MendingFailedError) as error:
-        print(f"demo: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("demo: interrupted; what was broken is mended, the stack is gone", file=sys.stderr)
-        sys.exit(130)
+    run_command(
+        "demo",
+        lambda: main(sys.argv[1:]),
+        interrupted="interrupted; what was broken is mended, the stack is gone",
+    )

@@ -134,9 +134,9 @@ async def _on(
             async with _broken(course, stage, say):
                 await _watch_pages(course, stage, http, say)
                 empty = await _empty(stage, drill, start=course.started)
-                told = {*drill.expects, *drill.tickets}
+                expected = {*drill.expects, *drill.tickets}
                 course.confirmed = await asyncio.to_thread(
-                    runbooks.confirmed, prometheus, sorted(told)
+                    runbooks.confirmed, prometheus, sorted(expected)
                 )
                 if at_page and course.rang:
                     await at_page(course.rang[0])

@@ -18,14 +18,13 @@ from playwright.async_api import Browser, Page, async_playwright
 
 from loadtests.drills import catalogue
 from loadtests.drills.runner import run
-from loadtests.faults.mending import MendingFailedError
 from loadtests.observe import traces
 from loadtests.observe.pager import Notice
+from loadtests.world.command import run as run_command
 from loadtests.world.stage import Stage, StageError, alone, own_stage
 from stack.command_line import Parser
-from stack.programs import ProgramsMissing
 from stack.prometheus import Prometheus
-from stack.settings import ROOT, SettingsError
+from stack.settings import ROOT
 
 DRILL = "db_pool_exhausted"
 WARM_SECONDS = 120.0
@@ -162,25 +161,22 @@ async def _broken(stage: Stage, camera: Camera, page: Notice) -> None:
 def main(arguments: Sequence[str]) -> int:
     parser = Parser(prog="screenshots", description=__doc__)
     parser.add_argument("--only", choices=["fault", "refreshes"], help="one of the two")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         print("screenshots: no chromium here: apt-get install chromium", file=sys.stderr)
         return 2
     IMAGES.mkdir(exist_ok=True)
-    if given.only != "refreshes":
+    if options.only != "refreshes":
         asyncio.run(take(program))
-    if given.only != "fault":
+    if options.only != "fault":
         asyncio.run(take_refreshes(program))
     return 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except (SettingsError, StageError, ProgramsMissing, MendingFailedError) as error:
-        print(f"screenshots: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("screenshots: interrupted; what was broken is mended", file=sys.stderr)
-        sys.exit(130)
+    run_command(
+        "screenshots",
+        lambda: main(sys.argv[1:]),
+        interrupted="interrupted; what was broken is mended",
+    )

@@ -134,18 +134,18 @@ class Grants:
         with root_span("oauth.refresh", keep=True) as root:
             flight.refresh = root.get_span_context()
             try:
-                return await self._lead_or_follow(key, flight.refresh)
+                return await self._refresh_or_wait(key, flight.refresh)
             finally:
                 for waiter in flight.waiters:
                     root.add_link(waiter)
                 del self._under_way[key]
 
-    async def _lead_or_follow(self, key: _Key, trace: SpanContext) -> AccessToken:
+    async def _refresh_or_wait(self, key: _Key, trace: SpanContext) -> AccessToken:
         account_id, seen_version = key
         config = self._config
         gives_up_at = self._clock() + config.oauth_lease_seconds + config.oauth_http_seconds
         pause, longest_pause = POLL_SECONDS
-        followed = False
+        has_waited = False
         while self._clock() < gives_up_at:
             attempt, owner = _identify(trace)
             asked_at, found = await self._database.run(
@@ -161,17 +161,17 @@ class Grants:
                 case None:
                     raise Failure(failures.CALENDAR_NOT_CONNECTED)
                 case Claim():
-                    token = await self._renewal.lead(found, asked_at)
+                    token = await self._renewal.refresh(found, asked_at)
                     if token is not None:
                         return token
                     continue  # another holder was faster: its result is, or will be, in the row
                 case StoredGrant(token_version=version) if version != seen_version:
-                    if followed:
+                    if has_waited:
                         metrics.OAUTH_COALESCED.labels(PROVIDER, "cluster").inc()
                     return self._access.opened(found, account_id)
                 case StoredGrant():
                     self._access.check_alive(found)
-            followed = True
+            has_waited = True
             with span("oauth.lease.wait") as waiting:
                 if (elsewhere := _trace_of(found)) is not None:
                     waiting.add_link(elsewhere)

@@ -50,7 +50,7 @@ class Renewal:
         self._config = config
         self._clock = clock
 
-    async def lead(self, held: Claim, asked_at: float) -> AccessToken | None:
+    async def refresh(self, held: Claim, asked_at: float) -> AccessToken | None:
         """Refresh with the lease in hand; None when another's result stands instead of our own."""
         if held.abandoned_by is not None:
             metrics.OAUTH_LEASE_TAKEOVERS.labels(PROVIDER).inc()

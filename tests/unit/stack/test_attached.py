@@ -325,6 +325,19 @@ def test_a_proxy_stands_before_each_thing_that_the_file_says(tmp_path: Path) -> 
     assert settings.url_for_others("prometheus") == "http://127.0.0.1:9190"
 
 
+@pytest.mark.parametrize("port", ["abc", "70000"])
+def test_an_address_of_the_database_that_is_none_is_refused_without_its_password(
+    tmp_path: Path, port: str
+) -> None:
+    secrets = {**SECRETS, "ADMIN_DSN": f"postgresql://me:s3cret@127.0.0.1:{port}/shop"}
+    for text in (SERVICE + PROBED, SERVICE + PROXIED):
+        settings = settings_of(tmp_path, text, **secrets)
+
+        with pytest.raises(SettingsError, match=r"ADMIN_DSN: its port is no number") as refused:
+            parts(settings, secrets)
+        assert "s3cret" not in str(refused.value)
+
+
 def words(listen: str, target: str, control: str) -> list[str]:
     return ["--listen", listen, "--target", target, "--control", control]
 
