@@ -204,6 +204,8 @@ def _say_verdict(environment: Any) -> None:
     run, options = course.run, environment.parsed_options
     scenario = SCENARIOS[run.scenario]
     run.is_generator_busy = bool(environment.runner.cpu_warning_emitted)
+    if run.gone_through < len(run.phases) and not scenario.stops_when_full:
+        course.fail("it was ended before its last phase")
     reason = course.problem or void(run, stops_when_full=scenario.stops_when_full)
     found = [] if course.problem or not run.samples else scenario.judge(run)
     for limit in found:

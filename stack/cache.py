@@ -1,5 +1,6 @@
 """The shared cache's server: Valkey or Redis, in memory only, on loopback only."""
 
+import contextlib
 import os
 import secrets
 import socket
@@ -88,11 +89,13 @@ class CacheServer:
         command = [self._program, str(configuration(self._directory))]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + START_SECONDS
-        while not is_ready(self.port, self.password):
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.kill()
-                raise TimeoutError(f"{self._program} does not answer on port {self.port}")
-            time.sleep(0.02)
+        with contextlib.ExitStack() as on_failure:  # also at Ctrl-C: `__exit__` is not called then
+            on_failure.callback(self.kill)
+            while not is_ready(self.port, self.password):
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise TimeoutError(f"{self._program} does not answer on port {self.port}")
+                time.sleep(0.02)
+            on_failure.pop_all()
 
     def kill(self) -> None:
         if self._process is not None:

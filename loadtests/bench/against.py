@@ -29,16 +29,16 @@ def checkout(commit: str) -> Iterator[Path]:
     name = resolved(commit)
     with tempfile.TemporaryDirectory(prefix="bench-against-") as directory:
         folder = Path(directory) / name
-        done = subprocess.run(
-            ["git", "worktree", "add", "--detach", str(folder), name],  # noqa: S607
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise NoCommitError(f"git worktree: {done.stderr.strip().splitlines()[-1]}")
         try:
+            done = subprocess.run(
+                ["git", "worktree", "add", "--detach", str(folder), name],  # noqa: S607
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode:
+                raise NoCommitError(f"git worktree: {done.stderr.strip().splitlines()[-1]}")
             yield folder
         finally:
             git("worktree", "remove", "--force", str(folder))

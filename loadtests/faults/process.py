@@ -7,6 +7,7 @@ from dataclasses import asdict
 import psutil
 
 from loadtests.faults.fault import Fault
+from loadtests.world.command import CannotRunError
 from loadtests.world.interface import Mend, World
 from stack.processes import Running, running_as
 
@@ -14,7 +15,7 @@ from stack.processes import Running, running_as
 def kill(
     *parts: str, number: signal.Signals = signal.SIGKILL, with_children: bool = False
 ) -> Fault:
-    """End those of the parts that there are; the mend starts them again. Raises KeyError for none.
+    """End those of the parts that there are; the mend starts them again. Raises CannotRunError for none.
 
     with_children: else the workers of a service live on, and answer.
     """
@@ -23,7 +24,7 @@ def kill(
         running = world.running()
         there = [running[part] for part in parts if part in running]
         if not there:
-            raise KeyError(parts)
+            raise CannotRunError(f"none of {', '.join(parts)} runs, so there is nothing to end")
         for part in there:
             for process in _family(part) if with_children else [part]:
                 os.kill(process.pid, number)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -158,6 +159,19 @@ async def test_two_workers_send_all_that_was_planned(tmp_path: Path) -> None:
 
     assert load.record["requests"] == load.record["planned"] > 200
     assert "Traceback" not in load.said.read_text()
+
+
+async def test_a_load_test_that_is_interrupted_has_no_verdict(tmp_path: Path) -> None:
+    async with served(StallingServer()) as host:
+        load = await started(host, tmp_path)
+        while "phase steady" not in load.said.read_text():
+            await asyncio.sleep(0.1)
+
+        load.process.send_signal(signal.SIGINT)
+        await load.process.wait()
+
+    assert load.record["void"] == "it was ended before its last phase"
+    assert load.record["limits"] == []
 
 
 async def test_workers_that_are_told_to_start_before_they_are_ready(tmp_path: Path) -> None:

@@ -210,16 +210,15 @@ async def _broken(course: Course, stage: Stage, say: Say) -> AsyncIterator[None]
     mending.write_down(local, [mend for _, mends in breaks for mend in mends])
     course.load_average = os.getloadavg()[0]
     course.injected = time.time()
-    causing = [
-        asyncio.create_task(_cause(course, stage, one, mends, say)) for one, mends in breaks
-    ]
     try:
-        yield
-        for task in causing:
-            await task
+        # A break that fails ends the drill at once: without it there is no page to wait for.
+        async with asyncio.TaskGroup() as causing:
+            for one, mends in breaks:
+                causing.create_task(_cause(course, stage, one, mends, say))
+            yield
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
     finally:
-        for task in causing:
-            task.cancel()
         stage.release = None
         failed = await mending.mend(local)
         course.mended = time.time()

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import asyncpg
 import httpx
 import pytest
 
@@ -63,6 +64,40 @@ def test_what_cannot_be_mended_stays_written_down_and_the_rest_is_mended(tmp_pat
     assert [text.partition(":")[0] for text in failed] == ["restore"]
     assert (tmp_path / "a").read_text() == "whole"
     assert len(mending.to_mend(tmp_path)) == 2
+
+
+def test_an_error_that_nobody_foresaw_does_not_keep_the_rest_from_being_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def closed(**_: object) -> None:
+        raise asyncpg.InterfaceError("connection is closed")
+
+    monkeypatch.setitem(mending._KINDS, "sql", closed)
+    mending.write_down(tmp_path, [restore(tmp_path / "a"), {"kind": "sql"}])
+
+    failed = asyncio.run(mending.mend(tmp_path))
+
+    assert failed == ["sql: InterfaceError('connection is closed')"]
+    assert (tmp_path / "a").read_text() == "whole"
+
+
+def test_a_break_that_fails_ends_the_drill_at_once_and_all_is_mended(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+
+    async def cause(_: World) -> None:
+        file.write_text("half broken")
+        raise ConnectionRefusedError("no database")
+
+    one = Fault("the database is broken", cause, lambda _: [restore(file)])
+    course = Course(replace(catalogue()["quiet"], breaks=(one,)), seed=1)
+
+    async def drill() -> None:
+        async with asyncio.timeout(20), run._broken(course, stage_at(tmp_path, {}), str):
+            await asyncio.sleep(600)  # for a page
+
+    with pytest.raises(ConnectionRefusedError, match="no database"):
+        asyncio.run(drill())
+    assert file.read_text() == "whole"
 
 
 def test_a_break_that_lasts_a_time_is_mended_then_and_its_record_stays(tmp_path: Path) -> None:
