@@ -10,7 +10,6 @@ said), 2 one could not run, 130 interrupted, and mended.
 import argparse
 import asyncio
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -142,7 +141,7 @@ def _of_service(drills: Sequence[Drill], options: argparse.Namespace) -> int:
         check = partial(described.check_fault, name=drill.name)
         say = partial(_say, "")
         course = await carry_out(drill, stage, seed=options.seed, say=say, check=check)
-        return _kept(course, directory, say, service=SERVED.name)
+        return _recorded(course, directory, say, service=SERVED.name)
 
     codes = asyncio.run(_all(drills, one, jobs=1, lane=0))
     print(f"written: {directory / report.NAME}.json; `./firedrill check` reads it", flush=True)
@@ -156,13 +155,13 @@ async def _drill(drill: Drill, *, seed: int, directory: Path, lane: int, is_alon
     try:
         stage = own_stage(drill.environment, lane=lane)
         course = await run.carry_out(drill, stage, seed=seed, say=say)
-    except (StageError, subprocess.CalledProcessError) as error:
-        print(f"drills: {drill.name}: {_text(error)}", file=sys.stderr)
+    except StageError as error:
+        print(f"drills: {drill.name}: {error}", file=sys.stderr)
         return 2
-    return _kept(course, directory, say)
+    return _recorded(course, directory, say)
 
 
-def _kept(course: Course, directory: Path, say: Callable[[str], None], **more: str) -> int:
+def _recorded(course: Course, directory: Path, say: Callable[[str], None], **more: str) -> int:
     """Record a drill, and say how it went; returns its exit code. more: of the row."""
     row = {**more, **judgement.row_of(course)}
     report.keep(directory, row)
@@ -173,12 +172,6 @@ def _kept(course: Course, directory: Path, say: Callable[[str], None], **more: s
 
 def _say(prefix: str, line: str) -> None:
     print(f"  {prefix}{line}", flush=True)
-
-
-def _text(error: Exception) -> str:
-    if isinstance(error, subprocess.CalledProcessError):
-        return error.stderr.decode(errors="replace").strip() or str(error)
-    return str(error)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from loadtests.world.description import DEMO
+from loadtests.world.stage import StageError
 from stack.programs import require_programs
 from stack.settings import Settings
 
@@ -23,22 +24,22 @@ _BUCKETS = {"0.25": 0.998, "5.0": 0.999, "+Inf": 1.0}
 def back_fill(settings: Settings, rates: Mapping[str, float], *, seed: int) -> int:
     """Write blocks that end now; returns the number of samples. rates: requests a second by route.
 
-    Raises subprocess.CalledProcessError.
+    Raises StageError.
     """
     data = settings.prometheus / "data"
     data.mkdir(parents=True, exist_ok=True)
     source = settings.prometheus / "history.txt"
     lines = list(_open_metrics(settings, rates, end=time.time(), seed=seed))
     source.write_text("\n".join(lines) + "\n")
-    subprocess.run(
-        [
-            *(require_programs()["promtool"], "tsdb", "create-blocks-from", "openmetrics"),
-            *(str(source), str(data)),
-        ],
-        check=True,
-        capture_output=True,
+    promtool = [require_programs()["promtool"], "tsdb", "create-blocks-from", "openmetrics"]
+    done = subprocess.run(
+        [*promtool, str(source), str(data)], check=False, capture_output=True, text=True
     )
     source.unlink()
+    if done.returncode:
+        raise StageError(
+            f"promtool takes no history: {done.stderr.strip() or done.stdout.strip()}"
+        )
     return sum(not line.startswith("#") for line in lines)
 
 

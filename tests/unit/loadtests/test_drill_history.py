@@ -6,6 +6,7 @@ import pytest
 
 from loadtests.world import history
 from loadtests.world.description import DEMO
+from loadtests.world.stage import StageError
 from stack.settings import read_settings
 
 
@@ -55,3 +56,17 @@ def test_prometheus_takes_the_history_as_blocks(tmp_path: Path) -> None:
     blocks = list((tmp_path / "prometheus" / "data").glob("*/meta.json"))
     assert written == 720 * 10
     assert len(blocks) >= 2
+
+
+def test_a_promtool_that_fails_is_said_in_its_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "promtool"
+    program.write_text("#!/bin/sh\necho 'no space left' >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(history, "require_programs", lambda: {"promtool": str(program)})
+    settings = read_settings({"FIREDRILL_LOCAL": str(tmp_path)})
+
+    with pytest.raises(StageError, match="promtool takes no history: no space left"):
+        history.back_fill(settings, {"GET /api/v1/profile": 9.0}, seed=1)
+    assert not (settings.prometheus / "history.txt").exists()
