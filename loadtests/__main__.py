@@ -101,7 +101,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _usual_rate() -> float:
-    """Requests a second, without a word from the caller."""
+    """Requests a second where no --rate is given."""
     return RATE if SERVED.is_demo else sum(SERVED.steady_mix.values())
 
 

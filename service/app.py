@@ -70,7 +70,7 @@ class InstrumentationInactiveError(RuntimeError):
 
 @dataclass(frozen=True)
 class Parts:
-    """How a process makes what another build of it may make otherwise: loadtests compares with one."""
+    """Factories of the parts that another build of the service replaces, as those of loadtests do."""
 
     database: Callable[[Config], Database] = Database
     provider: Callable[[httpx.AsyncClient, Config, Cache], CalendarProvider] = (
@@ -123,7 +123,7 @@ class Service:
         self.routes = table_of(self.app)
         provide(self.app, RouteTable, self.routes)
         self.asgi = self._with_outer_layers(self.app)
-        self._chores: list[asyncio.Task[None]] = []
+        self._background: list[asyncio.Task[None]] = []
         _touch(self.app, self.routes, config.public_scheme)
         core_metrics.BUILD_INFO.labels(config.service_version, config.service_revision).set(1)
         self.health.heartbeat_age_seconds = lambda: self.loop_monitor.age_seconds
@@ -152,9 +152,9 @@ class Service:
     async def stop(self) -> None:
         """End the background work, close connections, export what is queued; about 3 s at most."""
         self.health.phase = "stopping"
-        for chore in self._chores:
-            chore.cancel()
-        await asyncio.gather(*self._chores, return_exceptions=True)
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
         await self.grants.close()
         await self._http.aclose()
         self.sign_in.close()
@@ -217,7 +217,7 @@ class Service:
         ]
 
     def _with_outer_layers(self, app: ASGIApp) -> ASGIApp:
-        """Put before the tracing what must be cheap: the record and the refusal of what is too much."""
+        """Wrap the application in what comes before tracing: the request's record, cheap refusals."""
         door = Door(self.tracing.asgi(app), admission=self.admission, class_of=_class_of)
         core_metrics.CLIENT_CALLERS.read = self.callers.counts
         return Edge(
@@ -246,7 +246,7 @@ class Service:
             self.schema.hurry()
 
     def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        self._chores.append(asyncio.create_task(work, name=name))
+        self._background.append(asyncio.create_task(work, name=name))
 
     async def _count_grants(self) -> None:
         counts = await calendar.count_grants(self.database)
@@ -365,7 +365,7 @@ def _error_type(error: BaseException) -> str:
 
 def _report_telemetry_error(where: str, error: Exception) -> None:
     core_metrics.TELEMETRY_ERRORS.labels(where).inc()
-    if where != "logs":  # the way that would tell it is the broken one
+    if where != "logs":  # logging is what is broken: it cannot report itself
         _log.error("exception", where=where, **describe(error))
 
 

@@ -22,7 +22,7 @@ class Bodies:
     """ASGI middleware: hands a request on when all of its body is there.
 
     Behind authentication, so that an anonymous body is never read; before deadline and admission, which
-    are about our work and not about the caller's line.
+    are about our work and not about the caller's connection.
     max_bytes: the largest body, FORM_BYTES_MAX where a form is read; a larger declared one is refused
     unread, an undeclared one as soon as it has grown beyond. seconds: what a whole body may take.
     caller_of: whose budget it counts against.

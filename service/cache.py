@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from service.cache_link import CacheLink
 
 COMMAND_SECONDS = 0.05
-"""Of one call: a free connection, the way there and back; also of connecting. It answers in under 1 ms."""
+"""Limit of a call, the wait for a connection included, and of connecting. Usual: under 1 ms."""
 SLOW_SECONDS = 0.02
 """A statement on the database takes less: a cache that is slower than this costs more than it saves."""
 SLOW_CALLS = 3
-"""That many in a row close the gate; of timeouts one does, unless our own event loop is late."""
+"""So many slow calls in a row close the gate. One timeout does, unless our own event loop was late."""
 PROBE_EVERY_SECONDS = 1.0
-"""While the gate is closed."""
+"""From one probe to the next while the gate is closed."""
 MAX_CONNECTIONS = 10
 """As many as the pool of the database has; a caller that finds none waits within its COMMAND_SECONDS."""
 PREFIX = "firedrill:"
@@ -87,7 +87,7 @@ class Cache:
         return result
 
     async def probe(self) -> None:
-        """Open the gate, which nobody else does, if a call is good again."""
+        """Open the gate if a test write succeeds in time. Nothing else opens it."""
         if not self._url or self._is_open:
             return
         if self._link is None:

@@ -96,7 +96,9 @@ class Database:
         whole operation each time, so it must keep nothing outside the session.
         Raises Failure: the operation's own, or what `driver_errors` makes of the driver's.
         """
-        return await self._tried(partial(self._transaction, operation), idempotent=idempotent)
+        return await self._with_retries(
+            partial(self._transaction, operation), idempotent=idempotent
+        )
 
     async def read(
         self, statement: Executable, parameters: Mapping[str, Any] | None = None
@@ -105,50 +107,52 @@ class Database:
 
         statement: built once, with `bindparam`; to build it anew costs as much as to send it.
         """
-        return await self._tried(partial(self._rows, statement, parameters), idempotent=True)
+        return await self._with_retries(
+            partial(self._rows, statement, parameters), idempotent=True
+        )
 
     async def read_optional(
         self, statement: Executable, parameters: Mapping[str, Any] | None = None
     ) -> Sequence[AnyRow] | None:
         """As `read`; None when the database lacks an object that it names, or refuses it."""
         try:
-            once = partial(self._rows, statement, parameters)
-            return await self._tried(once, idempotent=True, expected=_LACKING)
-        except _Faulted:
+            attempt = partial(self._rows, statement, parameters)
+            return await self._with_retries(attempt, idempotent=True, expected=_MISSING_OR_REFUSED)
+        except _DatabaseError:
             return None
 
-    async def _tried(
+    async def _with_retries(
         self,
-        once: Callable[[], Awaitable[T]],
+        attempt: Callable[[], Awaitable[T]],
         *,
         idempotent: bool,
         expected: Sequence[str] = (),
     ) -> T:
-        """expected: types of errors that the caller has an answer to, raised as _Faulted."""
+        """expected: types of errors that are the caller's to handle: they are raised as _DatabaseError."""
         retries = 0
         while True:
             try:
-                return await self._named(once)
-            except _Faulted as fault:
-                meaning = fault.meaning
+                return await self._with_named_errors(attempt)
+            except _DatabaseError as failed:
+                meaning = failed.meaning
                 if meaning.error_type in expected:
                     raise
                 if not _may_retry(meaning, retries, idempotent=idempotent):
-                    self._log_fault(fault)
-                    raise failure_of(meaning) from fault.error
+                    self._log_error(failed)
+                    raise failure_of(meaning) from failed.error
                 retries += 1
                 metrics.DB_RETRIES.labels(_retry_reason(meaning)).inc()
 
-    async def _named(self, once: Callable[[], Awaitable[T]]) -> T:
-        """Raises _Faulted for what comes from the driver."""
+    async def _with_named_errors(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Raises _DatabaseError for what comes from the driver."""
         try:
-            async with self._shares.entered():
-                return await once()
+            async with self._shares.connection_slot():
+                return await attempt()
         except _DRIVERS as error:
             meaning = meaning_of(error)
             if meaning is None:
                 raise
-            raise _Faulted(meaning, error) from error
+            raise _DatabaseError(meaning, error) from error
 
     async def _transaction(self, operation: Operation[T]) -> T:
         async with AsyncSession(self.engine, expire_on_commit=False) as session:
@@ -206,8 +210,8 @@ class Database:
             _log.warning(name, reason=failed.reason, sqlstate=failed.sqlstate or None)
             raise failed from error
 
-    def _log_fault(self, fault: "_Faulted") -> None:
-        meaning = fault.meaning
+    def _log_error(self, failed: "_DatabaseError") -> None:
+        meaning = failed.meaning
         code = mode_of(meaning).code
         fields: dict[str, object] = {}
         if code == failures.DB_POOL_EXHAUSTED.code:
@@ -232,7 +236,7 @@ _DRIVERS = (
 """What may come from the driver; `meaning_of` knows what does."""
 
 
-_LACKING = ("undefined", "privilege")
+_MISSING_OR_REFUSED = ("undefined", "privilege")
 """Types of errors about an object that is missing or refused."""
 
 
@@ -260,7 +264,7 @@ async def connect(config: Config, *, application_name: str) -> "asyncpg.Connecti
     )
 
 
-class _Faulted(Exception):
+class _DatabaseError(Exception):
     """A unit of work ended by the driver; carries what it means to `run`."""
 
     def __init__(self, meaning: Meaning, error: BaseException) -> None:
@@ -279,7 +283,7 @@ async def _commit(session: AsyncSession) -> None:
         error_type = meaning.error_type if meaning else "other"
         past_span("db.commit", seconds=time.perf_counter() - started, error_type=error_type)
         if meaning is not None and meaning.retry is Retry.NEVER:
-            raise _Faulted(
+            raise _DatabaseError(
                 Meaning(
                     meaning.error_type,
                     failures.COMMIT_FAILED.code,
@@ -291,7 +295,7 @@ async def _commit(session: AsyncSession) -> None:
             ) from error
         if meaning is not None and meaning.retry is Retry.FRESH_CONNECTION:
             # Whether it was committed is unknown: never again, the caller has to look.
-            raise _Faulted(
+            raise _DatabaseError(
                 Meaning(
                     "disconnect", failures.DB_CONNECTION_LOST.code, Retry.NEVER, meaning.sqlstate
                 ),

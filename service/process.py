@@ -26,10 +26,13 @@ from service.health import Health, InternalServer
 from service.server import limited_protocol
 
 LEAVE_SHARE, ANSWER_SHARE, END_SHARE = 0.2, 0.82, 0.92
-"""Of STOP_SECONDS, from the signal on: until then the port stays open, so that a balancer has seen `/readyz`
-and sends nothing to a connection that is being closed (1 of 311 requests was lost, measured); until then
-requests in flight are waited for, those of the last moment with a write's deadline of 3 s; until then what
-hangs in the closing, which takes 0.2 s when nothing does (measured)."""
+"""Shares of STOP_SECONDS, counted from the signal.
+
+LEAVE: so long the port stays open, so that a balancer sees `/readyz` fail and sends nothing more to
+connections that are about to be closed (1 of 311 requests was lost without it, measured). ANSWER: until then
+requests in flight are waited for; those of the last moment have a write's deadline of 3 s. END: then the
+process ends, whatever still hangs in the closing, which takes 0.2 s when nothing does (measured).
+"""
 
 
 class PublicServer(uvicorn.Server):

@@ -17,7 +17,7 @@ from firedrill_kit.telemetry.record import current
 
 
 class RouteShares:
-    """Turns of each route, in front of the pool. What waits here waits for the pool, in every signal.
+    """Limits the connections that each route holds. Waiting here is reported as waiting for the pool.
 
     share: connections that one route may hold. wait_seconds: the pool's own timeout.
     """
@@ -26,11 +26,11 @@ class RouteShares:
         self._meter = meter
         self._share = share
         self._wait_seconds = wait_seconds
-        self._turns: dict[str, asyncio.Semaphore] = {}
+        self._slots: dict[str, asyncio.Semaphore] = {}
 
     @asynccontextmanager
-    async def entered(self) -> AsyncIterator[None]:
-        """Hold one of the route's turns; what belongs to no request needs none.
+    async def connection_slot(self) -> AsyncIterator[None]:
+        """Hold one of the route's slots for the block; work that belongs to no request needs none.
 
         Raises sqlalchemy.exc.TimeoutError and PoolRefused, as the pool does.
         """
@@ -38,19 +38,19 @@ class RouteShares:
         if record is None:
             yield
             return
-        turns = self._turns.get(record.route)
-        if turns is None:
-            turns = self._turns[record.route] = asyncio.Semaphore(self._share)
-        if turns.locked():
-            await self._wait(turns)
+        slots = self._slots.get(record.route)
+        if slots is None:
+            slots = self._slots[record.route] = asyncio.Semaphore(self._share)
+        if slots.locked():
+            await self._wait(slots)
         else:
-            await turns.acquire()
+            await slots.acquire()
         try:
             yield
         finally:
-            turns.release()
+            slots.release()
 
-    async def _wait(self, turns: asyncio.Semaphore) -> None:
+    async def _wait(self, slots: asyncio.Semaphore) -> None:
         meter, waiter = self._meter, object()
         if meter.waiters_max is not None and meter.waiting >= meter.waiters_max:
             core_metrics.POOL_REFUSED.labels(meter.name, "waiter_limit").inc()
@@ -59,7 +59,7 @@ class RouteShares:
         started = meter.clock()
         try:
             async with asyncio.timeout(self._wait_seconds):
-                await turns.acquire()
+                await slots.acquire()
         except TimeoutError:
             core_metrics.POOL_TIMEOUTS.labels(meter.name).inc()
             raise sqlalchemy.exc.TimeoutError("the share of the route is used up") from None

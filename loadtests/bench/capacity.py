@@ -18,7 +18,7 @@ STEPS = 11
 
 
 def measured(lab: Laboratory, older_tokens: Mapping[str, str]) -> list[Row]:
-    """A row for each checkout: what it served at best, or why nobody knows."""
+    """A row for each checkout: the most that it served, or why it could not be measured."""
     rows = []
     for target, checkout in (("service", ROOT), ("service_before", lab.checkout_before)):
         if checkout is None:

@@ -47,7 +47,7 @@ class Answers:
 
     @property
     def refused(self) -> int:
-        """Answers that are none of 2xx."""
+        """How many answers have a status other than 2xx."""
         return sum(count for status, count in self.statuses.items() if not 200 <= status < 300)
 
     def percentile(self, fraction: float) -> float:

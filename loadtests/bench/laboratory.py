@@ -68,7 +68,7 @@ class Laboratory:
         return f"http://127.0.0.1:{self.collector.ports['OTLP']}"
 
     def spans(self) -> float:
-        """That the collector has received since its start."""
+        """How many spans the collector has received since its start."""
         return self.collector.metric("otelcol_receiver_accepted_spans_total")
 
     def mode(
@@ -138,7 +138,7 @@ class Laboratory:
             raise InterruptedError
 
     def saturate(self, server: Server, port: int, ask: Ask, *, clients: int = CLIENTS) -> Row:
-        """As many requests as it answers: what each takes of CPU, and how many a second.
+        """Send as many requests as the server answers: the CPU time of each, and how many a second.
 
         Taken again when others were at work on the core. Raises GeneratorError.
         """

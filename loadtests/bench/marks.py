@@ -22,7 +22,7 @@ CAPACITY_LEAST = 2.0
 
 
 def marks(content: Mapping[str, Any]) -> list[Limit]:
-    """Those of the parts that were measured."""
+    """The marks of the parts that were measured."""
     return [
         *_of_telemetry(content.get("modes", {}).get(OURS, {})),
         *_of_sinks(content.get("sinks", {}).get(OURS, {})),

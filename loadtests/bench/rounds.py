@@ -20,7 +20,7 @@ NotMeasured = (NotReadyError, GeneratorError, BuildError, httpx.HTTPError)
 
 
 def modes_of(lab: Laboratory) -> dict[str, Mode]:
-    """All of them; with a commit to compare with, its kit too, right after ours."""
+    """All modes; where there is a commit to compare with, its kit right after this one's."""
     found = {}
     for name, mode in MODES.items():
         found[name] = mode
@@ -71,7 +71,7 @@ def measured(lab: Laboratory) -> dict[str, Any]:
 
 
 def _order(lab: Laboratory, number: int) -> Iterator[tuple[str, Mode]]:
-    """Of a round: the peers are in every second one only, the first included."""
+    """The modes of a round: those whose figures are no claims are in the first, third, ... round only."""
     found = [
         (name, mode)
         for name, mode in modes_of(lab).items()
@@ -127,5 +127,5 @@ def _line(error: Exception) -> str:
 
 
 def _share(arrived: float, expected: float) -> float:
-    """At most 1: a line or two are of the start."""
+    """What arrived of what was expected; at most 1, as a line or two come from the start."""
     return round(min(1.0, arrived / expected), 4)

@@ -38,12 +38,12 @@ class Server:
         self._process = process
 
     def cpu_seconds(self) -> float:
-        """On a core since its start, all its threads, also those that have ended; to the nanosecond."""
+        """CPU time of all its threads since its start, ended ones included; to the nanosecond."""
         # As clock_getcpuclockid(3) makes it of a process; Python offers it for threads only.
         return time.clock_gettime(~self.pid << 3 | 2)
 
     def memory_bytes(self, name: str = "VmHWM") -> int:
-        """Resident now (VmRSS), or at the most since its start (VmHWM)."""
+        """Resident memory: now (VmRSS), or its peak since the start (VmHWM)."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith(f"{name}:"))
         return int(line.split()[1]) * 1024
@@ -129,7 +129,7 @@ def _last_line(errors: IO[bytes]) -> str:
 
 
 def busy_seconds(core: int) -> float:
-    """Time that a core has not been idle, since the start of the machine."""
+    """Seconds that a core was busy since the machine started."""
     line = next(
         line
         for line in Path("/proc/stat").read_text().splitlines()

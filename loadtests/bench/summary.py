@@ -52,7 +52,7 @@ def _of_endpoint(
     rows: Sequence[Row], references: Mapping[tuple[str, int], Row]
 ) -> dict[str, Figure | None]:
     def beside(name: str, compare: Callable[[Row, Row], float], digits: int) -> Figure | None:
-        """Each row with the same round's row of another mode."""
+        """Compare each row with the row of another mode in the same round."""
         pairs = ((row, references.get((name, row["round"]))) for row in rows)
         return figure([compare(row, other) for row, other in pairs if other], digits)
 
@@ -84,7 +84,7 @@ def _of_typical(rows: Sequence[Row], references: Mapping[tuple[str, int], Row]) 
 
 
 def of_routes(rows: Sequence[Row]) -> dict[str, Any]:
-    """<target>.<route>: CPU of a request, as such and beside the bare read of its round."""
+    """<target>.<route>: CPU time of a request, absolute and as a ratio to the bare read of the same round."""
     bare = {row["round"]: row["cpu_us"] for row in rows if row["target"] == BARE}
     found: dict[str, Any] = {}
     for target in dict.fromkeys(row["target"] for row in rows):
@@ -109,7 +109,7 @@ def of_routes(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def of_sinks(rows: Sequence[Row]) -> dict[str, Any]:
-    """<mode>.<sink>: beside the same round with a sink that takes all."""
+    """<mode>.<sink>: figures compared with those of the same round with a sink that takes everything."""
     up = {(row["mode"], row["round"]): row for row in rows if row["sink"] == "up"}
     return {
         mode: {

@@ -200,7 +200,7 @@ _KINDS: dict[str, Callable[..., Awaitable[None]]] = {
 
 
 class Guard:
-    """While it is entered, somebody else mends should this process die. clean: takes the stack too."""
+    """Runs the guard process, which mends if this process dies. clean: it removes the stack as well."""
 
     def __init__(self, local: Path, *, clean: bool) -> None:
         self._arguments = [str(local), *(["--clean"] if clean else [])]

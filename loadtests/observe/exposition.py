@@ -1,4 +1,4 @@
-"""What processes say on their own `/metrics`, without Prometheus in between."""
+"""Metrics read from the processes themselves (`/metrics`), not from Prometheus."""
 
 import contextlib
 from collections.abc import Iterable, Iterator

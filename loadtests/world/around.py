@@ -38,7 +38,10 @@ class Around(Stage):
         raise RefusedError("the configuration of the demo's service is the demo's")
 
     def dsn(self, role: Role) -> str:
-        """For any role, as the only one that the file names. Raises RefusedError, MissingVariableError."""
+        """The address with the one role that the file names, whichever is asked for.
+
+        Raises RefusedError, MissingVariableError.
+        """
         del role
         return self.service.admin_dsn
 

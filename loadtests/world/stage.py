@@ -129,7 +129,7 @@ def stage_at(
 def environment_at(
     local: Path, ports: Mapping[str, int], more: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Our own environment, as it names a stack in a directory of its own."""
+    """This process's environment with the variables that name a stack in another directory."""
     moved = {variable(name): str(port) for name, port in ports.items()}
     return {**os.environ, **moved, "FIREDRILL_LOCAL": str(local), **(more or {})}
 

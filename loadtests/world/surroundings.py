@@ -100,7 +100,7 @@ class Surroundings:
             await connection.close()
 
     async def restart(self, part: str) -> None:
-        """Of PostgreSQL; the rest has no program of its own. Raises KeyError, PostgresError."""
+        """Restart PostgreSQL, the only part with a program of its own. Raises KeyError, PostgresError."""
         if part != "postgres":
             raise KeyError(part)
         await asyncio.to_thread(self.postgres.restart)

@@ -1,9 +1,8 @@
 """Proof that our own page sent a request which a cookie authenticates.
 
-Two independent checks: what the browser says about the sender (`Sec-Fetch-Site`, else `Origin`),
-and a
-signed double submit: a token in header and cookie, bound to the session by an HMAC. A plain double
-submit falls to a neighbouring subdomain that can set cookies. Nothing here asks the database.
+Two independent checks: what the browser says about the sender (`Sec-Fetch-Site`, else `Origin`), and a
+signed double submit: a token in header and cookie, bound to the session by an HMAC. A neighbouring subdomain
+that can set cookies defeats a plain double submit. Nothing here asks the database.
 """
 
 import base64

@@ -64,10 +64,8 @@ def session_id(secret: str) -> bytes:
 def secret_in(cookies: Iterable[bytes]) -> str | None:
     """Return the session secret among the values of the session cookie.
 
-    A value of another form is another program's cookie on this host. Two different secrets are
-    refused,
-    not chosen from: a neighbouring subdomain can add a cookie, and the victim would act in its
-    session.
+    A value of another form is another program's cookie on this host. Of two different secrets none is
+    taken: a neighbouring subdomain can add a cookie, and the victim would act in its session.
     """
     found = {value for value in cookies if _SECRET.fullmatch(value)}
     return found.pop().decode("ascii") if len(found) == 1 else None

@@ -53,7 +53,7 @@ async def carry_out_on_running(
 
 
 async def _mend_what_was_left(stage: Stage, say: Say) -> None:
-    """By a run that was killed."""
+    """Undo what an earlier run broke and could not mend because it was killed."""
     for failure in await mending.mend(stage.settings.local):
         say(f"left by an earlier run: {failure}")
 

@@ -50,7 +50,7 @@ class Attempt:
 
 
 class SignInLimit:
-    """Kept by `SignIn`; one for each process."""
+    """The limits of one process: its own counts, and those in the shared cache."""
 
     def __init__(
         self,

@@ -108,7 +108,7 @@ class Grants:
             _log.warning("oauth_refresh_cut_off", count=cut_off)
 
     async def _refreshed(self, key: _Key) -> AccessToken:
-        """Join the flight of the grant, for as long as this caller has."""
+        """Wait for the refresh of the grant, which is begun if there is none, until the caller's deadline."""
         if key in self._flights:
             metrics.OAUTH_COALESCED.labels(PROVIDER, "process").inc()
         flight = self._under_way.setdefault(key, _Flight())
@@ -130,7 +130,7 @@ class Grants:
                     record.upstream_seconds += time.perf_counter() - started
 
     async def _fly(self, key: _Key, flight: _Flight) -> AccessToken:
-        """Run detached from every caller: the refresh itself, in a trace of its own."""
+        """Refresh in a task of its own, which no caller's cancellation ends, and in a trace of its own."""
         with root_span("oauth.refresh", keep=True) as root:
             flight.refresh = root.get_span_context()
             try:

@@ -1,4 +1,4 @@
-"""One refresh with the lease in hand: ask the provider, write down what it said, let go of the lease.
+"""One refresh under the lease: ask the provider, store its answer, give the lease back.
 
 Everything here may be interrupted for longer than the lease lasts, or run beside another holder that has
 taken over; what decides then is `token_version` in the row, never the order in which answers came.
@@ -51,7 +51,7 @@ class Renewal:
         self._clock = clock
 
     async def refresh(self, held: Claim, asked_at: float) -> AccessToken | None:
-        """Refresh with the lease in hand; None when another's result stands instead of our own."""
+        """Refresh under the lease; None when another process has stored newer tokens meanwhile."""
         if held.abandoned_by is not None:
             metrics.OAUTH_LEASE_TAKEOVERS.labels(PROVIDER).inc()
             _log.warning("oauth_lease_takeover", attempt=held.attempt.hex)
@@ -143,7 +143,7 @@ class Renewal:
         return token if token.value == tokens.access_token else None
 
     async def _give_up(self, held: Claim, failure: CallFailed) -> None:
-        """Write down what the provider said, and raise it; return when the row is no longer ours."""
+        """Store what the provider said, and raise it; return where another process has the lease now."""
         if failure.mode is failures.CALENDAR_REAUTH_REQUIRED:
             # Any other refusal is the user's or their administrator's word, not a token's reuse.
             was_unanswered = failure.is_unanswered or held.unanswered_attempt is not None
@@ -170,7 +170,7 @@ class Renewal:
         )
 
     async def _release(self, held: Claim, unanswered_attempt: UUID | None, error: str) -> None:
-        """Give the lease back; if the database does not let us, it ends by itself."""
+        """Give the lease back; where the database fails, it runs out."""
         release = partial(
             lease.release, held=held, unanswered_attempt=unanswered_attempt, error=error
         )

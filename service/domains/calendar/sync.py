@@ -138,7 +138,7 @@ class _Run:
         self.is_resync = self.is_complete = False
 
     async def pages(self, grants: Grants, account_id: int) -> None:
-        """Read and store page after page until the last, the end of the time, or until another sync is ahead."""
+        """Read and store page after page: to the last, until the time is over or another sync is ahead."""
         asked = progress.begin(self._stored)
         while True:
             self.is_resync = asked.is_full and (self.is_resync or not self._stored.is_full)

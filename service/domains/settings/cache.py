@@ -38,7 +38,7 @@ _NONCE_BYTES = 12
 
 
 class SettingsCache:
-    """Makes no transaction of its own and raises nothing of the cache."""
+    """Reads and stores documents. Without an answer of the cache it goes on as if it were empty."""
 
     def __init__(self, cache: Cache, *, secret: str, jitter: Callable[[], float]) -> None:
         """secret: the same for all replicas. jitter: 0-1."""

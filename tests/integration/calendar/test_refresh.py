@@ -509,7 +509,7 @@ async def test_a_database_in_trouble_does_not_lose_a_rotated_token(
     start: StartProcess, expired: Connected, google: Google, owner: Owner
 ) -> None:
     process = await start()
-    await google.behave(rotation="strict", token_latency_ms=100)
+    await google.behave(rotation="strict", token_latency_ms=1500)  # time to take the lock
     samples = Samples()
     refreshing = asyncio.create_task(process.token_of(expired))
     await until(partial(called, google, expired))

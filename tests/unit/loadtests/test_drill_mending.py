@@ -92,7 +92,7 @@ def test_a_break_that_fails_ends_the_drill_at_once_and_all_is_mended(tmp_path: P
     course = Course(replace(catalogue()["quiet"], breaks=(one,)), seed=1)
 
     async def drill() -> None:
-        async with asyncio.timeout(20), run._broken(course, stage_at(tmp_path, {}), str):
+        async with asyncio.timeout(20), run._broken(course, stage_at(tmp_path, {}), print):
             await asyncio.sleep(600)  # for a page
 
     with pytest.raises(ConnectionRefusedError, match="no database"):
