@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +18,7 @@ from pathlib import Path
 import httpx
 
 from loadtests.costs.scaling_page import Figures, render
-from loadtests.observe.exposition import exposition, samples
+from loadtests.observe.exposition import exposition, samples, total
 from loadtests.record import record
 from loadtests.world.collector_process import BackEnd
 from loadtests.world.command import run
@@ -42,16 +41,6 @@ MIX = (
 """Reads to writes as 9 to 1; one round is these ten requests and, every tenth round, a calendar sync."""
 READY_SECONDS = 30.0
 EXPORT_SECONDS = 15.0
-
-
-def metrics(port: int) -> tuple[Counter[str], int, int]:
-    """(sum of the samples by name, number of series, bytes of the exposition) of a replica."""
-    text = exposition(f"http://127.0.0.1:{port}")
-    sums: Counter[str] = Counter()
-    found = list(samples(text))
-    for sample in found:
-        sums[sample.name] += sample.value  # type: ignore[assignment]
-    return sums, len(found), len(text)
 
 
 def send(port: int) -> int:
@@ -80,6 +69,7 @@ def send(port: int) -> int:
 def measure(environment: Mapping[str, str]) -> Figures:
     """Run a replica under the mix. environment: of a service of the running stack."""
     port, internal = free_port(), free_port()
+    internal_url = f"http://127.0.0.1:{internal}"
     receiver = BackEnd()
     receiver.start()
     with tempfile.TemporaryDirectory() as folder:
@@ -100,12 +90,12 @@ def measure(environment: Mapping[str, str]) -> Figures:
             until(answers(internal, "/readyz"), "a replica that is ready", seconds=READY_SECONDS)
             send(port)  # warm: pools, caches, the label sets that only traffic makes
             _await_export(receiver)
-            before, _, _ = metrics(internal)
+            before = exposition(internal_url)
             log_before = log.stat().st_size
             spans_before, bytes_before = len(receiver.spans), receiver.received_bytes
             requests = send(port)
             _await_export(receiver)
-            after, series, exposition_bytes = metrics(internal)
+            after = exposition(internal_url)
         finally:
             replica.terminate()
             replica.wait()
@@ -113,18 +103,20 @@ def measure(environment: Mapping[str, str]) -> Figures:
         log_bytes = log.stat().st_size - log_before
     spans = len(receiver.spans) - spans_before
     about = record.about()
-    statements = "db_client_operation_duration_seconds_count"
-    cpu = "process_cpu_seconds_total"
+
+    def grown(name: str) -> float:
+        return total([after], name) - total([before], name)
+
     return Figures(
         requests=requests,
-        cpu_ms_per_request=(after[cpu] - before[cpu]) / requests * 1000,
-        statements_per_request=(after[statements] - before[statements]) / requests,
-        series_per_replica=series,
-        exposition_bytes=exposition_bytes,
+        cpu_ms_per_request=grown("process_cpu_seconds_total") / requests * 1000,
+        statements_per_request=grown("db_client_operation_duration_seconds_count") / requests,
+        series_per_replica=sum(1 for _ in samples(after)),
+        exposition_bytes=len(after),
         spans_per_request=spans / requests,
         bytes_per_span=(receiver.received_bytes - bytes_before) / spans,
         log_bytes_per_request=log_bytes / requests,
-        resident_mb=after["process_resident_memory_bytes"] / 1e6,
+        resident_mb=total([after], "process_resident_memory_bytes") / 1e6,
         measured_at=about["date"],
         machine=f"{about['machine']}, Python {about['versions']['python']}",
     )

@@ -6,6 +6,7 @@ Exit code 0: done; 1: the database differs, refuses or cannot be reached; 2: ask
 import argparse
 import asyncio
 import sys
+from typing import NoReturn
 
 from service import schema
 from service.config import Config, read_config
@@ -57,8 +58,15 @@ def _record(_options: argparse.Namespace, config: Config) -> int:
 _RUN = {"upgrade": _upgrade, "current": _current, "check": _check, "record": _record}
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse's, without the usage before the error."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m service.migrations")
+    parser = _Parser(prog="migrations", description=__doc__)
     names = parser.add_subparsers(dest="command", required=True)
     upgrade = names.add_parser("upgrade", help="apply the revisions that are missing")
     upgrade.add_argument("revision", nargs="?", default="head", help="up to this one (head)")

@@ -18,6 +18,7 @@ LABORATORY = (
 SMALL = (
     *("stack.pager.__main__", "stack.prober.__main__", "stack.proxy.__main__"),
     *("stack.viewer.__main__", "stack.runbooks", "stack.logrotation", "stack.__main__"),
+    "service.migrations.__main__",
 )
 PARSED = (
     *("loadtests.__main__", "loadtests.bench.__main__", "loadtests.costs.cache"),
