@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from loadtests.record.record import git
-from loadtests.world.command import CannotRunError
+from loadtests.world.errors import CannotRunError
 from stack.settings import ROOT
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from loadtests.bench.laboratory import Laboratory, Row
 from loadtests.bench.server import NotReadyError
 from loadtests.traffic import launch
-from loadtests.world.command import CannotRunError
+from loadtests.world.errors import CannotRunError
 from stack.serving import LOOPBACK
 from stack.settings import ROOT
 

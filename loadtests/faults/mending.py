@@ -22,7 +22,7 @@ import httpx
 import psutil
 
 from loadtests.faults.fault import Fault
-from loadtests.world.command import CannotRunError
+from loadtests.world.errors import CannotRunError
 from loadtests.world.interface import Mend, World
 from stack.postgres import home_of, remove
 from stack.processes import Running, is_alive, stop

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import psutil
 
 from loadtests.faults.fault import Fault
-from loadtests.world.command import CannotRunError
+from loadtests.world.errors import CannotRunError
 from loadtests.world.interface import Mend, World
 from stack.processes import Running, running_as
 

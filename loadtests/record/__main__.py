@@ -19,7 +19,8 @@ from pathlib import Path
 from loadtests.record import docs, plan, record
 from loadtests.record.drawing import NoBrowserError
 from loadtests.record.runner import Journal, carry_out, verdict
-from loadtests.world.command import CannotRunError, run
+from loadtests.world.command import run
+from loadtests.world.errors import CannotRunError
 from stack.command_line import Parser
 from stack.settings import ROOT, read_settings
 

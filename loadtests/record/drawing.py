@@ -6,7 +6,7 @@ from typing import Any
 
 import plotly.io
 
-from loadtests.world.command import CannotRunError
+from loadtests.world.errors import CannotRunError
 
 
 class NoBrowserError(CannotRunError):

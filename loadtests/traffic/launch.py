@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from loadtests.world.command import CannotRunError
+from loadtests.world.errors import CannotRunError
 from stack.serving import LOOPBACK, free_port
 from stack.settings import ROOT
 

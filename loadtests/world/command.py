@@ -7,16 +7,13 @@ import asyncpg
 import httpx
 
 from firedrill_kit.config import MissingVariableError
+from loadtests.world.errors import CannotRunError
 from stack import command_line
 from stack.credentials import CredentialsError
 from stack.lifecycle import StackError
 from stack.postgres import PostgresError
 from stack.programs import ProgramsMissing
 from stack.settings import SettingsError
-
-
-class CannotRunError(Exception):
-    """Why a command cannot do what it was asked for; the text is what is printed."""
 
 
 def run(name: str, main: Callable[[], int], *, interrupted: str = "interrupted") -> NoReturn:

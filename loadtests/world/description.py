@@ -11,7 +11,7 @@ from functools import cached_property
 
 from firedrill_kit.config import FILE, Config, ConfigError, Route, filled, read
 from firedrill_kit.config.traffic import CALLERS
-from loadtests.world.command import CannotRunError
+from loadtests.world.errors import CannotRunError
 from stack.demo import email_of, password_of
 from stack.described import read_described
 from stack.settings import ROOT, SettingsError

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtests.world.command import CannotRunError
 from loadtests.world.description import DEMO, SERVED, Description, Release
+from loadtests.world.errors import CannotRunError
 from loadtests.world.interface import Mend
 from service.config import Config
 from stack.credentials import Credentials, load_credentials

@@ -22,8 +22,8 @@ import uvicorn
 
 from loadtests.world import plain_app
 from loadtests.world.collector import collecting
-from loadtests.world.command import CannotRunError
 from loadtests.world.description import DEMO, SERVED, Release
+from loadtests.world.errors import CannotRunError
 from loadtests.world.interface import Mend
 from service.config import Config
 from service.migrations.commands import Refused, upgrade
