@@ -30,9 +30,9 @@ from loadtests.world.surroundings import (
 from stack.command_line import Parser, above_zero
 
 SECONDS: Mapping[str, float] = {"steady": 60.0, "soak": 600.0}
-"""Of those whose own length is too long for a report."""
+"""Seconds of the scenarios whose own length is too long for a report."""
 REPLICAS: Mapping[str, int] = {"oauth_refresh": 2}
-"""Of those that need more than one in any configuration."""
+"""Replicas of the scenarios that need more than one in any configuration."""
 LIBRARIES = ("locust", "fastapi", "uvicorn", "sqlalchemy", "asyncpg")
 
 

@@ -106,9 +106,9 @@ class Config(BaseSettings):
     answer_timeout_seconds: Seconds = 10.0
     """How long an answer larger than the buffers may wait for its caller to read on."""
     arriving_bytes_max: Annotated[int, Field(ge=1024)] = 64 * 1024 * 1024
-    """Of all bodies that are still arriving together."""
+    """Memory for all bodies that are still arriving."""
     arriving_bytes_of_caller_max: Annotated[int, Field(ge=1024)] = 8 * 1024 * 1024
-    """Of those of one account or address; the one that has been arriving longest is given up for it."""
+    """The same for one account or address; beyond it, the body that has been arriving longest is given up."""
     head_bytes_max: Annotated[int, Field(ge=1024)] = 16 * 1024
     body_bytes_max: Annotated[int, Field(ge=1024)] = 1024 * 1024
     login_attempts_per_minute: Annotated[int, Field(ge=1)] = 30

@@ -47,7 +47,7 @@ class LimitedProtocol(HttpToolsProtocol):
     _was_cut = False
     _in_head = True
     _head_bytes = 0
-    """Of a head that has not ended."""
+    """Bytes received of a head that has not ended."""
     _is_head_too_large = False
 
     def connection_made(self, transport: Any) -> None:

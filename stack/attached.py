@@ -130,7 +130,7 @@ def _ends(ports: range) -> tuple[int, ...]:
 
 
 def _ports(settings: Settings, index: int) -> tuple[int, int]:
-    """Of a replica: its own, and that of its first worker's metrics."""
+    """A replica's own port, and that of its first worker's metrics."""
     internal = settings.ports["service_internal"] + index * settings.service.workers
     return settings.ports["service"] + index, internal
 

@@ -11,7 +11,7 @@ from typing import Self
 
 START_SECONDS = 30.0
 MEGABYTES = 64
-"""Of data; then what was not used longest goes (allkeys-lru). 2 KB a settings document: 30,000 of them."""
+"""Limit of the data; beyond it the least recently used goes (allkeys-lru). 30,000 settings of 2 KB."""
 
 
 def configuration(directory: Path) -> Path:

@@ -274,7 +274,7 @@ class Postgres:
 
     @property
     def pid(self) -> int:
-        """Of the postmaster; 0 when it does not run."""
+        """Process id of the postmaster; 0 when it does not run."""
         return self._process.pid if self._process is not None else 0
 
     def dsn(self, role: Role) -> str:

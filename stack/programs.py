@@ -69,7 +69,7 @@ class ProgramsMissing(Exception):
 
 
 def find_programs(sources: Mapping[str, Source] = SOURCES) -> dict[str, str]:
-    """Those that are there, the collector among them if it is: a stack does without it."""
+    """The programs that are installed. The collector may be missing: a stack does without it."""
     path = os.pathsep.join([str(TOOLS), os.environ.get("PATH", os.defpath)])
     found = {}
     # Ours first. The core distribution, also called otelcol, lacks what otel-collector.yaml names.

@@ -52,7 +52,7 @@ BLOCKED_BY_BROWSERS = frozenset(
         *(6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080),
     }
 )
-"""Those above 1023 of https://fetch.spec.whatwg.org/#port-blocking."""
+"""The ports above 1023 that browsers refuse: https://fetch.spec.whatwg.org/#port-blocking."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class Settings:
 
     @property
     def service_ports_for_others(self) -> list[int]:
-        """Of every replica; a proxy stands before the first one only."""
+        """URLs of the replicas; a proxy stands before the first one only."""
         first = self.ports["service"]
         return [self.port_for_others("service"), *range(first + 1, first + self.replicas)]
 

@@ -24,7 +24,7 @@ class State:
     proxies: tuple[str, ...] = ()
     """Decided then too: others have their addresses."""
     fingerprint: str = ""
-    """Of the firedrill.toml that it stands around; empty for the demo."""
+    """Hash of the firedrill.toml that the stack stands around; empty for the demo."""
 
     @property
     def alive(self) -> dict[str, Running]:

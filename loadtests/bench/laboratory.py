@@ -22,7 +22,7 @@ from stack.settings import ROOT
 
 Row = dict[str, Any]
 OTHER_SHARE_MAX = 0.03
-"""Of the server's core, taken by others while it is measured: above it the figure is taken again."""
+"""Share of the server's core that others took during a measurement: above it, it is repeated."""
 HISTOGRAMS = (
     "http_server_request_duration_seconds_count",
     "http_request_duration_seconds_count",

@@ -8,7 +8,7 @@ from loadtests.judge.limits import Limit
 
 THROUGHPUT_LEAST: Mapping[str, float] = {"items": 0.90, "profile": 0.95}
 ADDED_CPU_MOST = 0.03
-"""Of what a typical full stack adds."""
+"""Share of the CPU time that a typical full stack adds."""
 P99_MOST = 1.15
 DELIVERED_LEAST = 0.999
 SINK_THROUGHPUT_LEAST, SINK_MEMORY_MB_MOST, SINK_STOP_SECONDS_MOST = 0.95, 25.0, 5.0

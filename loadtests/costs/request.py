@@ -37,7 +37,7 @@ ARRIVAL_SECONDS = 30.0
 EXEMPLAR_SECONDS = 8.0
 """For the scrape, every 5 s."""
 SCRAPE_SECONDS = 5.0
-"""Of alerting/prometheus.yml."""
+"""The interval in alerting/prometheus.yml."""
 BEFORE_SCRAPE_SECONDS = (0.4, 0.8, 0.2, 1.5, 0.4, 0.8, 0.2, 1.5)
 """How long before a scrape each try is sent. A bucket keeps its last exemplar only, and the prober asks
 this route as often as it is scraped: sent at any other time, its probe may take the place each time."""

@@ -133,7 +133,7 @@ def _await_export(receiver: BackEnd) -> None:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    """Of a service of the stack that runs. Raises StackError."""
+    """The environment of a service of the running stack. Raises StackError."""
     running, _ = lifecycle.running(settings)
     credentials = load_credentials(settings.local)
     return os.environ | service_environment(running, credentials)

@@ -31,7 +31,7 @@ BASE_REQUESTS_PER_SECOND = 50
 """The load that is multiplied: two replicas of docker-compose.yml on two shared cores take it with ease."""
 FACTORS = (1, 10, 100, 1000)
 CORE_RATIO = 0.7
-"""Of a core, the autoscaler's target."""
+"""Share of a core that a replica uses: the autoscaler's target."""
 SCRAPE_SECONDS = 5
 DAY_SECONDS = 86_400
 BASE_RATIO = float(Config.model_fields["trace_base_ratio"].default)

@@ -127,7 +127,7 @@ async def _in_batches(
 
 
 def _of_service(drills: Sequence[Drill], options: argparse.Namespace) -> int:
-    """Those of a firedrill.toml, one after the other; the record stands beside it, for `firedrill check`."""
+    """Run the drills of a firedrill.toml in turn; their record stands beside it, for `firedrill check`."""
     for drill in drills:
         described.check_file(SERVED, drill.name)
     settings = read_settings()

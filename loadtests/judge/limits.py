@@ -23,7 +23,7 @@ SLOW_SECONDS = SERVED.slow_seconds
 RECOVERY_SECONDS_MAX = 2.0
 RECOVERY_WINDOW_SECONDS = 1.0
 NORMAL_SHARE = 0.95
-"""Of a second's answers so many are fast again; a second holds 40, so its p99 would be one request."""
+"""Share of a second's answers that must be fast again; of 40 a second, the p99 would be one request."""
 UNRELATED_RATIO_MAX = 2.0
 UNRELATED_FLOOR_SECONDS = 0.05
 """A p99 under this is not called slow, whatever it was before: a scrape or a collection takes as long."""

@@ -45,7 +45,7 @@ def confusion(rows: Sequence[Row]) -> dict[str, Counter[str]]:
 
 
 def _is_attributed(row: Row) -> bool:
-    """Of two faults either may ring first."""
+    """Whether the first page names an injected fault; of two faults either may page first."""
     return bool(row["first_page"]) and row["first_page"][0] in row["expected"]
 
 

@@ -8,7 +8,7 @@ import httpx
 from stack.prometheus import Labels, Points, Prometheus
 
 STEP_SECONDS = 1.0
-"""Of the queries over the drill: finer than the scrapes, so that a hop is not rounded up."""
+"""Step of the queries over the drill: finer than the scrapes, so that a hop is not rounded up."""
 
 REFERENCES: Mapping[str, tuple[str, float]] = {
     "5xx > 14.4 x budget, 1 h and 5 min": (

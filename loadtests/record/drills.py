@@ -262,7 +262,7 @@ def _repeats(record: Mapping[str, Any]) -> list[str]:
 
 
 def _of_seeds(row: Row, repeats: Sequence[Row]) -> list[object]:
-    """Of one drill with all its seeds; empty where there is but one."""
+    """The cells of one drill over all its seeds; empty where there is only one."""
     runs = [row, *(one for one in repeats if one["name"] == row["name"])]
     if len(runs) == 1:
         return []

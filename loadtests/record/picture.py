@@ -19,7 +19,7 @@ _KINDS = (
 )
 WIDTH, HEIGHT = 1000, 380
 PHONE_WIDTH = 760
-"""Of the picture with many rows: a phone halves it, and its text is still read."""
+"""Width of the picture with many rows: its text can be read on a phone, which halves it."""
 
 
 OVERVIEW = "drills.svg"

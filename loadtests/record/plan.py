@@ -11,7 +11,7 @@ SIDE_BY_SIDE = 2
 BEFORE = "83899c6"
 """The last commit before the kit's own spans and the shorter path of the service; the bench measures both."""
 SEEDS = (2, 3, 4, 5)
-"""Of the drills below, besides 1, which all have."""
+"""Further seeds of the drills below; every drill runs with seed 1."""
 WITH_MORE_SEEDS: Mapping[str, str] = {
     "service_killed": "a total outage: nothing may be slower to page",
     "service_frozen": "a total outage in which every port still accepts",
@@ -105,7 +105,7 @@ def whole() -> list[Batch]:
 
 
 def _against() -> Sequence[str]:
-    """Of the bench's command; nothing where the checkout has no history."""
+    """The option of the benchmark that names BEFORE; nothing where the checkout has no history."""
     return ("--against", BEFORE) if record.git("cat-file", "-t", BEFORE) else ()
 
 

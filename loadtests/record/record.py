@@ -87,7 +87,7 @@ def about(*libraries: str, **versions: str) -> dict[str, Any]:
 
 
 def commit() -> str:
-    """Of this checkout, `-dirty` when a file differs from it; empty outside a git checkout."""
+    """The commit of this checkout, `-dirty` when a file differs from it; empty outside git."""
     short = git("rev-parse", "--short=10", "HEAD")
     return f"{short}-dirty" if short and changed() else short
 

@@ -15,7 +15,7 @@ from loadtests.traffic.phases import Phase, scaled, stretched
 from loadtests.world.description import SERVED
 
 OVERLOAD = 3.0
-"""Of the capacity: what `surge` and `storm` send."""
+"""Times the capacity: what `surge` and `storm` send."""
 CAPACITY_OF_RATE = 2.0
 """The steady rate is half of the capacity."""
 PROFILE = "GET /api/v1/profile"
@@ -66,4 +66,4 @@ ALL: Mapping[str, Scenario] = _catalogue()
 SCENARIOS: Mapping[str, Scenario] = {
     name: one for name, one in ALL.items() if SERVED.is_demo or one.is_general
 }
-"""Those that can be run on the service at hand."""
+"""The scenarios that can be run on the service at hand."""

@@ -185,7 +185,7 @@ class Collector:
         return self._sum("COLLECTOR_METRICS", name, labels)
 
     def span_metric(self, name: str, **labels: str) -> float:
-        """Likewise, of the metrics made of spans."""
+        """The same for the metrics that the collector makes of spans."""
         return self._sum("COLLECTOR_SPAN_METRICS", name, labels)
 
     def exposition(self, port: str) -> str:

@@ -78,7 +78,7 @@ class Description:
 
     @property
     def tables(self) -> frozenset[str]:
-        """Those that a fault may lock."""
+        """The tables that a fault may lock."""
         return self.service.lockable
 
     @property
@@ -135,7 +135,10 @@ class Description:
 
     @property
     def admin_dsn(self) -> str:
-        """Of a role that may lock and end sessions. Raises RefusedError, MissingVariableError."""
+        """The database's address with a role that may lock and end sessions.
+
+        Raises RefusedError, MissingVariableError.
+        """
         database = self.service.database
         if not (database and database.admin_dsn):
             raise RefusedError(
@@ -185,7 +188,7 @@ class Demo(Description):
 
     @property
     def slow_seconds(self) -> float:
-        """Of the classes with a promise of latency, all but those that wait for the provider."""
+        """The latency objective of every class but those that wait for the provider."""
         return 0.25
 
     @staticmethod
@@ -207,7 +210,7 @@ def _demo() -> Demo:
 
 
 def _served() -> Description:
-    """Likewise of the file that SERVICE names."""
+    """The service that SERVICE names; as above, a wrong file ends the program."""
     try:
         described = read_described(os.environ)
     except SettingsError as error:

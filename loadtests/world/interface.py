@@ -28,14 +28,14 @@ class World(Protocol):
 
     @property
     def provider_url(self) -> str:
-        """Of the provider itself, past any proxy; its control is below it."""
+        """URL of the provider itself, past any proxy; its control is below it."""
 
     @property
     def is_in_process(self) -> bool:
         """Whether provider and proxies are part of this process: its end mends them."""
 
     def dsn(self, role: Role) -> str:
-        """Of the database itself, past any proxy."""
+        """Address of the database itself, past any proxy."""
 
     def port(self, part: str) -> int: ...
 

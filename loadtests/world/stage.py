@@ -28,7 +28,7 @@ PORT_OFFSET = 4000
 LANE_OFFSET = 2000
 """From the ports of one stack to those of the next, where several drills run side by side."""
 TOKEN_LIFE_SECONDS = 120
-"""Of the provider's access tokens: half a minute of real traffic per grant and refresh, not an hour."""
+"""Life of the provider's access tokens: a grant is refreshed after two minutes, not after an hour."""
 
 
 class StageError(CannotRunError):

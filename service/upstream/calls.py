@@ -50,7 +50,7 @@ GATE_SECONDS = 5.0
 """How long the project's calls pause when Google names no time."""
 MAX_GATE_SECONDS = 60.0
 SHOWN_PARAMETERS = frozenset({"fields", "maxResults", "singleEvents", "timeMax", "timeMin"})
-"""Of a query, what a span may say; the other values lead into somebody's calendar."""
+"""Query parameters that a span may show; the others lead to a user's calendar."""
 
 M = TypeVar("M", bound=Message)
 _log = structlog.get_logger()

@@ -28,8 +28,8 @@ MAX_SUMMARY_CHARACTERS = 1000
 MAX_LIFETIME_SECONDS = 366 * 86400
 """Google's access tokens live an hour; more than a year is cut to this."""
 LIFETIME_SECONDS = 3600
-"""Of an access token whose life is not said, or not readably: Google's habit. One that ends earlier is
-refused with a 401, which leads to a refresh."""
+"""Assumed life of an access token where the answer does not say it readably: Google's habit. A token that
+ends earlier is refused with a 401, which leads to a refresh."""
 
 # Strict: no "42" for 42. Hidden inputs: a validation error's text would carry the token.
 _ANSWER = ConfigDict(strict=True, frozen=True, hide_input_in_errors=True, extra="ignore")

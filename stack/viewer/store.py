@@ -96,7 +96,7 @@ class TraceStore:
         self._database.close()
 
     def kept(self, trace_ids: Iterable[str]) -> set[str]:
-        """Those of the ids whose trace is kept."""
+        """Those of the ids whose trace is stored."""
         rows = self._database.execute(
             "SELECT trace_id FROM traces WHERE trace_id IN (SELECT value FROM json_each(?))",
             (json.dumps(list(trace_ids)),),

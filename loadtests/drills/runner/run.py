@@ -30,7 +30,7 @@ from loadtests.world.stage import Stage, StageError, alone
 from stack.prometheus import Prometheus
 
 GIVE_UP_FACTOR = 2.0
-"""Of the deadline: until then a late page is waited for, so that the miss has a figure."""
+"""Times the deadline: so long a late page is waited for, so that the miss has a figure."""
 RESOLVE_PATIENCE_SECONDS = 420.0
 QUIET_PATIENCE_SECONDS = 120.0
 LOOK_SECONDS = 0.5

@@ -15,7 +15,7 @@ _HASH_OF_NOTHING = (
     "$argon2id$v=19$m=65536,t=3,p=1$"
     "g2XWQq91il5wFivn/sbGRg$kHwlPMAmtGZRa1jGpl/w2vdtnu323NFdBj16H5QH/hY"
 )
-"""Of a random password that nobody kept: an unknown address costs as much as a wrong password.
+"""Hash of a random password that was thrown away: an unknown address costs as much as a wrong password.
 Accounts whose hash has smaller parameters, as the demo's have, answer faster than that."""
 
 MAX_AT_ONCE = 2

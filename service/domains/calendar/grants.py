@@ -43,7 +43,7 @@ POLL_GROWTH = 1.7
 GIVE_UP_BEFORE_SECONDS = 0.1
 """A caller leaves the flight this long before its deadline, in time to answer what it waited for."""
 CLOSE_SECONDS = 2.0
-"""Of the 5 s that a process has to stop; a refresh takes a fraction of one."""
+"""Time for refreshes under way at a stop, of its 5 s; a refresh takes a fraction of a second."""
 
 _log = structlog.get_logger()
 _Key = tuple[int, int]

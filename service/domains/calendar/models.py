@@ -59,9 +59,10 @@ class Grant(Base):
     page_token: Mapped[str | None] = mapped_column(Text)
     """Where a listing that was cut short goes on; None: none is under way."""
     listed_at: Mapped[datetime | None] = mapped_column(DateTime(True))
-    """When the latest listing of everything began: decides its window, and what is gone by its end."""
+    """When the latest listing of everything began, or the calendar was connected: decides the window of the
+    listing, and what is gone by its end."""
     listed_pages: Mapped[int] = mapped_column(Integer, server_default="0")
-    """Of the listing under way."""
+    """Pages of the listing under way that are stored."""
     synced_at: Mapped[datetime | None] = mapped_column(DateTime(True))
 
     __table_args__ = (

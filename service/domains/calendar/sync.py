@@ -33,7 +33,7 @@ from service.upstream.errors import (
 from service.upstream.messages import EventsPage
 
 MAX_PAGES = 400
-"""Of one listing, over as many syncs as it takes: a million events are pages without end."""
+"""Most pages of one listing, over all its syncs: a million events are pages without end."""
 SPARE_SECONDS = 4.0
 """No further page is asked for with less left: an attempt at one may take 3 s, and it has to be stored."""
 PAST, FUTURE = timedelta(days=366), timedelta(days=366)

@@ -58,7 +58,7 @@ class Document:
 
 
 DEFAULTS = Document(Theme.SYSTEM, notifications=True, version=0)
-"""Of an account that never stored any."""
+"""The settings of an account that never stored any."""
 
 
 async def settings_of(work: UnitOfWork, *, has_ai_models: bool) -> Document:

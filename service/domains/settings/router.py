@@ -25,7 +25,7 @@ IfMatch = Annotated[str | None, Header(alias="If-Match", max_length=512)]
 IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", max_length=512)]
 """For the document and the limit; what they say is read by `Preconditions`, which knows lists."""
 Key = Annotated[str, Text(strip=False)]
-"""Of a map: with white space removed, two of them could become one."""
+"""A key of a map; with white space removed, two keys could become one."""
 
 
 class AiModel(Model):
