@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.status:
         print(status(Journal(directory), directory))
         return 0
-    if given.publish:
+    if options.publish:
         docs.publish(Journal(directory))
         return 0
     directory.mkdir(parents=True, exist_ok=True)

@@ -171,7 +171,7 @@ async def test_a_sync_of_the_calendar_before_stores_nothing_once_another_is_conn
     client: httpx.AsyncClient, connected: Connected, google: Google
 ) -> None:
     code = (await google.mint(authorization_code=True, events=7))["authorization_code"]
-    await google.behave(grant=connected.grant, calendar_latency_ms=1500)
+    await google.behave(grant=connected.grant, calendar_latency_ms=2500)
     before = asyncio.create_task(client.post(SYNC, headers=connected.headers))
     await until_true(lambda: _is_called(google, connected), "a sync that waits for its first page")
 
