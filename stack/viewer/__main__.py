@@ -31,6 +31,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--rules", type=Path, help="directory of the rules: their runbooks alone")
     parser.add_argument("--service", help="firedrill.toml, where it is not the demo's")
     options = parser.parse_args(arguments)
+    # Opened once here: inside the server a file that cannot be used would be a traceback.
+    options.db.parent.mkdir(parents=True, exist_ok=True)
+    sqlite3.connect(options.db).close()
     configure_logs()
     ports = [options.port] if options.otlp_port is None else [options.port, options.otlp_port]
     service = read_described({"SERVICE": options.service}) if options.service else None

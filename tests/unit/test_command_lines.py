@@ -89,6 +89,7 @@ def test_a_value_that_cannot_be_is_refused_before_anything_starts(
         ("stack.runbooks", ["--port", "65536"]),
         ("stack.prober.__main__", ["--port", "65536"]),
         ("stack.viewer.__main__", ["--db", "x", "--port", "65536"]),
+        ("stack.viewer.__main__", ["--db", "/proc/none/traces.db", "--port", "1"]),
         ("stack.pager.__main__", ["--db", "x", "--port", "-1"]),
         ("stack.proxy.__main__", ["--listen", "1", "--control", "2", "--target", "a:99999"]),
         ("stack.proxy.__main__", ["--listen", "70000", "--control", "2", "--target", "a:1"]),
