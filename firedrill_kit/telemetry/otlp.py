@@ -97,6 +97,7 @@ class Encoder:
             if clean is not None:
                 value = clean(value)  # noqa: PLW2901 - what leaves in its place
             kind = type(value)
+            any_value: bytes | None
             if kind is str:
                 any_value = b"\x0a" + text(value[:ATTRIBUTE_LENGTH_MAX])
             elif kind is bool:
@@ -107,6 +108,8 @@ class Encoder:
                 any_value = _DOUBLE(b"\x21", value)
             else:
                 any_value = _unusual(value)
+                if any_value is None:
+                    continue
             size, all_size = len(any_value), len(encoded_key) + len(any_value) + 1
             if all_size < 128:  # one join in place of four additions: 0.2 µs an attribute
                 out += (tag, _SHORT[all_size], encoded_key, _SHORT[size], any_value)
@@ -144,12 +147,11 @@ def head(name: str, kind: SpanKind) -> bytes:
     return b"\x2a" + text(str(name)) + b"\x30" + varint(kind.value + 1)
 
 
-def _unusual(value: object) -> bytes:
-    """Encode a sequence, a mapping, bytes, None or a huge number as the official encoder does."""
+def _unusual(value: object) -> bytes | None:
+    """Encode a sequence, a mapping, bytes or None as the official encoder does; None where it does not."""
     (found,) = encode_spans([_nameless(attributes={"v": value})]).resource_spans
     pairs = found.scope_spans[0].spans[0].attributes
-    encoded: bytes = pairs[0].value.SerializeToString() if pairs else b""
-    return encoded
+    return pairs[0].value.SerializeToString() if pairs else None
 
 
 def envelope(resource: Resource, scope: InstrumentationScope) -> tuple[bytes, bytes]:

@@ -51,8 +51,9 @@ class RecordedSpan(trace.Span):
     in a task that starts its successor."""
     _renamed: str | None = None
     _context: SpanContext | None = None
-    _events: list[tuple[str, dict[str, Any], int]] | None = None
-    _links: list[tuple[SpanContext, dict[str, Any]]] | None = None
+    _events: list[tuple[str, dict[str, Any], int, int]] | None = None
+    """Name, attributes, time, and how many attributes did not fit."""
+    _links: list[tuple[SpanContext, dict[str, Any], int]] | None = None
     _dropped: dict[str, int] | None = None
 
     def __init__(
@@ -136,9 +137,10 @@ class RecordedSpan(trace.Span):
     ) -> None:
         if self._is_open():
             limits = self._tracer.limits
-            kept, _ = otlp.bounded(attributes, limits.max_event_attributes)
+            kept, dropped = otlp.bounded(attributes, limits.max_event_attributes)
+            at = time_ns() if timestamp is None else timestamp
             self._events = self._events or []
-            self._events.append((name, kept, time_ns() if timestamp is None else timestamp))
+            self._events.append((name, kept, at, dropped))
             self._cap(self._events, limits.max_events, "events")
 
     def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
@@ -146,9 +148,9 @@ class RecordedSpan(trace.Span):
             return
         if self._is_open():
             limits = self._tracer.limits
-            kept, _ = otlp.bounded(attributes, limits.max_link_attributes)
+            kept, dropped = otlp.bounded(attributes, limits.max_link_attributes)
             self._links = self._links or []
-            self._links.append((context, kept))
+            self._links.append((context, kept, dropped))
             self._cap(self._links, limits.max_links, "links")
 
     def update_name(self, name: str) -> None:
@@ -243,8 +245,8 @@ class RecordedSpan(trace.Span):
             parent=self._context_of(parent) if isinstance(parent, bytes) else parent,
             resource=self._tracer.resource,
             attributes=otlp.bounded({**self._template.attributes, **self._attributes})[0],
-            events=[Event(*one) for one in self._events or ()],
-            links=tuple(Link(*one) for one in self._links or ()),
+            events=[Event(*one[:3]) for one in self._events or ()],
+            links=tuple(Link(*one[:2]) for one in self._links or ()),
             kind=self._template.kind,
             status=self._status,
             start_time=self.start_time,
@@ -258,12 +260,13 @@ class RecordedSpan(trace.Span):
         if self._state:
             state = ",".join(f"{key}={value}" for key, value in self._state.items())
             parts.append(otlp.TRACE_STATE + otlp.text(state))
-        for name, attributes, nanoseconds in self._events or ():
+        for name, attributes, nanoseconds, dropped in self._events or ():
             body = _EVENT_TIME(0x09, nanoseconds) + b"\x12" + otlp.text(name)
             body += encoder.attributes(attributes, otlp.EVENT_ATTRIBUTE)
+            if dropped:
+                body += b"\x20" + otlp.varint(dropped)
             parts.append(otlp.EVENT + otlp.sized(body))
-        for context, attributes in self._links or ():
-            parts.append(otlp.LINK + otlp.sized(_link(context, attributes, encoder)))
+        parts += [otlp.LINK + otlp.sized(_link(*link, encoder)) for link in self._links or ()]
         for what, count in (self._dropped or {}).items():
             parts.append(_DROPPED[what] + otlp.varint(count))
         return b"".join(parts)
@@ -294,11 +297,14 @@ def _status(status: Status, encoder: Encoder) -> bytes:
     return b"\x7a" + otlp.sized(message + b"\x18" + otlp.varint(status.status_code.value))
 
 
-def _link(context: SpanContext, attributes: dict[str, Any], encoder: Encoder) -> bytes:
+def _link(
+    context: SpanContext, attributes: dict[str, Any], dropped: int, encoder: Encoder
+) -> bytes:
     ids = (
         otlp.TRACE_ID + context.trace_id.to_bytes(16) + otlp.SPAN_ID + context.span_id.to_bytes(8)
     )
     flags = b"\x35\x00\x03\x00\x00" if context.is_remote else b"\x35\x00\x01\x00\x00"
     if encoder.policy.bare_links:
         return ids + flags
-    return ids + encoder.attributes(attributes, otlp.LINK_ATTRIBUTE) + flags
+    count = b"\x28" + otlp.varint(dropped) if dropped else b""
+    return ids + encoder.attributes(attributes, otlp.LINK_ATTRIBUTE) + count + flags

@@ -1,7 +1,11 @@
 """The API over our own record against the SDK: whatever a span is given leaves as the SDK would send it."""
 
+import math
+from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
@@ -112,3 +116,56 @@ def test_whatever_the_api_is_given_leaves_as_the_sdk_would_send_it(
     del mine["dropped"], theirs["dropped"]
     assert mine == theirs
     assert (sent[0].start_time_unix_nano, sent[0].end_time_unix_nano) == (1_000, 2_000)
+
+
+LENGTHS = (0, 1, *range(110, 130), 1023, 1024, 2047, 2048, 2049, 16_384, 70_000)
+"""Around each place where a length takes one more byte, or a value is cut."""
+CORNERS: dict[str, Callable[[Any], object]] = {
+    "lengths": lambda span: [
+        span.add_event("e" * size, {"k" * size: "v" * size, "k": "ä€😀"[size % 3] * size}, size)
+        for size in LENGTHS
+    ],
+    "numbers": lambda span: [
+        span.add_event("e", {"k": value}, 1)
+        for value in (2**63 - 1, -(2**63), 2**63, [2**70], -0.0, math.inf, HTTPStatus.OK)
+    ],
+    "value that is dropped": lambda span: span.set_attributes({"k": 2**63, "l": 1}),
+    "too many events": lambda span: [
+        span.add_event(f"e{number}", dict.fromkeys("abcd", number), number) for number in range(5)
+    ],
+    "too many links": lambda span: [
+        span.add_link(SpanContext(number, 6, number > 2), dict.fromkeys("abcd", number))
+        for number in range(1, 5)
+    ],
+    "written again": lambda span: [
+        span.set_attribute(f"k{number % 6}", number) for number in range(20)
+    ],
+    "status": lambda span: [
+        span.set_status(status) for status in (StatusCode.ERROR, StatusCode.OK, StatusCode.ERROR)
+    ],
+}
+
+
+@pytest.mark.parametrize("limits", [LIMITS, SpanLimits()], ids=["few", "many"])
+@pytest.mark.parametrize("spoil", CORNERS.values(), ids=CORNERS)
+def test_corner_cases_leave_as_the_sdk_would_send_them(
+    limits: SpanLimits, spoil: Callable[[Any], object]
+) -> None:
+    collected: Any = _Collected()
+    limits.max_span_attribute_length = limits.max_attribute_length = ATTRIBUTE_LENGTH_MAX
+    ours = RecordingProvider(
+        resource=RESOURCE, limits=limits, encoder=Encoder(mask), queue=collected, tap=Tap()
+    )
+    official = TracerProvider(resource=RESOURCE, span_limits=limits, shutdown_on_exit=False)
+    mine, theirs = (provider.get_tracer("s").start_span("n") for provider in (ours, official))
+    for span in (mine, theirs):
+        spoil(span)
+        span.end()
+
+    sent: Any = Span.FromString(collected[0][1])
+    expected = encode_spans([theirs._readable_span()])  # type: ignore[attr-defined]
+    assert spelled(sent) == spelled(expected.resource_spans[0].scope_spans[0].spans[0])
+    assert [one.dropped_attributes_count for one in (*sent.events, *sent.links)] == [
+        one.dropped_attributes
+        for one in (*theirs.events, *theirs.links)  # type: ignore[attr-defined]
+    ]
