@@ -34,9 +34,7 @@ from firedrill_kit.telemetry.labels import (
 )
 from firedrill_kit.telemetry.logs import Lines
 from firedrill_kit.telemetry.marks import mark
-from firedrill_kit.telemetry.record import RequestRecord, begin, current, end
-
-__all__ = ["Edge", "RequestRecord", "current", "mark_disconnected"]
+from firedrill_kit.telemetry.record import RequestRecord, begin, end
 
 SHED_SAMPLE_SECONDS = 1.0
 """In an overload one line a second says what happens; the counters say how often."""

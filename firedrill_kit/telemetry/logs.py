@@ -31,16 +31,6 @@ from firedrill_kit.telemetry.guard import guard
 from firedrill_kit.telemetry.record import current
 from firedrill_kit.telemetry.writer import LineWriter, Write, to_descriptor
 
-__all__ = [
-    "add_trace_to_records",
-    "configure",
-    "describe",
-    "log",
-    "on_loop_error",
-    "open_lines",
-    "render_json",
-]
-
 FIELD_LENGTH_MAX = 1024
 ITEMS_MAX = 20
 

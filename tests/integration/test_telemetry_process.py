@@ -13,7 +13,8 @@ from opentelemetry.trace import SpanKind
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from firedrill_kit.telemetry.http import RequestRecord, mark_disconnected
+from firedrill_kit.telemetry.http import mark_disconnected
+from firedrill_kit.telemetry.record import RequestRecord
 from tests.unit.telemetry.instruments import answer, application, stack, telemetry
 
 

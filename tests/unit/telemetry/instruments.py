@@ -14,8 +14,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from firedrill_kit.telemetry import logs, traces
 from firedrill_kit.telemetry.callers import RecentCallers
-from firedrill_kit.telemetry.http import Edge, RequestRecord
+from firedrill_kit.telemetry.http import Edge
 from firedrill_kit.telemetry.keep import Keep
+from firedrill_kit.telemetry.record import RequestRecord
 from firedrill_kit.telemetry.traces import Tracing
 
 Handler = Callable[[RequestRecord, Send], Awaitable[None]]

@@ -7,8 +7,8 @@ from starlette.types import Send
 
 from firedrill_kit.telemetry import contrib
 from firedrill_kit.telemetry.check import verify, verify_statement
-from firedrill_kit.telemetry.http import RequestRecord
 from firedrill_kit.telemetry.loop import LoopMonitor
+from firedrill_kit.telemetry.record import RequestRecord
 from tests.unit.telemetry.instruments import (
     Instruments,
     answer,

@@ -6,8 +6,9 @@ from prometheus_client.openmetrics.exposition import generate_latest
 from starlette.types import Receive, Scope, Send
 
 from firedrill_kit.telemetry import guard
-from firedrill_kit.telemetry.http import Edge, RequestRecord, current, mark_disconnected
+from firedrill_kit.telemetry.http import Edge, mark_disconnected
 from firedrill_kit.telemetry.keep import Keep
+from firedrill_kit.telemetry.record import RequestRecord, current
 from tests.unit.telemetry.instruments import (
     Instruments,
     answer,

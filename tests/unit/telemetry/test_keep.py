@@ -2,8 +2,8 @@ import random
 
 import pytest
 
-from firedrill_kit.telemetry.http import RequestRecord
 from firedrill_kit.telemetry.keep import Keep
+from firedrill_kit.telemetry.record import RequestRecord
 
 
 class Clock:

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firedrill_kit.telemetry import logs
-from firedrill_kit.telemetry.http import RequestRecord
-from firedrill_kit.telemetry.record import begin, end
+from firedrill_kit.telemetry.record import RequestRecord, begin, end
 from firedrill_kit.telemetry.traces import span
 from tests.unit.telemetry.instruments import Instruments, restored, telemetry
 

@@ -4,7 +4,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from starlette.types import Receive, Scope, Send
 
 from firedrill_kit.telemetry import server_spans
-from firedrill_kit.telemetry.http import RequestRecord
+from firedrill_kit.telemetry.record import RequestRecord
 from firedrill_kit.telemetry.traces import span
 from tests.unit.telemetry.instruments import (
     answer,
