@@ -81,7 +81,7 @@ def count_transactions(engine: Engine) -> None:
     def do_begin(connection: Any) -> None:
         begin(connection)
         with _GUARD:
-            connection.info[_BEGUN] = True
+            _info(connection)[_BEGUN] = True
 
     def do_commit(connection: Any) -> None:
         try:
@@ -90,13 +90,22 @@ def count_transactions(engine: Engine) -> None:
             failed.inc()
             raise
         with _GUARD:
-            connection.info.pop(_BEGUN, None)
+            _info(connection).pop(_BEGUN, None)
         committed.inc()
 
     def do_rollback(connection: Any) -> None:
         rollback(connection)
         with _GUARD:
-            if connection.info.pop(_BEGUN, False):
+            if _info(connection).pop(_BEGUN, False):
                 rolled_back.inc()
 
     dialect.do_begin, dialect.do_commit, dialect.do_rollback = do_begin, do_commit, do_rollback
+
+
+def _info(connection: Any) -> dict[str, Any]:
+    """Return what is noted with a connection; SQLAlchemy 2.0 first looks at a database through one without."""
+    try:
+        found: dict[str, Any] = connection.info
+    except NotImplementedError:
+        return {}
+    return found
