@@ -76,9 +76,9 @@ def _up(settings: Settings, _: argparse.Namespace) -> int:
         print(f"around {settings.service.name}, whose metrics are at {first}{more}")
     if all(part.name != "collector" for part in parts):
         print("no collector: traces go straight to the viewer; `make tools` builds one")
-    print(
-        f"\n{tables.parts_table(parts)}\n\n`make down` stops it, `make doctor` checks the chain."
-    )
+    make = settings.service.make
+    print(f"\n{tables.parts_table(parts)}\n")
+    print(f"{make('down')} stops it, {make('doctor')} checks the chain.")
     return 0
 
 
@@ -91,7 +91,7 @@ def _down(settings: Settings, _: argparse.Namespace) -> int:
 def _status(settings: Settings, _: argparse.Namespace) -> int:
     state = read_state(settings)
     if not state.alive:
-        print("nothing is running; `make up` starts it")
+        print(f"nothing is running; {settings.service.make('up')} starts it")
         return 1
     running = lifecycle.settings_of_running(settings, state)
     # Names are enough here: a program that has gone since is seen as its part being down.

@@ -88,6 +88,10 @@ class Described:
         }
         return {} if self.is_demo else {name: port for name, port in asked.items() if port}
 
+    def make(self, command: str) -> str:
+        """Return how a command is asked for about this stack."""
+        return f"`make {command}`" if self.is_demo else f"`make {command} SERVICE={self.file}`"
+
     @property
     def local(self) -> Path:
         """Run-time directory, unless FIREDRILL_LOCAL is set."""

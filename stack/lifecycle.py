@@ -62,22 +62,22 @@ def settings_of_running(settings: Settings, state: State) -> Settings:
     """
     if not state.alive:
         return settings
+    down = f"run {settings.service.make('down')} first"
     if state.fingerprint != settings.service.fingerprint:
         raise StackError(
             f"{settings.local} has the stack of another service, or of another"
-            f" {settings.service.file.name} than this one is now: run `make down` first"
+            f" {settings.service.file.name} than this one is now: {down}"
         )
     ports = {**settings.ports, **state.ports}
     for name in sorted(settings.explicit - {"replicas", "proxies"}):
         if settings.ports[name] != ports[name]:
             raise StackError(
                 f"{variable(name)}: the running stack has {ports[name]}, not "
-                f"{settings.ports[name]}: run `make down` first"
+                f"{settings.ports[name]}: {down}"
             )
     if "proxies" in settings.explicit and settings.proxies != state.proxies:
         raise StackError(
-            f"FAULT_PROXIES: the running stack has {', '.join(state.proxies) or 'none'}: run"
-            " `make down` first"
+            f"FAULT_PROXIES: the running stack has {', '.join(state.proxies) or 'none'}: {down}"
         )
     replicas = settings.replicas if "replicas" in settings.explicit else state.replicas
     replicas = max(replicas, state.replicas)
@@ -92,7 +92,7 @@ def running(settings: Settings) -> tuple[Settings, State]:
     """The settings and the state of the stack that is up. Raises StackError."""
     state = read_state(settings)
     if not state.alive:
-        raise StackError("nothing is running; `make up` starts it")
+        raise StackError(f"nothing is running; {settings.service.make('up')} starts it")
     return settings_of_running(settings, state), state
 
 

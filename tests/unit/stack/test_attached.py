@@ -103,6 +103,19 @@ def test_the_demos_own_file_is_the_demo() -> None:
     assert read_settings({"SERVICE": str(ROOT)}) == read_settings({})
 
 
+def test_commands_that_are_named_are_about_the_same_stack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = settings_of(tmp_path, SERVICE).service
+    monkeypatch.setenv("SERVICE", str(tmp_path))
+
+    assert main(["status"]) == 1
+
+    assert capsys.readouterr().out == f"nothing is running; {service.make('up')} starts it\n"
+    assert service.make("up") == f"`make up SERVICE={tmp_path / 'firedrill.toml'}`"
+    assert read_settings({}).service.make("up") == "`make up`"
+
+
 def test_a_running_service_on_another_machine_is_scraped_there(tmp_path: Path) -> None:
     text = SERVICE.replace('"http://127.0.0.1:8700"', '"https://shop.example.com"')
 
@@ -270,7 +283,7 @@ def test_a_stack_of_another_file_is_not_taken_for_this_ones(tmp_path: Path) -> N
     changed = settings_of(tmp_path, SERVICE + PROBED, FIREDRILL_LOCAL=str(tmp_path / "local"))
     demo = read_settings({"FIREDRILL_LOCAL": str(tmp_path / "local")})
     for other in (changed, demo):
-        with pytest.raises(StackError, match="run `make down` first"):
+        with pytest.raises(StackError, match=f"run {other.service.make('down')} first"):
             settings_of_running(other, read_state(other))
 
 
