@@ -19,6 +19,8 @@ FOLDER = Path(__file__).parent
 ALERTS_FOLDER = FOLDER / "alerts"
 RECORDING_FILES = ("recording.yaml", "slo.yaml")
 
+FRONT_MATTER = ("alert", "severity", "domain", "needs", "owner", "drill")
+
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -61,14 +63,23 @@ def snake_case(name: str) -> str:
 
 
 def front_matter(runbook: Path) -> dict[str, Any]:
-    """Return the YAML between the first two `---` lines of a runbook."""
+    """Return the YAML between the first two `---` lines of a runbook.
+
+    Raises AlertSourceError when it is not there, or lacks one of FRONT_MATTER.
+    """
     if not runbook.is_file():
         message = f"{runbook} is missing: every alert has a runbook"
         raise AlertSourceError(message)
     parts = runbook.read_text(encoding="utf-8").split("---\n", maxsplit=2)
     head = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0] else None
     if not isinstance(head, dict):
-        message = f"{runbook} must begin with front matter between two lines of ---"
+        message = (
+            f"{runbook} must begin with front matter between two lines of ---:"
+            f" {', '.join(FRONT_MATTER)}"
+        )
+        raise AlertSourceError(message)
+    if lacking := [key for key in FRONT_MATTER if key not in head]:
+        message = f"{runbook}: its front matter lacks {', '.join(lacking)}"
         raise AlertSourceError(message)
     return head
 

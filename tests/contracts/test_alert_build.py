@@ -12,6 +12,7 @@ from alerting.catalogue import (
     RECORDING_FILES,
     Alert,
     AlertSourceError,
+    front_matter,
     load_alerts,
     snake_case,
 )
@@ -127,6 +128,22 @@ def test_an_overridden_severity_ships(tmp_path: Path) -> None:
 def test_a_wrong_override_is_one_clear_error(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         build.render(tmp_path, overrides=overrides(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("runbook", "said"),
+    [
+        ("Meaning", "must begin with front matter between two lines of ---: alert, severity, "),
+        ("---\nalert: X\nneeds: []\ndomain: http\n---\n", "lacks severity, owner, drill"),
+    ],
+)
+def test_a_head_that_is_not_whole_says_what_it_lacks(
+    tmp_path: Path, runbook: str, said: str
+) -> None:
+    (tmp_path / "runbook.md").write_text(runbook)
+
+    with pytest.raises(AlertSourceError, match=said):
+        front_matter(tmp_path / "runbook.md")
 
 
 def test_the_command_line_says_what_is_wrong_in_one_line(
