@@ -43,8 +43,8 @@ request: $(INSTALLED)  ## follow one request through every signal, on one page
 silence: $(INSTALLED)  ## silence one alert: ALERT=DbPoolExhausted FOR=1h
 	@$(PY) -m alerting.silence "$(ALERT)" "$(or $(FOR),1h)"
 
-mutate: $(INSTALLED)  ## break every alert rule in every small way: its tests must notice
-	@$(PY) -m alerting.mutate
+mutate: $(INSTALLED)  ## break the alert rules in every small way: their tests must notice [ALERT=DbPoolExhausted]
+	@$(PY) -m alerting.mutate $(if $(ALERT),--only "$(ALERT)")
 
 resilience: $(INSTALLED)  ## cause each fault under load: what the service answers
 	@$(PY) -m loadtests.resilience

@@ -107,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m alerting.mutate", description=__doc__)
     parser.add_argument("--sample", type=int, help="run this many mutants, chosen by --seed")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", help="run the mutants whose title begins with this")
+    parser.add_argument("--only", help="run the mutants that begin with this: an alert's name")
     parser.add_argument("--into", type=Path, help="write the page mutation.md into this directory")
     options = parser.parse_args(arguments)
     try:
@@ -118,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
             cases = all_cases(built)
             total = len(cases)
             if options.only:
-                cases = [case for case in cases if case.title.startswith(options.only)]
+                cases = _only(cases, options.only)
             if options.sample:
                 # By title: a new mutant takes the place of one, and does not shuffle all.
                 cases = sorted(cases, key=partial(_lot, options.seed))[: options.sample]
@@ -132,6 +132,15 @@ def main(arguments: list[str] | None = None) -> int:
     if options.into and not options.sample and not options.only:
         _write_report(options.into, total, survivors, reasons, seconds)
     return _verdict(len(cases), survivors, reasons, seconds)
+
+
+def _only(cases: list[Case], start: str) -> list[Case]:
+    """Return those whose title begins so; raises AlertSourceError when there is none."""
+    found = [case for case in cases if case.title.startswith(start)]
+    if not found:
+        message = f"no mutant begins with {start}; write it as DbPoolExhausted"
+        raise AlertSourceError(message)
+    return found
 
 
 def _lot(seed: int, case: Case) -> bytes:
@@ -157,6 +166,8 @@ def _verdict(count: int, survivors: list[str], reasons: dict[str, str], seconds:
     sys.stdout.write(f"{killed} of {count} mutants killed ({ratio:.1%}) in {seconds:.0f} s\n")
     for title in unexplained:
         sys.stdout.write(f"alive without a reason in {SURVIVORS.name}: {title}\n")
+    if unexplained:
+        sys.stdout.write(f"add a case to the rule_test.yaml, or say in {SURVIVORS} why not\n")
     return 1 if unexplained or ratio < KILLED_RATIO else 0
 
 

@@ -5,6 +5,7 @@ installed promtool there, on all alerts or the named ones. The `rule_files` of a
 folder.
 """
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -66,21 +67,29 @@ def version_of(promtool: str) -> str:
     return (done.stdout + done.stderr).split()[2].split("+")[0]
 
 
-def main(names: list[str]) -> int:
-    """Run the named tests, or all, in every promtool; 1: one fails, 2: a name is unknown or no promtool."""
-    files = files_of_tests()
-    unknown = sorted(set(names) - set(files))
-    if unknown:
-        sys.stderr.write(f"alerting.rule_tests: no alert is called {', '.join(unknown)}\n")
-        return 2
+def main(arguments: list[str] | None = None) -> int:
+    """Run the named tests, or all, in every promtool; 1: one fails, 2: a name or a source is wrong, or
+    there is no promtool.
+    """
+    parser = argparse.ArgumentParser(prog="python -m alerting.rule_tests", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="AlertName", help="all of them without one")
+    names: list[str] = parser.parse_args(arguments).names
     try:
-        found = promtools()
-    except AlertSourceError as error:
+        chosen = _chosen(names)
+        failed = [name for promtool in promtools() for name in _failing(chosen, promtool)]
+    except (AlertSourceError, OSError, ValueError) as error:
         sys.stderr.write(f"alerting.rule_tests: {error}\n")
         return 2
-    chosen = names or sorted(files)
-    failed = [name for promtool in found for name in _failing(chosen, promtool)]
     return 1 if failed else 0
+
+
+def _chosen(names: list[str]) -> list[str]:
+    """Return the names, or all without one; raises AlertSourceError for an unknown one."""
+    files = files_of_tests()
+    if unknown := sorted(set(names) - set(files)):
+        message = f"no alert is called {', '.join(unknown)}; write it as DbPoolExhausted"
+        raise AlertSourceError(message)
+    return names or sorted(files)
 
 
 def _failing(names: list[str], promtool: str) -> list[str]:
@@ -107,4 +116,4 @@ def _failing(names: list[str], promtool: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -7,7 +7,7 @@ from pathlib import Path
 import promql_parser as promql
 import pytest
 
-from alerting import build
+from alerting import build, mutate, rule_tests
 from alerting.catalogue import (
     RECORDING_FILES,
     Alert,
@@ -144,6 +144,22 @@ def test_a_head_that_is_not_whole_says_what_it_lacks(
 
     with pytest.raises(AlertSourceError, match=said):
         front_matter(tmp_path / "runbook.md")
+
+
+def test_a_wrong_source_is_one_line_of_the_commands_that_test_rules(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert rule_tests.main(["DbPoolExhaust"]) == 2
+    assert mutate.main(["--only", "DbPoolExhaustet"]) == 2
+    monkeypatch.setattr(rule_tests, "render", lambda _: front_matter(Path("runbook.md")))
+    assert rule_tests.main(["DbPoolExhausted"]) == 2
+
+    first, second, third = capsys.readouterr().err.splitlines()
+    assert first.startswith("alerting.rule_tests: no alert is called DbPoolExhaust; write it as ")
+    assert second.startswith(
+        "alerting.mutate: no mutant begins with DbPoolExhaustet; write it as "
+    )
+    assert third == "alerting.rule_tests: runbook.md is missing: every alert has a runbook"
 
 
 def test_the_command_line_says_what_is_wrong_in_one_line(
