@@ -82,7 +82,9 @@ def needs_of(alert: Alert) -> Needs:
     needs = tuple(frozenset(item.split(" or ")) for item in declared)
     unknown = frozenset[str]().union(*needs) - every_feature()
     if unknown:
-        message = f"{where}: features.yaml has no {', '.join(sorted(unknown))}"
+        message = (
+            f"{where}: `needs` {', '.join(sorted(unknown))}, which {TABLE.name} does not have"
+        )
         raise AlertSourceError(message)
     return needs
 

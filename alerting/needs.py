@@ -14,7 +14,7 @@ import promql_parser as promql
 
 from alerting.catalogue import FOLDER, RECORDING_FILES
 from alerting.document import read_yaml
-from alerting.features import Needs, all_features
+from alerting.features import TABLE, Needs, all_features
 
 Ways = frozenset[frozenset[str]]
 Codes = tuple[promql.Matcher, ...]
@@ -67,7 +67,10 @@ def feature_of(metric: str) -> str:
         if owners:
             (owner,) = owners
             return owner
-    message = f"features.yaml has no {metric}"
+    message = (
+        f"{TABLE}: no feature has {metric}; add it to one, or a feature of its own, which also goes"
+        " into `features` of firedrill.toml"
+    )
     raise ValueError(message)
 
 

@@ -6,6 +6,7 @@ import pytest
 from alerting.catalogue import Alert, AlertSourceError
 from alerting.features import all_features, chosen, core_features, every_feature, needs_of
 from alerting.needs import NEVER, NOTHING, Reader, Ways, declared, either, feature_of
+from alerting.service import DEMO
 from service import failures
 from tests.contracts.metric_catalogue import all_metrics
 from tests.contracts.test_alert_static import ALERTS, RECORDS
@@ -61,6 +62,11 @@ def test_a_code_that_a_record_leaves_out_is_never_in_it() -> None:
 def test_every_metric_belongs_to_one_feature() -> None:
     for metric in all_metrics():
         assert feature_of(metric) in every_feature()
+
+
+def test_the_demo_has_every_feature() -> None:
+    """What needs one that it lacks is left out of its rules and dashboards, and nobody notices."""
+    assert every_feature() - DEMO.features == set(), "add them to `features` of firedrill.toml"
 
 
 def test_every_metric_and_code_of_a_feature_exists() -> None:
