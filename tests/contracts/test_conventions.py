@@ -8,9 +8,11 @@ import pytest
 from opentelemetry.semconv.schemas import Schemas
 from prometheus_client import Counter, Gauge, Histogram
 
+from firedrill_kit import metrics as core_metrics
 from firedrill_kit.telemetry.collectors import CallbackGauge
 from firedrill_kit.telemetry.field_names import DATA_MODEL, REGISTERED, field_name
 from firedrill_kit.telemetry.redaction import ALLOWED, OWN_NAMESPACE
+from service import metrics
 from tests.contracts.conventions import (
     KEPT_METRICS,
     REGISTERED_METRICS,
@@ -53,6 +55,21 @@ def test_attributes_and_fields_are_in_the_registry_or_our_own(name: str) -> None
 @pytest.mark.parametrize("name", sorted(INSTRUMENTS))
 def test_labels_are_attributes_of_the_registry_or_listed_as_our_own(name: str) -> None:
     assert faults_of_labels(name, labels_of(INSTRUMENTS[name])) == []
+
+
+def test_a_counter_of_the_service_exists_before_it_counts() -> None:
+    """One that is born at 1 is invisible to increase()."""
+    of_the_kit = vars(core_metrics).values()
+    counters = {
+        one
+        for one in vars(metrics).values()
+        if isinstance(one, Counter) and labels_of(one) and one not in of_the_kit
+    }
+    known = {instrument for instrument, _ in metrics._KNOWN}
+
+    assert {name_of(one) for one in counters - known} == set(), (
+        "add the values of its labels to `_KNOWN` of service/metrics.py"
+    )
 
 
 @pytest.mark.parametrize("name", sorted(REGISTERED_METRICS))
