@@ -68,6 +68,15 @@ def test_it_has_every_section_and_something_to_say(alert: Alert) -> None:
     assert len(re.findall(r"[A-Za-z]{2,}", prose)) >= WORDS_MIN
 
 
+def test_its_head_says_what_its_rule_does(alert: Alert) -> None:
+    head = alert.front_matter
+    labels = [rule["labels"] for rule in alert.rules]
+
+    assert head["alert"] == alert.name
+    assert head["severity"] in {one["severity"] for one in labels}
+    assert head["domain"] in {one["domain"] for one in labels}
+
+
 def test_it_begins_to_confirm_with_a_query(alert: Alert) -> None:
     assert sections(alert)["Confirm in 60 s"].strip().startswith("```promql")
     assert queries(sections(alert)["Verify recovery"])
