@@ -84,7 +84,8 @@ def _selector_problems(selector: promql.VectorSelector) -> list[str]:
             found.append(f"{name} never has {matcher.name}={sorted(wanted - values)}")
     job = metrics()[name].job if name in metrics() else "any"
     if job not in {"any", "none"} and jobs != [job]:
-        found.append(f'{name} is exported by job="{job}", selected by {jobs}')
+        selected = " and ".join(f'job="{one}"' for one in jobs) or "no job"
+        found.append(f'{name} is exported by job="{job}", and selected by {selected}')
     return found
 
 

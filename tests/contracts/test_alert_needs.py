@@ -26,7 +26,10 @@ def one(*features: str) -> Ways:
 def test_an_alert_declares_what_its_expression_cannot_fire_without(alert: Alert) -> None:
     found = either(*(ways(rule["expr"]) for rule in alert.rules))
 
-    assert declared(needs_of(alert)) == found
+    least = " or ".join(str(sorted(way)) for way in sorted(found, key=sorted))
+    assert declared(needs_of(alert)) == found, (
+        f"{alert.folder / 'runbook.md'}: its rule needs {least}: write that as `needs`"
+    )
 
 
 @pytest.mark.parametrize(

@@ -89,9 +89,10 @@ def test_only_what_the_viewer_draws_is_used(dashboard: dict[str, Any]) -> None:
 @every_dashboard
 def test_each_panel_says_what_good_looks_like(dashboard: dict[str, Any]) -> None:
     for panel in panels(dashboard):
-        assert panel["description"].startswith("Good: "), panel["title"]
-        assert panel["description"].endswith("."), panel["title"]
-        assert len(panel["description"].split()) >= 12, panel["title"]
+        said, title = panel["description"], panel["title"]
+        assert said.startswith("Good: "), f"{title}: begin its description with `Good: `"
+        assert said.endswith("."), f"{title}: end its description with a full stop"
+        assert len(said.split()) >= 12, f"{title}: say in 12 words or more what good looks like"
 
 
 def test_the_landing_page_has_twelve_panels_at_most() -> None:

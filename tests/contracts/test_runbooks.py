@@ -62,10 +62,14 @@ RECORDED = set(recorded())
 
 
 def test_it_has_every_section_and_something_to_say(alert: Alert) -> None:
-    assert list(sections(alert)) == HEADINGS
-    assert all(text.strip() for text in sections(alert).values())
+    found = sections(alert)
     prose = re.sub(r"```.*?```", "", body(alert), flags=re.DOTALL)
-    assert len(re.findall(r"[A-Za-z]{2,}", prose)) >= WORDS_MIN
+
+    assert list(found) == HEADINGS, f"write these headings, each with `## `: {HEADINGS}"
+    assert [heading for heading, text in found.items() if not text.strip()] == [], "they are empty"
+    assert len(re.findall(r"[A-Za-z]{2,}", prose)) >= WORDS_MIN, (
+        f"write {WORDS_MIN} words of prose or more"
+    )
 
 
 def test_its_head_says_what_its_rule_does(alert: Alert) -> None:
@@ -78,8 +82,12 @@ def test_its_head_says_what_its_rule_does(alert: Alert) -> None:
 
 
 def test_it_begins_to_confirm_with_a_query(alert: Alert) -> None:
-    assert sections(alert)["Confirm in 60 s"].strip().startswith("```promql")
-    assert queries(sections(alert)["Verify recovery"])
+    found = sections(alert)
+
+    assert found.get("Confirm in 60 s", "").strip().startswith("```promql"), (
+        "`## Confirm in 60 s` begins with a query, between ```promql and ```"
+    )
+    assert queries(found.get("Verify recovery", "")), "`## Verify recovery` has a query"
 
 
 def test_its_queries_parse_and_use_metrics_and_labels_that_exist(alert: Alert) -> None:

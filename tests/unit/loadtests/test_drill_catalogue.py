@@ -23,7 +23,7 @@ NO_DRILL = "unit_test"
 def test_each_drill_is_in_a_file_of_its_name() -> None:
     files = {file.stem for file in Path(drills.__path__[0]).glob("*.py")}
 
-    assert set(catalogue()) == files - {"__init__", "__main__"}
+    assert set(catalogue()) == files - {"__init__", "__main__"}, "`name` is that of the file"
 
 
 def test_the_quick_drills_exist() -> None:
@@ -53,7 +53,7 @@ def test_each_alert_that_pages_has_a_drill() -> None:
     pages = {rule["alert"] for rule in RULES if rule["labels"]["severity"] == "page"}
     drilled = {alert for drill in catalogue().values() for alert in drill.expects}
 
-    assert pages <= drilled
+    assert pages - drilled == set(), "name them in `expects` of a file in loadtests/drills/"
 
 
 def test_each_drill_that_a_runbook_names_exists() -> None:
@@ -64,5 +64,7 @@ def test_each_drill_that_a_runbook_names_exists() -> None:
     named = {head["drill"] for head in heads if head.get("drill")}
     pages = {head["drill"] for head in heads if head["severity"] == "page"}
 
-    assert named <= {*catalogue(), NO_DRILL}
-    assert NO_DRILL not in pages
+    assert named - {*catalogue(), NO_DRILL} == set(), (
+        f"write loadtests/drills/<name>.py, or `drill: {NO_DRILL}` in the runbook of a ticket"
+    )
+    assert NO_DRILL not in pages, "an alert that pages has a drill"
