@@ -12,6 +12,8 @@ from firedrill_kit.init.command import init
 from firedrill_kit.init.errors import InitError
 from firedrill_kit.settings import FILE
 
+_CHECK = "check is a command of Firedrill's checkout: run `./firedrill check FILE` there"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return 0, or 2 after one line that says what is wrong and what to do."""
@@ -25,12 +27,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    parser = argparse.ArgumentParser(prog="firedrill", description=__doc__)
+    parser = argparse.ArgumentParser(prog="firedrill", description=__doc__, epilog=_CHECK)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     of_init = commands.add_parser("init", help="write a first firedrill.toml for an application")
     of_init.add_argument("application", help="MODULE:ATTRIBUTE, as for uvicorn: app.main:app")
     of_init.add_argument("--into", type=Path, default=Path(FILE), metavar="FILE", help=f"({FILE})")
     of_init.add_argument("--force", action="store_true", help="overwrite the file")
+    if (sys.argv[1:] if arguments is None else arguments)[:1] == ["check"]:
+        sys.stderr.write(f"firedrill: {_CHECK}\n")
+        return 2
     given = parser.parse_args(arguments)
     try:
         said = init(given.application, given.into, overwrite=given.force)

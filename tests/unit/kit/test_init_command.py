@@ -246,6 +246,14 @@ def test_a_mistake_is_one_line(
     assert not (folder / "firedrill.toml").exists()
 
 
+def test_check_is_sent_to_the_checkout_that_has_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "firedrill.toml"]) == 2
+
+    assert capsys.readouterr().err == (
+        "firedrill: check is a command of Firedrill's checkout: run `./firedrill check FILE` there\n"
+    )
+
+
 @pytest.mark.parametrize("into", ["none/firedrill.toml", ".", "file/firedrill.toml"])
 def test_a_file_that_cannot_be_written_is_one_line(
     folder: Path, capsys: pytest.CaptureFixture[str], into: str
