@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from ipaddress import ip_network
@@ -157,5 +158,10 @@ def described_settings(environment: Mapping[str, str] = os.environ) -> dict[str,
 
 
 def service_name(title: str) -> str:
-    """Return a name made of a title: small letters, digits and hyphens; "app" of a title without any."""
-    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "app"
+    """Return a name made of a title: small letters, digits and hyphens; "app" of a title without any.
+
+    A letter loses its accent: "Café" is "cafe".
+    """
+    apart = unicodedata.normalize("NFKD", title.lower())
+    plain = "".join(one for one in apart if not unicodedata.combining(one))
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or "app"

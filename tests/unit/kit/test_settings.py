@@ -31,6 +31,7 @@ logs = "off"
 
 def test_an_application_that_says_nothing_is_called_by_its_title() -> None:
     assert settings_of("The Shop (v2)", {}, {}) == Settings(service="the-shop-v2")
+    assert settings_of("Café Zoë", {}, {}).service == "cafe-zoe"
     assert settings_of("", {}, {}).service == "app"
 
 
