@@ -103,7 +103,7 @@ def count_transactions(engine: Engine) -> None:
 
 
 def _info(connection: Any) -> dict[str, Any]:
-    """Return what is noted with a connection; SQLAlchemy 2.0 first looks at a database through one without."""
+    """Return what is noted with a connection; that of the first look of SQLAlchemy 2.0 has nothing."""
     try:
         found: dict[str, Any] = connection.info
     except NotImplementedError:

@@ -35,6 +35,9 @@ process ends, whatever still hangs in the closing, which takes 0.2 s when nothin
 """
 
 
+STOPPING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
 class PublicServer(uvicorn.Server):
     """uvicorn that says when its port is open, and leaves signals to `serve`."""
 
@@ -116,7 +119,7 @@ async def serve(config: Config, parts: Parts) -> int:
         backstop.daemon = True
         backstop.start()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOPPING_SIGNALS:
         loop.add_signal_handler(number, stop)
     try:
         internal.start()
@@ -133,6 +136,8 @@ async def serve(config: Config, parts: Parts) -> int:
     finally:
         await service.stop()
         internal.stop()
+        for number in STOPPING_SIGNALS:
+            loop.remove_signal_handler(number)
     return 0
 
 

@@ -171,7 +171,7 @@ async def test_a_start_that_fails_closes_what_it_has_opened(
         stopped.append(service)
         await stop_service(service)
 
-    stop_service = Service.stop
+    stop_service, handler = Service.stop, signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(Service, "stop", stop)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         config = config_of(migrated, service_internal_port=taken.getsockname()[1])
@@ -179,6 +179,7 @@ async def test_a_start_that_fails_closes_what_it_has_opened(
             await serve(config, SHIPPED)
 
     assert len(stopped) == 1
+    assert signal.getsignal(signal.SIGTERM) == handler
 
 
 async def test_what_cannot_end_in_time_does_not_prolong_the_stop(
