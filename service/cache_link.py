@@ -20,6 +20,7 @@ _REASONS: tuple[tuple[type[BaseException], str], ...] = (
     (TimeoutError, "timeout"),
     (exceptions.ConnectionError, "connection"),
     (OSError, "connection"),
+    (RuntimeError, "connection"),
 )
 """Most specific first; what is not here is `other`."""
 
@@ -30,7 +31,8 @@ class CacheLink:
     server: where it is, as spans say it; a socket has no port.
     """
 
-    errors = (exceptions.RedisError, OSError)
+    errors = (exceptions.RedisError, OSError, RuntimeError)
+    """RuntimeError: what uvloop raises for a write on a connection that the other end has closed."""
 
     def __init__(self, url: str, *, connections_max: int, seconds: float) -> None:
         """seconds: the limit of a connect, of a command, and of the wait for a free connection."""

@@ -2,9 +2,12 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import uvloop
 from opentelemetry.sdk.trace import ReadableSpan
 from structlog.testing import capture_logs
 
@@ -12,7 +15,7 @@ from service.app import Service
 from service.cache import COMMAND_SECONDS, SLOW_CALLS, Cache, CacheAway
 from stack.cache import CacheServer
 from stack.proxy import FaultProxy
-from tests.integration.cache.conftest import is_open, probing
+from tests.integration.cache.conftest import is_open, opened_cache, probing
 from tests.integration.cache.server import ask, value_of
 from tests.signals import Samples, watched_spans
 
@@ -250,3 +253,45 @@ def _of_cache(spans: list[ReadableSpan]) -> list[ReadableSpan]:
     return [
         span for span in spans if (span.attributes or {}).get("db.query.summary") == "SET settings"
     ]
+
+
+def test_a_connection_that_is_cut_is_an_answer_on_uvloop_as_well(
+    cache_server: CacheServer,
+) -> None:
+    """The service runs on it, and it raises RuntimeError for a write on what the other end has closed."""
+    called = Counter[str]()
+
+    async def ask(cache: Cache, cut: asyncio.Event) -> None:
+        while not cut.is_set():
+            try:
+                await cache.call("settings", "GET", lambda client: client.get("firedrill:x"))
+                called["answered"] += 1
+            except CacheAway:
+                pass
+            except Exception as error:  # noqa: BLE001 - that there is none is what is tested
+                called[type(error).__name__] += 1
+            await asyncio.sleep(0.002)
+
+    async def main() -> None:
+        done = asyncio.Event()
+        async with (
+            FaultProxy("127.0.0.1", cache_server.port) as proxy,
+            opened_cache(cache_server.url(proxy.port)) as cache,
+            asyncio.TaskGroup() as group,
+        ):
+            for _ in range(12):
+                group.create_task(ask(cache, done))
+            for cuts in range(1, 16):
+                while called["answered"] < 20 * cuts:
+                    await asyncio.sleep(0.01)
+                proxy.reset_connections()
+                await is_open(cache)
+            done.set()
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main())
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(run).result()
+    assert set(called) == {"answered"}
