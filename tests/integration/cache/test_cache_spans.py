@@ -6,6 +6,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+# Chooses the conventions of today, which a process does once, for all instrumentations.
+from firedrill_kit.telemetry import contrib  # noqa: F401
 from service.app import Service
 from service.cache import Cache
 from stack.cache import CacheServer
