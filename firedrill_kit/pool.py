@@ -61,6 +61,28 @@ class PoolMeter:
         """Callers that wait for a connection now."""
         return len(self.waiters)
 
+    def admit(self, waiter: object) -> None:
+        """Count a caller that begins to wait, until it is discarded. Raises PoolRefused for one too many."""
+        if self.waiters_max is not None and self.waiting >= self.waiters_max:
+            metrics.POOL_REFUSED.labels(self.name, "waiter_limit").inc()
+            raise PoolRefused("waiter_limit")
+        self.waiters.add(waiter)
+
+    def note_wait(self, waited: float, record: RequestRecord | None) -> None:
+        """Let every signal say how many seconds a request has waited."""
+        exemplar = None
+        if record is not None:
+            record.pool_wait_seconds += waited
+            if waited > KEEP_POOL_WAIT_SECONDS and record.trace_id:
+                exemplar = {"trace_id": record.trace_id}
+        _wait_of(self.name).observe(waited, exemplar)
+        if waited >= SPAN_FROM_SECONDS:
+            past_span(
+                "db.pool.acquire",
+                {"db.client.connection.pool.name": self.name},
+                seconds=waited,
+            )
+
     def close_gate(self, reason: str) -> None:
         self.gate_reason = reason
         self.gate_until = self.clock() + self.gate_seconds
@@ -142,10 +164,7 @@ class MeasuredPool(QueuePool):
             metrics.POOL_REFUSED.labels(meter.name, "connect_gate").inc()
             raise PoolRefused(meter.gate_reason)
         if would_wait:
-            if meter.waiters_max is not None and meter.waiting >= meter.waiters_max:
-                metrics.POOL_REFUSED.labels(meter.name, "waiter_limit").inc()
-                raise PoolRefused("waiter_limit")
-            meter.waiters.add(waiter)
+            meter.admit(waiter)
         if record is not None:
             record.stage = "pool"
         try:
@@ -156,7 +175,7 @@ class MeasuredPool(QueuePool):
         finally:
             meter.waiters.discard(waiter)
             with _GUARD:
-                self._note_wait(meter.clock() - started, record)
+                meter.note_wait(meter.clock() - started, record)
         route = record.route if record is not None else ""
         now = meter.clock()
         meter.holders.add(route)
@@ -175,20 +194,6 @@ class MeasuredPool(QueuePool):
             now = record.info[_RETURNED] = self.meter.clock()
             _use_of(self.meter.name, route).observe(now - since)
         super()._do_return_conn(record)
-
-    def _note_wait(self, waited: float, record: RequestRecord | None) -> None:
-        exemplar = None
-        if record is not None:
-            record.pool_wait_seconds += waited
-            if waited > KEEP_POOL_WAIT_SECONDS and record.trace_id:
-                exemplar = {"trace_id": record.trace_id}
-        _wait_of(self.meter.name).observe(waited, exemplar)
-        if waited >= SPAN_FROM_SECONDS:
-            past_span(
-                "db.pool.acquire",
-                {"db.client.connection.pool.name": self.meter.name},
-                seconds=waited,
-            )
 
 
 def _is_open(entry: ConnectionPoolEntry) -> bool:

@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 import sqlalchemy.exc
 
 from firedrill_kit import metrics as core_metrics
-from firedrill_kit.driver_errors import PoolRefused
 from firedrill_kit.pool import PoolMeter
 from firedrill_kit.telemetry.record import current
 
@@ -52,10 +51,7 @@ class RouteShares:
 
     async def _wait(self, slots: asyncio.Semaphore) -> None:
         meter, waiter = self._meter, object()
-        if meter.waiters_max is not None and meter.waiting >= meter.waiters_max:
-            core_metrics.POOL_REFUSED.labels(meter.name, "waiter_limit").inc()
-            raise PoolRefused("waiter_limit")
-        meter.waiters.add(waiter)
+        meter.admit(waiter)
         started = meter.clock()
         try:
             async with asyncio.timeout(self._wait_seconds):
@@ -65,8 +61,4 @@ class RouteShares:
             raise sqlalchemy.exc.TimeoutError("the share of the route is used up") from None
         finally:
             meter.waiters.discard(waiter)
-            waited = meter.clock() - started
-            core_metrics.POOL_WAIT_SECONDS.labels(meter.name).observe(waited)
-            record = current()
-            if record is not None:
-                record.pool_wait_seconds += waited
+            meter.note_wait(meter.clock() - started, current())
