@@ -41,7 +41,10 @@ def main(arguments: Sequence[str]) -> int:
         print(status(Journal(directory), directory))
         return 0
     if options.publish:
-        docs.publish(Journal(directory))
+        journal = Journal(directory)
+        if not journal.rows:  # the pages would lose what they have
+            raise Refused("none has begun, so there is nothing to publish: `make record`")
+        docs.publish(journal)
         return 0
     directory.mkdir(parents=True, exist_ok=True)
     with alone(directory):
@@ -122,7 +125,7 @@ def check(expected: str = "") -> str:
 
 def status(journal: Journal, directory: Path) -> str:
     """How far it is, in a few lines."""
-    runs = [run for batch in plan.whole() for run in batch]
+    runs = plan.runs()
     done = sum(journal.is_done(run) for run in runs)
     try:
         with alone(directory):

@@ -90,7 +90,7 @@ def _publish_runs(journal: Journal) -> None:
         {key: one for key, one in row.items() if key not in {"pid", "folder", "result"}}
         for row in journal.rows
     ]
-    planned = [run for batch in plan.whole() for run in batch]
+    planned = plan.runs()
     content = {
         "commit": journal.commit,
         "planned": len(planned),

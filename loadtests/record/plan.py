@@ -104,6 +104,11 @@ def whole() -> list[Batch]:
     return [*_drills(), *([run] for run in (*_load(), *_resilience(), *costs))]
 
 
+def runs() -> list[Run]:
+    """The runs of all batches."""
+    return [run for batch in whole() for run in batch]
+
+
 def _against() -> Sequence[str]:
     """The option of the benchmark that names BEFORE; nothing where the checkout has no history."""
     return ("--against", BEFORE) if record.git("cat-file", "-t", BEFORE) else ()

@@ -79,6 +79,16 @@ def test_a_record_that_is_not_whole_says_what_is_left(tmp_path: Path) -> None:
     assert re.search(r"\| now \| \S+ \S+ \| - \|.*\| at work \|", page)
 
 
+def test_without_a_run_nothing_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FIREDRILL_LOCAL", str(tmp_path))
+    monkeypatch.setattr(docs, "publish", lambda _journal: pytest.fail("docs/ were written"))
+
+    with pytest.raises(command.Refused, match="none has begun"):
+        command.main(["--publish"])
+
+
 def page_of(rows: list[Row]) -> dict[str, object]:
     return {"commit": "x", "planned": 3, "left": 1, "runs": rows}
 
@@ -187,7 +197,7 @@ def test_a_published_record_is_put_aside_and_not_lost(
 
 
 def test_the_plan_has_every_drill_scenario_and_fault() -> None:
-    keys = [one.key for batch in plan.whole() for one in batch]
+    keys = [one.key for one in plan.runs()]
     files = {file.stem for file in (ROOT / "loadtests" / "drills").glob("[a-z]*.py")}
 
     assert len(keys) == len(set(keys))
